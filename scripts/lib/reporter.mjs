@@ -12,7 +12,7 @@ const LONGEST = 400
  */
 function whyNot(module, { mode }) {
   if (module.state() === 'failed') return 'not run, because its file failed'
-  return mode === 'skip' ? 'runs only with THOROUGH=1' : 'no reason given'
+  return mode === 'skip' ? 'not in this run; THOROUGH=1 runs all' : 'no reason given'
 }
 
 /** The error in one line: of a long log, many CI systems show the last lines. */

@@ -8,6 +8,7 @@ import { backendSlotKey } from '../../src/model/service.ts'
 import { judge } from '../../src/semantics/judge.ts'
 import { DataPlane, type Run } from '../support/bpf.ts'
 import { wrongChecksums } from '../support/checksums.ts'
+import { sample } from '../support/depth.ts'
 import { outcomeOf } from '../support/forwarding.ts'
 import { factsOf } from '../support/model.ts'
 import { slotsFor } from '../support/slots.ts'
@@ -32,7 +33,7 @@ const THOROUGH: ReadonlySet<string> = new Set([
   ...REJECT.map(({ name }) => name),
 ])
 
-describe.each([...FORWARDING, ...LINKS, ...WHOLE_HOSTS, NO_BACKEND, ...REJECT, BACKUPS])(
+describe.each(sample([...FORWARDING, ...LINKS, ...WHOLE_HOSTS, NO_BACKEND, ...REJECT, BACKUPS], 2))(
   '$name',
   ({ name, state, cases }) => {
     const slots = slotsFor(state)

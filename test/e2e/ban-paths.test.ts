@@ -5,7 +5,8 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, lstatSync, statSync } from 'node:fs'
 import { connect } from 'node:net'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect } from 'vitest'
+import { inTurns } from '../support/depth.ts'
 import { Lab } from '../support/hosts.ts'
 import { Watching } from '../support/watching.ts'
 
@@ -90,7 +91,7 @@ describe('without a daemon', () => {
     await lab.ok('apply', '--auto-approve')
   })
 
-  test('every ban that is made during applies is in force after them', async () => {
+  inTurns('every ban that is made during applies is in force after them', async () => {
     const banned = await banDuring(applies)
     expect(banned.length).toBeGreaterThan(2)
     expect((await bans()).map(({ prefix }) => prefix).sort()).toEqual(banned.map((address) => `${address}/32`).sort())
@@ -98,7 +99,7 @@ describe('without a daemon', () => {
     expect(await lab.ping(HOST)).toBe(0)
   })
 
-  test('bans wait for no process that holds the lock of the instance', async () => {
+  inTurns('bans wait for no process that holds the lock of the instance', async () => {
     const lock = `/run/xdp/default.${statSync(lab.bpffs).dev}.lock`
     const holder = await hold(lock)
     try {
@@ -112,7 +113,7 @@ describe('without a daemon', () => {
     }
   })
 
-  test('writers wait for each other, and exit 75 with E106 if one hangs', async () => {
+  inTurns('writers wait for each other, and exit 75 with E106 if one hangs', async () => {
     const holder = await hold(`/run/xdp/default.${statSync(lab.bpffs).dev}.bans.lock`)
     const { exitCode, stderr } = await lab.xdp('ban', PEER, '--lock-timeout', '100ms')
     expect([exitCode, stderr]).toEqual([75, expect.stringContaining('E106')])
@@ -125,13 +126,13 @@ describe('without a daemon', () => {
     expect(JSON.parse(await lab.ok('status', '--json'))).toMatchObject({ bans: 8 })
   })
 
-  test('a caller in another network namespace is refused with E201, and bans nothing', async () => {
+  inTurns('a caller in another network namespace is refused with E201, and bans nothing', async () => {
     const { exitCode, stderr } = await lab.xdpWithin(['nsenter', `--net=/run/netns/${lab.peer}`], 'ban', '10.0.0.1')
     expect([exitCode, stderr]).toEqual([4, expect.stringContaining('E201')])
     expect(await bans()).toEqual([])
   })
 
-  test('unban lifts the bans of one author or reason, or all', async () => {
+  inTurns('unban lifts the bans of one author or reason, or all', async () => {
     await lab.ok('ban', '10.0.0.1', '--by', 'a', '--reason', 'jail x')
     await lab.ok('ban', '10.0.0.2', '--by', 'a', '--reason', 'jail y')
     await lab.ok('ban', '10.0.0.3', '--by', 'b', '--reason', 'jail x')
@@ -155,7 +156,7 @@ describe('with a daemon', () => {
     watching = await Watching.ready(lab, '--debounce', '20ms')
   })
 
-  test('bans go through a socket that only root may open, and which ends with the daemon', async () => {
+  inTurns('bans go through a socket that only root may open, and which ends with the daemon', async () => {
     const { mode, uid } = lstatSync(socketOf())
     expect([mode & 0o777, uid, statSync('/run/xdp').mode & 0o777]).toEqual([0o600, 0, 0o700])
     lab.in(lab.host, 'ip', 'route', 'add', 'default', 'via', '192.0.2.3')
@@ -176,7 +177,7 @@ describe('with a daemon', () => {
     expect(await lab.ping(HOST)).toBe(0)
   })
 
-  test('every ban that is made while the daemon applies edits is in force afterwards', async () => {
+  inTurns('every ban that is made while the daemon applies edits is in force afterwards', async () => {
     const banned = await banDuring(async () => {
       for (const blocked of ['198.51.100.1', '198.51.100.2', '198.51.100.3']) {
         lab.write('xdp.yaml', config(blocked))
@@ -186,7 +187,7 @@ describe('with a daemon', () => {
     expect((await bans()).map(({ prefix }) => prefix).sort()).toEqual(banned.map((address) => `${address}/32`).sort())
   })
 
-  test('messages are answered in order; invalid and late ones change nothing', async () => {
+  inTurns('messages are answered in order; invalid and late ones change nothing', async () => {
     const requests = [
       { op: 'ban', prefix: '10.0.0.1', ttl: 600 },
       { op: 'ban', prefix: '10.0.0.0/24' },
@@ -218,7 +219,7 @@ describe('with a daemon', () => {
     expect((await bans()).map(({ prefix }) => prefix)).toEqual(['10.0.0.0/24'])
   })
 
-  test('a ban does not wait for a daemon that does not answer', async () => {
+  inTurns('a ban does not wait for a daemon that does not answer', async () => {
     watching?.signal('SIGSTOP')
     try {
       await lab.ok('ban', PEER)

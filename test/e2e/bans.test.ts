@@ -3,10 +3,10 @@
 
 import { execFileSync, spawn } from 'node:child_process'
 import { createReadStream, mkdirSync } from 'node:fs'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect } from 'vitest'
 import { mapWords, pinPaths } from '../../src/abi/paths.ts'
 import { BANS } from '../../src/features/bans.ts'
-import { inDepth, usually } from '../support/depth.ts'
+import { inDepth, inTurns, usually } from '../support/depth.ts'
 import { Lab } from '../support/hosts.ts'
 
 const HOST = '192.0.2.1'
@@ -58,13 +58,13 @@ async function stream(
 }
 
 describe('a ban', () => {
-  test('fails with E116 before the first apply', async () => {
+  inTurns('fails with E116 before the first apply', async () => {
     const { exitCode, stderr } = await lab.xdp('ban', PEER)
     expect([exitCode, stderr]).toEqual([1, expect.stringContaining('E116')])
     expect(stderr).toContain('xdp apply')
   })
 
-  test('drops at once, shows in why, and expires', async () => {
+  inTurns('drops at once, shows in why, and expires', async () => {
     await apply()
     expect(await lab.ping(HOST)).toBe(2)
     await lab.ok('ban', PEER, '--ttl', '30s', '--reason', 'a test', '--by', 'operator')
@@ -96,7 +96,7 @@ describe('a ban', () => {
     expect(await lab.ok('unban', PEER)).toContain('no such ban')
   })
 
-  test('survives every apply, shows in no plan, and yields to the allowlist', async () => {
+  inTurns('survives every apply, shows in no plan, and yields to the allowlist', async () => {
     await apply()
     await lab.ok('ban', PEER)
     // Apply sends a test packet from this address.
@@ -117,7 +117,7 @@ describe('a ban', () => {
 })
 
 describe('guards', () => {
-  test('refuse bans that cover own addresses or the gateway, unless allowed', async () => {
+  inTurns('refuse bans that cover own addresses or the gateway, unless allowed', async () => {
     await apply()
     lab.in(lab.host, 'ip', 'route', 'add', 'default', 'via', '192.0.2.3')
     const wide = usually([HOST, '2001:db8::/32'], { thoroughly: [HOST, '2001:db8::/32', '127.0.0.1', '0.0.0.0/0'] })
@@ -135,7 +135,7 @@ describe('guards', () => {
     expect((await bans()).map(({ prefix }) => prefix)).toEqual(banned)
   })
 
-  test('refuse a ban of the SSH peer', async () => {
+  inTurns('refuse a ban of the SSH peer', async () => {
     await apply()
     const [command, ...args] = lab.argv('ban', PEER) as [string, ...string[]]
     const env = { ...process.env, SSH_CONNECTION: `${PEER} 50000 ${HOST} 22` }
@@ -176,7 +176,7 @@ describe('many bans', () => {
     expect((await bans()).map(({ prefix }) => prefix)).toEqual(['2001:db8:7::/48'])
   })
 
-  test('fail with E117 if the map is full, and keep existing bans', async () => {
+  inTurns('fail with E117 if the map is full, and keep existing bans', async () => {
     // Apply keeps an existing map: here one with four entries.
     const paths = pinPaths(lab.bpffs, 'default')
     mkdirSync(paths.shared, { recursive: true })

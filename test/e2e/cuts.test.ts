@@ -6,7 +6,7 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { EXIT } from '../../src/diagnostics.ts'
-import { inDepth, sample, usually } from '../support/depth.ts'
+import { inDepth, inTurns, sample, usually } from '../support/depth.ts'
 import { ETH0, Lab } from '../support/hosts.ts'
 
 const SCRIPT = fileURLToPath(new URL('../support/opens.mjs', import.meta.url))
@@ -95,7 +95,7 @@ inDepth('default drop without the peer is refused, and with it is not', async ()
   expect(await echo()).toBe('true')
 })
 
-test('the new program judges too: it alone knows that a ban is behind the entry that goes', async () => {
+inTurns('the new program judges too: it alone knows that a ban is behind the entry that goes', async () => {
   const echo = await connected(4, SSH, 'sshd')
   config('allowlist: [192.0.2.2]')
   await lab.ok('apply', '--auto-approve')
@@ -111,7 +111,7 @@ test('the new program judges too: it alone knows that a ban is behind the entry 
   expect(await echo()).toBe('true')
 })
 
-test('a ban is judged as an apply is, and knows the protected prefixes of the live policy', async () => {
+inTurns('a ban is judged as an apply is, and knows the protected prefixes of the live policy', async () => {
   const echo = await connected(4, SSH, 'sshd')
   lab.in(lab.host, 'ip', 'route', 'add', 'default', 'via', '192.0.2.3')
   lab.in(lab.host, 'ip', '-6', 'route', 'add', 'default', 'via', '2001:db8::3')
@@ -161,7 +161,7 @@ inDepth('a connection that is no session is shown, and cut', async () => {
   expect(await echo()).toBe('false')
 })
 
-test('a resolver is guarded, and named', async () => {
+inTurns('a resolver is guarded, and named', async () => {
   lab.write('resolv.conf', 'nameserver 192.0.2.2\n')
   const resolving = ['unshare', '--mount', 'sh', '-c', 'mount --bind resolv.conf /etc/resolv.conf && exec "$@"', 'sh']
   const xdp = (...args: readonly string[]) => lab.xdpWithin(resolving, ...args)
@@ -180,7 +180,7 @@ test('a resolver is guarded, and named', async () => {
   expect((await xdp('apply', '--auto-approve', '--allow-cut', 'dns')).exitCode).toBe(0)
 })
 
-test('next hops and checked backends are shown, and cut', async () => {
+inTurns('next hops and checked backends are shown, and cut', async () => {
   const service = [
     'services:',
     '  web:',
@@ -213,7 +213,7 @@ inDepth('an entry for another interface or port cuts nothing', async () => {
   expect(await echo()).toBe('true')
 })
 
-test('gateways and protected prefixes are guarded', async () => {
+inTurns('gateways and protected prefixes are guarded', async () => {
   lab.in(lab.host, 'ip', 'route', 'add', 'default', 'via', '192.0.2.3')
   lab.in(lab.host, 'ip', '-6', 'route', 'add', 'default', 'via', '2001:db8::3')
   config('blocklist: [192.0.2.3, "2001:db8::3"]')
@@ -250,7 +250,7 @@ function watching() {
   return { child, next }
 }
 
-test('a daemon keeps the last good policy, and says so', async () => {
+inTurns('a daemon keeps the last good policy, and says so', async () => {
   const echo = await connected(4, SSH, 'sshd')
   config('blocklist: [203.0.113.9]')
   const { next } = watching()
@@ -264,7 +264,7 @@ test('a daemon keeps the last good policy, and says so', async () => {
   expect(await echo()).toBe('true')
 })
 
-test('limits of the config refuse an edit that reaches too far, in plan, apply and a daemon', async () => {
+inTurns('limits of the config refuse an edit that reaches too far, in plan, apply and a daemon', async () => {
   const limits = 'limits: { max_removed: 3, max_blocked: 1%, widest: { v4: 8 } }'
   config(limits, 'blocklist: [203.0.113.1, 203.0.113.3, 203.0.113.5, 203.0.113.7]')
   await lab.ok('apply', '--auto-approve')
@@ -296,7 +296,7 @@ test('limits of the config refuse an edit that reaches too far, in plan, apply a
   child.kill('SIGTERM')
 })
 
-test('words that name no peer are refused', async () => {
+inTurns('words that name no peer are refused', async () => {
   config('blocklist: []')
   const { exitCode, stderr } = await lab.xdp('apply', '--auto-approve', '--allow-cut', 'ftp')
   expect(exitCode).toBe(EXIT.usage)

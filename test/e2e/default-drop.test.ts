@@ -5,8 +5,8 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { afterEach, beforeEach, expect, test } from 'vitest'
-import { inDepth } from '../support/depth.ts'
+import { afterEach, beforeEach, expect } from 'vitest'
+import { inDepth, inTurns } from '../support/depth.ts'
 import { capture, ETH0, Lab } from '../support/hosts.ts'
 
 /** Of the network behind the router, which alone is allowed; the router itself is not. */
@@ -75,7 +75,7 @@ const forget = (): void => {
 const answers = (family: 4 | 6, count: number): Promise<number> =>
   lab.ping(family === 4 ? '192.0.2.1' : '2001:db8::1', { source: ALLOWED[family], count, seconds: 2 })
 
-test('neighbour entries expire and are renewed, in IPv4 and IPv6', async () => {
+inTurns('neighbour entries expire and are renewed, in IPv4 and IPv6', async () => {
   await drop()
   for (const family of [4, 6] as const) {
     // 60 pings take 3 seconds: the entries of both ends are confirmed about ten times.
@@ -90,7 +90,7 @@ test('neighbour entries expire and are renewed, in IPv4 and IPv6', async () => {
   expect(essential).toBeGreaterThan(10)
 })
 
-test('without neighbor_discovery, IPv6 does not survive the expiry of an entry', async () => {
+inTurns('without neighbor_discovery, IPv6 does not survive the expiry of an entry', async () => {
   await drop('neighbor_discovery')
   forget()
   expect(await answers(4, 2)).toBe(2)
@@ -150,7 +150,7 @@ const sendWide = (address: string): Promise<unknown> =>
     ...['-s', `${WIDE - (address.includes(':') ? 48 : 28)}`, address],
   ])
 
-test('the host learns the MTU of a path, and does not without icmp_errors', async () => {
+inTurns('the host learns the MTU of a path, and does not without icmp_errors', async () => {
   await drop('icmp_errors')
   for (const address of Object.values(FAR)) {
     await sendWide(address)

@@ -4,8 +4,8 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import { afterEach, beforeEach, expect, test } from 'vitest'
-import { inDepth } from '../support/depth.ts'
+import { afterEach, beforeEach, expect } from 'vitest'
+import { inDepth, inTurns } from '../support/depth.ts'
 import { ETH0, Lab } from '../support/hosts.ts'
 
 const SCRIPT = fileURLToPath(new URL('../support/opens.mjs', import.meta.url))
@@ -66,7 +66,7 @@ async function apply(policy: string, ...lists: readonly string[]): Promise<void>
 const reasons = async (): Promise<Record<string, { packets: number }>> =>
   JSON.parse(await lab.ok('status', '--json')).interfaces[0].reasons
 
-test('default drop passes connections that the host opened, and none that it did not', async () => {
+inTurns('default drop passes connections that the host opened, and none that it did not', async () => {
   await apply('policy: { default: drop }', 'allowlist: []')
   expect(await exchanges(lab.host, PEER, 'tcp:8080', `tcp:${HIGH}`, 'udp:5353')).toEqual(all(true, 3))
   expect(await exchanges(lab.peer, HOST, 'tcp:8080', `tcp:${HIGH}`, 'udp:5353')).toEqual(all(false, 3))
@@ -75,19 +75,22 @@ test('default drop passes connections that the host opened, and none that it did
   expect((await reasons())['established']?.packets).toBeGreaterThan(0)
 })
 
-test('ICMP errors about packets of the host pass, and connections beside services; with `judge` neither does', async () => {
-  const policy = (established: string) =>
-    `policy: { default: drop, essential: [neighbor_discovery], established: ${established} }`
-  await apply(policy('pass'), 'allowlist: []')
-  expect(await ask('refused', lab.host, PEER, ['udp:9'])).toEqual(all(true, 1))
-  const service = `{ vip: 203.0.113.10, port: 80, protocol: tcp, forwarding: dsr, backends: [${PEER[4]}] }`
-  await apply(policy('pass'), 'allowlist: []', `services: { web: ${service} }`)
-  expect(await ask('refused', lab.host, PEER, ['udp:9'])).toEqual(all(true, 1))
-  expect(await exchanges(lab.host, PEER, 'tcp:8080', 'udp:5353')).toEqual(all(true, 2))
-  await apply(policy('judge'), 'allowlist: []')
-  expect(await ask('refused', lab.host, PEER, ['udp:9'])).toEqual(all(false, 1))
-  expect(await exchanges(lab.host, PEER, 'tcp:8080', 'udp:5353')).toEqual(all(false, 2))
-})
+inTurns(
+  'ICMP errors about packets of the host pass, and connections beside services; with `judge` neither does',
+  async () => {
+    const policy = (established: string) =>
+      `policy: { default: drop, essential: [neighbor_discovery], established: ${established} }`
+    await apply(policy('pass'), 'allowlist: []')
+    expect(await ask('refused', lab.host, PEER, ['udp:9'])).toEqual(all(true, 1))
+    const service = `{ vip: 203.0.113.10, port: 80, protocol: tcp, forwarding: dsr, backends: [${PEER[4]}] }`
+    await apply(policy('pass'), 'allowlist: []', `services: { web: ${service} }`)
+    expect(await ask('refused', lab.host, PEER, ['udp:9'])).toEqual(all(true, 1))
+    expect(await exchanges(lab.host, PEER, 'tcp:8080', 'udp:5353')).toEqual(all(true, 2))
+    await apply(policy('judge'), 'allowlist: []')
+    expect(await ask('refused', lab.host, PEER, ['udp:9'])).toEqual(all(false, 1))
+    expect(await exchanges(lab.host, PEER, 'tcp:8080', 'udp:5353')).toEqual(all(false, 2))
+  },
+)
 
 inDepth('an entry decides for its addresses, and any that judges wins', async () => {
   const network = `cidrs: [192.0.2.0/24, "2001:db8::/32"]`
@@ -103,7 +106,7 @@ inDepth('an entry decides for its addresses, and any that judges wins', async ()
   expect(await exchanges(lab.host, PEER, 'tcp:8080', 'udp:5353')).toEqual([false, true, false, true])
 })
 
-test('a ban and a blocked client cut a connection to a server of the host', async () => {
+inTurns('a ban and a blocked client cut a connection to a server of the host', async () => {
   const { child, lines } = start(lab.peer, 'hold', `tcp:${HOST[4]}:8080`)
   expect((await lines.next()).value).toBe('true')
   await apply('policy: { default: pass, established: pass }', `blocklist: [${PEER[4]}]`)
@@ -126,7 +129,7 @@ inDepth('another range of local ports is drift, which apply repairs', async () =
   expect(await lab.ok('plan', '--detailed-exitcode')).toContain('No changes.')
 })
 
-test('why says that connections of the host pass, and finds the socket of a whole tuple', async () => {
+inTurns('why says that connections of the host pass, and finds the socket of a whole tuple', async () => {
   await apply('policy: { default: drop }', 'allowlist: []')
   const { lines } = start(lab.host, 'hold', `tcp:${PEER[4]}:8080`)
   expect((await lines.next()).value).toBe('true')

@@ -7,7 +7,7 @@ import { existsSync, readFileSync, rmSync } from 'node:fs'
 import { constants } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { sample, usually } from '../support/depth.ts'
+import { inTurns, sample, usually } from '../support/depth.ts'
 import { ETH0, ETH1, Lab, NO_OBJECTS } from '../support/hosts.ts'
 
 let lab: Lab
@@ -83,7 +83,7 @@ describe.each(usually(EARLY.slice(-1), { thoroughly: EARLY }))('a tool that hang
     expect(await lab.ping('192.0.2.1', { source: '192.0.2.3', count: 1 })).toBe(0)
   }
 
-  test('is killed after its time, and the error names it', async () => {
+  inTurns('is killed after its time, and the error names it', async () => {
     const within = ['/usr/bin/env', 'XDP_TOOL_TIMEOUT=4s']
     const { exitCode, stderr } = await lab.xdpWithin(within, 'apply', '--auto-approve')
     expect(stderr).toMatch(new RegExp(`E130 tool-hung\\]: ${tool} .* did not end within .* s and was killed`))
@@ -115,16 +115,18 @@ async function outcomeOf(child: ChildProcess): Promise<{ readonly exitCode: numb
   return { exitCode, stderr }
 }
 
-test('a bpftool that hangs in the switch is killed after its time, and every interface has its old policy', async () => {
-  lab.write('xdp.yaml', config('192.0.2.2, 198.51.100.2'))
-  await lab.ok('apply', '--auto-approve')
-  lab.write('xdp.yaml', config('192.0.2.3'))
-  // The first interface has been switched when it hangs at the second one.
-  const both = '*"dev eth1 overwrite"*'
-  rmSync(begun(), { force: true })
-  lab.tool(
-    'bpftool',
-    `[ "$*" = "-j batch file -" ] || exec /usr/sbin/bpftool "$@"
+inTurns(
+  'a bpftool that hangs in the switch is killed after its time, and every interface has its old policy',
+  async () => {
+    lab.write('xdp.yaml', config('192.0.2.2, 198.51.100.2'))
+    await lab.ok('apply', '--auto-approve')
+    lab.write('xdp.yaml', config('192.0.2.3'))
+    // The first interface has been switched when it hangs at the second one.
+    const both = '*"dev eth1 overwrite"*'
+    rmSync(begun(), { force: true })
+    lab.tool(
+      'bpftool',
+      `[ "$*" = "-j batch file -" ] || exec /usr/sbin/bpftool "$@"
 lines=$(cat)
 case "$lines" in ${both})
   [ -e ${begun()} ] || { printf '%s\\n' "$lines" | sed '/dev eth1 overwrite/,$d' | /usr/sbin/bpftool -j batch file - >/dev/null
@@ -132,18 +134,19 @@ case "$lines" in ${both})
   };; esac
 printf '%s\\n' "$lines" | /usr/sbin/bpftool -j batch file -
 `,
-  )
-  const { exitCode, stderr } = await lab.xdpWithin(['/usr/bin/env', 'XDP_TOOL_TIMEOUT=4s'], 'apply', '--auto-approve')
-  expect(stderr).toContain('E130 tool-hung')
-  expect(exitCode).toBe(1)
-  expect(orphans()).toEqual([])
-  lab.realTools()
-  expect(JSON.parse(await lab.ok('status', '--json'))).toMatchObject({ drift: false, leftovers: [] })
-  expect(await lab.ping('192.0.2.1', { source: '192.0.2.2', count: 1 })).toBe(0)
-  expect(await lab.ping('198.51.100.1', { source: '198.51.100.2', count: 1 })).toBe(0)
-})
+    )
+    const { exitCode, stderr } = await lab.xdpWithin(['/usr/bin/env', 'XDP_TOOL_TIMEOUT=4s'], 'apply', '--auto-approve')
+    expect(stderr).toContain('E130 tool-hung')
+    expect(exitCode).toBe(1)
+    expect(orphans()).toEqual([])
+    lab.realTools()
+    expect(JSON.parse(await lab.ok('status', '--json'))).toMatchObject({ drift: false, leftovers: [] })
+    expect(await lab.ping('192.0.2.1', { source: '192.0.2.2', count: 1 })).toBe(0)
+    expect(await lab.ping('198.51.100.1', { source: '198.51.100.2', count: 1 })).toBe(0)
+  },
+)
 
-test('a signal during the switch does not disturb it: the apply finishes', async () => {
+inTurns('a signal during the switch does not disturb it: the apply finishes', async () => {
   lab.write('xdp.yaml', config('192.0.2.2'))
   await lab.ok('apply', '--auto-approve')
   lab.write('xdp.yaml', config('192.0.2.3'))
@@ -201,7 +204,7 @@ function handles(pid: number | undefined, signal: 'SIGINT' | 'SIGTERM'): boolean
   return ((BigInt(`0x${caught}`) >> BigInt(constants.signals[signal] - 1)) & 1n) === 1n
 }
 
-test('a lock command that hangs is killed after its time', async () => {
+inTurns('a lock command that hangs is killed after its time', async () => {
   lab.write('xdp.yaml', config('192.0.2.2'))
   lab.tool('flock', `case "$*" in *--exclusive*) ${hanging()};; esac\nexec /usr/bin/flock "$@"\n`)
   const within = ['/usr/bin/env', 'XDP_TOOL_TIMEOUT=500ms']

@@ -6,7 +6,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { lastApplyFile } from '../../src/kernel/host/last-apply.ts'
-import { inDepth, usually } from '../support/depth.ts'
+import { inDepth, inTurns, usually } from '../support/depth.ts'
 import { ETH0, ETH1, Lab, NO_OBJECTS } from '../support/hosts.ts'
 import { buildObject } from '../support/objects.ts'
 
@@ -40,27 +40,30 @@ function attachForeign(device: string, type: 'xdpdrv' | 'xdpgeneric'): number {
   return attachedOn(device)[0]?.id ?? 0
 }
 
-test('two interfaces share a policy and count separately; removing one from the file detaches only that one', async () => {
-  lab.write('xdp.yaml', config('  eth0: { mode: native }\n  eth1: { mode: generic }'))
-  await lab.ok('apply', '--auto-approve')
-  expect(await lab.ping('192.0.2.1', { source: '192.0.2.2', count: 1 })).toBe(0)
-  expect(await lab.ping('198.51.100.1', { source: '198.51.100.2', count: 3 })).toBe(0)
-  const status = JSON.parse(await lab.ok('status', '--json'))
-  expect(status.interfaces).toMatchObject([
-    { name: 'eth0', mode: 'native', packets: { drop: 1 } },
-    { name: 'eth1', mode: 'generic', packets: { drop: 3 } },
-  ])
-  lab.write('xdp.yaml', config('  eth0: { mode: native }'))
-  expect(await lab.ok('plan')).toContain('- interface eth1')
-  await lab.ok('apply', '--auto-approve')
-  expect(attachedOn('eth1')).toEqual([])
-  expect(await lab.ping('198.51.100.1', { source: '198.51.100.2' })).toBe(2)
-  expect(await lab.ping('192.0.2.1', { source: '192.0.2.2', count: 1 })).toBe(0)
-  expect(await lab.ok('plan', '--detailed-exitcode')).toContain('No changes.')
-  await lab.ok('destroy', '--auto-approve')
-})
+inTurns(
+  'two interfaces share a policy and count separately; removing one from the file detaches only that one',
+  async () => {
+    lab.write('xdp.yaml', config('  eth0: { mode: native }\n  eth1: { mode: generic }'))
+    await lab.ok('apply', '--auto-approve')
+    expect(await lab.ping('192.0.2.1', { source: '192.0.2.2', count: 1 })).toBe(0)
+    expect(await lab.ping('198.51.100.1', { source: '198.51.100.2', count: 3 })).toBe(0)
+    const status = JSON.parse(await lab.ok('status', '--json'))
+    expect(status.interfaces).toMatchObject([
+      { name: 'eth0', mode: 'native', packets: { drop: 1 } },
+      { name: 'eth1', mode: 'generic', packets: { drop: 3 } },
+    ])
+    lab.write('xdp.yaml', config('  eth0: { mode: native }'))
+    expect(await lab.ok('plan')).toContain('- interface eth1')
+    await lab.ok('apply', '--auto-approve')
+    expect(attachedOn('eth1')).toEqual([])
+    expect(await lab.ping('198.51.100.1', { source: '198.51.100.2' })).toBe(2)
+    expect(await lab.ping('192.0.2.1', { source: '192.0.2.2', count: 1 })).toBe(0)
+    expect(await lab.ok('plan', '--detailed-exitcode')).toContain('No changes.')
+    await lab.ok('destroy', '--auto-approve')
+  },
+)
 
-test('an interface that was deleted and created again is drift, and the next apply filters it again', async () => {
+inTurns('an interface that was deleted and created again is drift, and the next apply filters it again', async () => {
   lab.write('xdp.yaml', config('  eth0: {}\n  eth1: { missing: skip }'))
   await lab.ok('apply', '--auto-approve')
   lab.unplug('eth1')
@@ -75,7 +78,7 @@ test('an interface that was deleted and created again is drift, and the next app
   expect(await lab.ok('plan', '--detailed-exitcode')).toContain('No changes.')
 })
 
-test('a missing interface is an error that names existing ones; missing: skip leaves it out', async () => {
+inTurns('a missing interface is an error that names existing ones; missing: skip leaves it out', async () => {
   lab.write('xdp.yaml', config('  eth0: {}\n  eth7: {}'))
   const { exitCode, stderr } = await lab.xdp('apply', '--auto-approve')
   expect(exitCode).toBe(69)
@@ -86,7 +89,7 @@ test('a missing interface is an error that names existing ones; missing: skip le
   expect(attachedOn('eth0')).toHaveLength(1)
 })
 
-test('a program that was detached or replaced by hand is drift, and apply attaches ours again', async () => {
+inTurns('a program that was detached or replaced by hand is drift, and apply attaches ours again', async () => {
   lab.write('xdp.yaml', config('  eth0: {}'))
   await lab.ok('apply', '--auto-approve')
   lab.in(lab.host, 'bpftool', 'net', 'detach', 'xdpdrv', 'dev', 'eth0')
@@ -97,7 +100,7 @@ test('a program that was detached or replaced by hand is drift, and apply attach
   expect(await lab.ping('192.0.2.1', { source: '192.0.2.2', count: 1 })).toBe(0)
 })
 
-test('an entry written into the live tables by hand is drift, and apply removes it', async () => {
+inTurns('an entry written into the live tables by hand is drift, and apply removes it', async () => {
   lab.write('xdp.yaml', config('  eth0: {}', 'policy: { default: pass }\nblocklist: [203.0.113.9]'))
   await lab.ok('apply', '--auto-approve')
   const policy = `${lab.bpffs}/xdp-as-code/default/gen-1/policy`
@@ -132,7 +135,7 @@ describe('a foreign program', () => {
     await expect.poll(() => lab.objects()).toEqual(NO_OBJECTS)
   })
 
-  test('needs CAP_SYS_ADMIN to be replaced, but not to be refused', async () => {
+  inTurns('needs CAP_SYS_ADMIN to be replaced, but not to be refused', async () => {
     const id = attachForeign('eth0', 'xdpdrv')
     const few = ['setpriv', '--bounding-set=-all,+bpf,+net_admin,+perfmon', '--inh-caps=-all']
     lab.write('xdp.yaml', config('  eth0: {}'))
@@ -158,18 +161,21 @@ describe('a foreign program', () => {
 })
 
 describe('an attach mode', () => {
-  test('that the driver lacks is an error with the kernel’s words and a hint, and leaves nothing behind', async () => {
-    lab.write('xdp.yaml', config('  eth0: {}\n  lo: { mode: native }'))
-    const { exitCode, stderr } = await lab.xdp('apply', '--auto-approve')
-    expect(exitCode).toBe(69)
-    expect(stderr).toContain('E102 mode-unsupported')
-    expect(stderr).toContain('Underlying driver does not support XDP in native mode')
-    expect(stderr).toContain('mode: [native, generic]')
-    expect(attachedOn('eth0')).toEqual([])
-    await expect.poll(() => lab.objects()).toEqual(NO_OBJECTS)
-  })
+  inTurns(
+    'that the driver lacks is an error with the kernel’s words and a hint, and leaves nothing behind',
+    async () => {
+      lab.write('xdp.yaml', config('  eth0: {}\n  lo: { mode: native }'))
+      const { exitCode, stderr } = await lab.xdp('apply', '--auto-approve')
+      expect(exitCode).toBe(69)
+      expect(stderr).toContain('E102 mode-unsupported')
+      expect(stderr).toContain('Underlying driver does not support XDP in native mode')
+      expect(stderr).toContain('mode: [native, generic]')
+      expect(attachedOn('eth0')).toEqual([])
+      await expect.poll(() => lab.objects()).toEqual(NO_OBJECTS)
+    },
+  )
 
-  test('comes from a list tried in order, and plan and status show the live one', async () => {
+  inTurns('comes from a list tried in order, and plan and status show the live one', async () => {
     lab.write('xdp.yaml', config('  lo: { mode: [native, generic] }\n  eth0: { mode: [native, generic] }'))
     await lab.ok('apply', '--auto-approve')
     const status = JSON.parse(await lab.ok('status', '--json'))
@@ -201,7 +207,7 @@ describe('an attach mode', () => {
   })
 })
 
-test('a command from another network namespace is refused', async () => {
+inTurns('a command from another network namespace is refused', async () => {
   lab.write('xdp.yaml', config('  eth0: {}'))
   await lab.ok('apply', '--auto-approve')
   const [, , node, cli, ...rest] = lab.argv('apply', '--auto-approve') as string[]
@@ -219,7 +225,7 @@ test('a command from another network namespace is refused', async () => {
 describe('--wait-interfaces', () => {
   const argv = ['apply', '--auto-approve', '--wait-interfaces']
 
-  test('filters an interface as soon as it appears', async () => {
+  inTurns('filters an interface as soon as it appears', async () => {
     lab.write('xdp.yaml', config('  eth0: {}\n  eth1: {}\n  eth2: { missing: skip }'))
     lab.unplug('eth1')
     const child = lab.start(...argv, '1m', '--json')
@@ -232,7 +238,7 @@ describe('--wait-interfaces', () => {
     await lab.ok('destroy', '--auto-approve')
   })
 
-  test('fails with E103 and the time waited if it does not appear', async () => {
+  inTurns('fails with E103 and the time waited if it does not appear', async () => {
     lab.write('xdp.yaml', config('  eth0: {}\n  eth9: {}'))
     const { exitCode, stderr } = await lab.xdp(...argv, '200ms')
     expect(exitCode).toBe(69)
@@ -240,7 +246,7 @@ describe('--wait-interfaces', () => {
     expect(lab.pins()).toEqual([])
   })
 
-  test('stops waiting on a signal', async () => {
+  inTurns('stops waiting on a signal', async () => {
     lab.write('xdp.yaml', config('  eth9: {}'))
     const looks = join(lab.directory, 'looks')
     lab.tool('ip', `: > ${looks}\nexec /usr/sbin/ip "$@"\n`)

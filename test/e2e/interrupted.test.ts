@@ -2,8 +2,8 @@
 
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterEach, beforeEach, expect, test } from 'vitest'
-import { inDepth, usually } from '../support/depth.ts'
+import { afterEach, beforeEach, expect } from 'vitest'
+import { inDepth, inTurns, usually } from '../support/depth.ts'
 import { ETH0, ETH1, EVERY_PIN, Lab, NO_OBJECTS } from '../support/hosts.ts'
 
 let lab: Lab
@@ -26,7 +26,7 @@ async function settled(): Promise<void> {
   expect(lab.pins()).toHaveLength(EVERY_PIN)
 }
 
-test('an apply killed at any moment leaves the data plane working, and the next apply converges', async () => {
+inTurns('an apply killed at any moment leaves the data plane working, and the next apply converges', async () => {
   lab.write('xdp.yaml', config('192.0.2.2'))
   const begun = performance.now()
   await lab.ok('apply', '--auto-approve')
@@ -100,7 +100,7 @@ exec /usr/sbin/bpftool "$@"
   )
 }
 
-test('a switch that fails halfway is rolled back: every interface has its old policy again', async () => {
+inTurns('a switch that fails halfway is rolled back: every interface has its old policy again', async () => {
   lab.write('xdp.yaml', config('192.0.2.2, 198.51.100.2'))
   await lab.ok('apply', '--auto-approve')
   const before = JSON.parse(await lab.ok('status', '--json'))
@@ -120,7 +120,7 @@ test('a switch that fails halfway is rolled back: every interface has its old po
   await settled()
 })
 
-test('a second apply waits for the first, or names the holder of the lock', async () => {
+inTurns('a second apply waits for the first, or names the holder of the lock', async () => {
   lab.write('xdp.yaml', config('192.0.2.2'))
   const both = await Promise.all([lab.xdp('apply', '--auto-approve'), lab.xdp('apply', '--auto-approve')])
   expect(both.map(({ exitCode }) => exitCode)).toEqual([0, 0])

@@ -4,7 +4,8 @@
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { afterEach, beforeEach, expect } from 'vitest'
+import { inTurns } from '../support/depth.ts'
 import { ETH0, Lab } from '../support/hosts.ts'
 
 let lab: Lab
@@ -72,7 +73,7 @@ async function converges(): Promise<void> {
   expect(await lab.ping('192.0.2.1', { source: '192.0.2.3', count: 1 })).toBe(0)
 }
 
-test('an apply that is killed in the gap leaves a process behind that attaches the new program', async () => {
+inTurns('an apply that is killed in the gap leaves a process behind that attaches the new program', async () => {
   pauseInGap(REAL)
   await killInGap()
   await expect.poll(() => modesOn('eth0')).toEqual([NATIVE])
@@ -80,7 +81,7 @@ test('an apply that is killed in the gap leaves a process behind that attaches t
   await converges()
 })
 
-test('if the attach fails after that, it attaches the old program again', async () => {
+inTurns('if the attach fails after that, it attaches the old program again', async () => {
   pauseInGap(REFUSED)
   await killInGap()
   await expect.poll(() => modesOn('eth0')).toEqual([GENERIC])
@@ -88,7 +89,7 @@ test('if the attach fails after that, it attaches the old program again', async 
   await converges()
 })
 
-test('an apply whose new mode is refused ends with the old program and policy', async () => {
+inTurns('an apply whose new mode is refused ends with the old program and policy', async () => {
   pauseInGap(REFUSED)
   lab.write('go', '')
   const { exitCode, stderr } = await lab.xdp('apply', '--auto-approve')
@@ -99,7 +100,7 @@ test('an apply whose new mode is refused ends with the old program and policy', 
   await converges()
 })
 
-test('the plan reports the gap', async () => {
+inTurns('the plan reports the gap', async () => {
   expect(await lab.ok('plan')).toContain('traffic-gap')
   await converges()
 })

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { sample, usually } from '../support/depth.ts'
 import { ETH0, Lab } from '../support/hosts.ts'
 
-const APPLIES = usually(5, { thoroughly: 8 })
+const APPLIES = usually(3, { thoroughly: 8 })
 const BANNED = '198.51.100.66'
 const ALWAYS = '203.0.113.1'
 

@@ -3,9 +3,9 @@
 import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect } from 'vitest'
 import { ABI_VERSION } from '../../src/abi/generated.ts'
-import { inDepth, sample } from '../support/depth.ts'
+import { inDepth, inTurns, sample } from '../support/depth.ts'
 import { ETH0, ETH1, EVERY_PIN, Lab } from '../support/hosts.ts'
 import { buildObject } from '../support/objects.ts'
 
@@ -68,7 +68,7 @@ exec /usr/sbin/bpftool "$@"
   )
 }
 
-test('status and apply work despite a damaged record of the generation', async () => {
+inTurns('status and apply work despite a damaged record of the generation', async () => {
   await apply()
   // Line 2 has the generation, the time of the commit, the network namespace and the program.
   const noise = Array.from({ length: 64 }, () => 'a5')
@@ -82,7 +82,7 @@ test('status and apply work despite a damaged record of the generation', async (
 const MAPS = sample(['attachments', 'interface_index', 'verdict_stats'], 3)
 
 describe.each(MAPS)('a shared map %s', (map) => {
-  test('that was unpinned is drift, and apply creates it again with the program', async () => {
+  inTurns('that was unpinned is drift, and apply creates it again with the program', async () => {
     await apply()
     rmSync(own(`${SHARED}/${map}`))
     expect(JSON.parse(await lab.ok('status', '--json'))).toMatchObject({ drift: true })
@@ -97,7 +97,7 @@ const PROGRAMS = ['xdp_filter', 'explain', 'table_read', 'table_write', 'stats_r
 const PINS = ['policy', ...PROGRAMS.map((name) => `programs/${name}`)]
 
 describe.each(sample(PINS, PINS.length))('a removed pin of %s', (pin) => {
-  test('is drift of our own program, which apply repairs in place', async () => {
+  inTurns('is drift of our own program, which apply repairs in place', async () => {
     await apply()
     await lab.ok('ban', '192.0.2.3')
     const before = JSON.parse(await lab.ok('status', '--json'))
@@ -160,14 +160,14 @@ describe('an apply whose bpftool only claims', () => {
     await unchanged('bpftool reported success, but did not pin')
   })
 
-  test('to write the commit rolls back', async () => {
+  inTurns('to write the commit rolls back', async () => {
     await apply()
     interpose('*"map update pinned"*gen-2/policy*', 'lines=$(printf "%s" "$lines" | sed "s/^map update .*/version/")')
     await unchanged(`${own('gen-2/policy')} does not hold what bpftool wrote to key 2`)
   })
 })
 
-test('a program that another tool attaches at the moment of the replacement is attached again', async () => {
+inTurns('a program that another tool attaches at the moment of the replacement is attached again', async () => {
   await apply(config('eth0: {}'))
   const pin = loadForeign()
   // The last command before the replacement.
@@ -224,7 +224,7 @@ describe('the pin of a foreign program, left by a killed apply', () => {
     lab.in(lab.host, 'bpftool', 'net', 'attach', 'xdpdrv', 'pinned', pin, 'dev', 'eth0')
   })
 
-  test('does not disturb the next apply', async () => {
+  inTurns('does not disturb the next apply', async () => {
     await apply(config('eth1: {}'))
     keep('eth0')
     await apply(config('eth0: { on_conflict: replace }, eth1: {}'))
@@ -273,7 +273,7 @@ describe('the record of an interface', () => {
   })
 })
 
-test('leaves a program alone that another tool attaches during an apply', async () => {
+inTurns('leaves a program alone that another tool attaches during an apply', async () => {
   await apply(config('eth0: {}'))
   const pin = loadForeign()
   interpose('*loadall*', `/usr/sbin/bpftool net attach xdpdrv pinned ${pin} dev eth1`)
@@ -287,7 +287,7 @@ test('leaves a program alone that another tool attaches during an apply', async 
   await settled()
 })
 
-test('a rollback detaches exactly the programs that the apply attached', async () => {
+inTurns('a rollback detaches exactly the programs that the apply attached', async () => {
   await apply(config('eth0: {}'))
   const pin = loadForeign()
   const steal = `/usr/sbin/bpftool net attach xdpdrv pinned ${pin} dev eth1`

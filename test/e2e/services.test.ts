@@ -1,8 +1,8 @@
 // The control plane of services: next hops and their drift, leaving backends, counters across edits, roles, and refused
 // plans.
 
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
-import { inDepth } from '../support/depth.ts'
+import { afterAll, afterEach, beforeAll, expect } from 'vitest'
+import { inDepth, inTurns } from '../support/depth.ts'
 import { ETH0, ETH1, EVERY_PIN, Lab } from '../support/hosts.ts'
 
 let lab: Lab
@@ -29,7 +29,7 @@ const plan = async () => JSON.parse(await lab.ok('plan', '--json'))
 const why = async (...words: readonly string[]) =>
   JSON.parse(await lab.ok('why', '192.0.2.2', '--protocol', 'tcp', '--destination', '203.0.113.10', '--json', ...words))
 
-test('services are created and removed with all of their objects', async () => {
+inTurns('services are created and removed with all of their objects', async () => {
   await apply(config(web('192.0.2.2, 192.0.2.3')))
   expect(lab.pins()).toHaveLength(EVERY_PIN)
   const { services } = await status()
@@ -52,7 +52,7 @@ test('services are created and removed with all of their objects', async () => {
   expect(lab.pins()).toEqual([])
 })
 
-test('an unresolved backend gets no traffic, and a later apply resolves it', async () => {
+inTurns('an unresolved backend gets no traffic, and a later apply resolves it', async () => {
   await apply(config(web('192.0.2.2, 192.0.2.9')))
   const { warnings } = await plan()
   expect(warnings).toMatchObject([{ code: 'W211', message: expect.stringContaining('192.0.2.9') }])
@@ -156,7 +156,7 @@ inDepth('counters outlive edits, larger maps and another build; a new owner of a
   expect((await status()).services).toMatchObject([{ name: 'other', packets: 0, flows: 0, backends: [{ packets: 0 }] }])
 })
 
-test('lists apply before services, and roles select the parts per interface', async () => {
+inTurns('lists apply before services, and roles select the parts per interface', async () => {
   const blocklist = 'blocklist: [192.0.2.2]\n'
   await apply(config(web('198.51.100.2'), blocklist))
   expect((await why('--destination-port', '443')).live).toMatchObject({
@@ -203,7 +203,7 @@ inDepth('on_empty decides without backends', async () => {
   })
 })
 
-test('refuses this host as a backend, and the VIP of an SSH session', async () => {
+inTurns('refuses this host as a backend, and the VIP of an SSH session', async () => {
   lab.write('xdp.yaml', config(web('192.0.2.1, 192.0.2.2')))
   const own = await lab.xdp('apply', '--auto-approve')
   expect(own.exitCode).toBe(4)

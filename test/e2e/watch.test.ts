@@ -6,8 +6,8 @@ import { once } from 'node:events'
 import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { inDepth, usually } from '../support/depth.ts'
+import { afterEach, beforeEach, describe, expect } from 'vitest'
+import { inDepth, inTurns, usually } from '../support/depth.ts'
 import { ETH0, ETH1, Lab } from '../support/hosts.ts'
 import { randomFrom } from '../support/random.ts'
 import { judged } from '../support/traffic.ts'
@@ -42,7 +42,7 @@ const sha256 = (text: string): string => createHash('sha256').update(text).diges
 /** Polling options for state without events. */
 
 describe('two daemons', () => {
-  test('cannot watch one instance: the error of the second names the first; another instance is free', async () => {
+  inTurns('cannot watch one instance: the error of the second names the first; another instance is free', async () => {
     const { pid } = await watch()
     const second = await lab.xdp('watch')
     expect(second.exitCode).toBe(75)
@@ -58,7 +58,7 @@ describe('two daemons', () => {
   })
 })
 
-test('refuses commands that the daemon would undo at once', async () => {
+inTurns('refuses commands that the daemon would undo at once', async () => {
   const { pid } = await watch()
   lab.write('other.yaml', config('{}', 'eth0: {}, eth1: {}'))
   for (const words of [['destroy'], ['apply', '-f', 'other.yaml']]) {
@@ -71,7 +71,7 @@ test('refuses commands that the daemon would undo at once', async () => {
   await lab.ok('destroy', '--auto-approve')
 })
 
-test('a killed daemon leaves the data plane unchanged, and the next one takes over without a write', async () => {
+inTurns('a killed daemon leaves the data plane unchanged, and the next one takes over without a write', async () => {
   const first = await watch()
   await judged(lab, async () => {
     const before = [lab.pins(), (await status()).interfaces[0].program_id]
@@ -109,41 +109,44 @@ inDepth('removes an apply prepared for an edit that does not come, also if the d
   expect(await passes()).toBe(0)
 })
 
-test('after hundreds of edits under traffic, mistakes included, the last file is in force and no descriptor leaks', async () => {
-  const daemon = await watch()
-  const { below, chance, pick } = randomFrom(7)
-  const path = join(lab.directory, 'xdp.yaml')
-  const edition = (number: number): string =>
-    config(undefined, 'eth0: {}', `192.0.2.3, 203.0.113.${number % 250}, 198.51.100.${below(250)}`)
-  const mistakes = ['', 'version: 1\n', edition(0).slice(0, 80), 'blocklist: [', config('{ resync: never }')]
-  const open = daemon.descriptors()
-  const memory = daemon.memory()
-  const write = [
-    (text: string) => writeFileSync(path, text),
-    (text: string) => {
-      writeFileSync(`${path}.new`, text)
-      renameSync(`${path}.new`, path)
-    },
-    (text: string) => {
-      rmSync(path)
-      writeFileSync(path, text)
-    },
-  ]
-  let last = ''
-  await judged(lab, async () => {
-    for (let number = 1; number <= usually(200, { thoroughly: 500 }); number++) {
-      last = edition(number)
-      pick(write)(chance(0.25) ? pick(mistakes) : last)
-      await setTimeout(below(12))
-    }
-    write[0]?.(last)
-    await daemon.hear('applied', (line) => line.sha256 === sha256(last))
-  })
-  expect((await status()).watch).toMatchObject({ config: { sha256: sha256(last) }, errors: [] })
-  expect(await lab.ok('plan', '--detailed-exitcode')).toContain('No changes.')
-  await expect.poll(() => daemon.descriptors()).toBeLessThanOrEqual(open)
-  expect(daemon.memory() - memory).toBeLessThan(128 * 2 ** 20)
-})
+inTurns(
+  'after hundreds of edits under traffic, mistakes included, the last file is in force and no descriptor leaks',
+  async () => {
+    const daemon = await watch()
+    const { below, chance, pick } = randomFrom(7)
+    const path = join(lab.directory, 'xdp.yaml')
+    const edition = (number: number): string =>
+      config(undefined, 'eth0: {}', `192.0.2.3, 203.0.113.${number % 250}, 198.51.100.${below(250)}`)
+    const mistakes = ['', 'version: 1\n', edition(0).slice(0, 80), 'blocklist: [', config('{ resync: never }')]
+    const open = daemon.descriptors()
+    const memory = daemon.memory()
+    const write = [
+      (text: string) => writeFileSync(path, text),
+      (text: string) => {
+        writeFileSync(`${path}.new`, text)
+        renameSync(`${path}.new`, path)
+      },
+      (text: string) => {
+        rmSync(path)
+        writeFileSync(path, text)
+      },
+    ]
+    let last = ''
+    await judged(lab, async () => {
+      for (let number = 1; number <= usually(200, { thoroughly: 500 }); number++) {
+        last = edition(number)
+        pick(write)(chance(0.25) ? pick(mistakes) : last)
+        await setTimeout(below(12))
+      }
+      write[0]?.(last)
+      await daemon.hear('applied', (line) => line.sha256 === sha256(last))
+    })
+    expect((await status()).watch).toMatchObject({ config: { sha256: sha256(last) }, errors: [] })
+    expect(await lab.ok('plan', '--detailed-exitcode')).toContain('No changes.')
+    await expect.poll(() => daemon.descriptors()).toBeLessThanOrEqual(open)
+    expect(daemon.memory() - memory).toBeLessThan(128 * 2 ** 20)
+  },
+)
 
 inDepth('setting the clock by years changes nothing', async () => {
   const jump = lab.write(
@@ -173,7 +176,7 @@ describe('a signal', () => {
     expect(await passes()).toBe(0)
   })
 
-  test('SIGTERM detaches them with `on_stop: detach`, and keeps lists and bans', async () => {
+  inTurns('SIGTERM detaches them with `on_stop: detach`, and keeps lists and bans', async () => {
     const daemon = await watch(config('{ on_stop: detach }'))
     await lab.ok('ban', '203.0.113.9')
     expect(await daemon.end('SIGINT')).toBe(0)
@@ -185,7 +188,7 @@ describe('a signal', () => {
     expect(await passes()).toBe(0)
   })
 
-  test('SIGHUP reloads the config', async () => {
+  inTurns('SIGHUP reloads the config', async () => {
     const daemon = await watch()
     daemon.signal('SIGHUP')
     await daemon.hear('reload')
@@ -193,7 +196,7 @@ describe('a signal', () => {
   })
 })
 
-test('notifies systemd when it is ready, alive, reloading and stopping', async () => {
+inTurns('notifies systemd when it is ready, alive, reloading and stopping', async () => {
   const source = lab.write(
     'listener.c',
     `#define _GNU_SOURCE
@@ -294,7 +297,7 @@ inDepth('metrics have the outcomes of reconciles and the validity of the config'
   await expect.poll(() => lab.in(lab.host, 'ss', '-Hltn')).toBe('')
 })
 
-test('concurrent edits, applies and bans all succeed', async () => {
+inTurns('concurrent edits, applies and bans all succeed', async () => {
   const daemon = await watch()
   const edit = (number: number): string => config('{}', 'eth0: {}', `192.0.2.3, 198.51.100.${number}`)
   await judged(lab, async () => {
@@ -324,7 +327,7 @@ test('concurrent edits, applies and bans all succeed', async () => {
   expect(await lab.ok('plan', '--detailed-exitcode')).toContain('No changes.')
 })
 
-test('exits with the errors of a missing or invalid config', async () => {
+inTurns('exits with the errors of a missing or invalid config', async () => {
   const run = async (text: string | undefined, ...args: readonly string[]) => {
     if (text !== undefined) lab.write('xdp.yaml', text)
     const { exitCode, stdout, stderr } = await lab.xdp('watch', ...args)

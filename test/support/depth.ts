@@ -1,7 +1,7 @@
 // Number of rounds of random tests, and of similar cases. `npm test` is limited to minutes; `THOROUGH=1 npm test` takes
 // the time that it needs.
 
-import { test } from 'vitest'
+import { type TestContext, test } from 'vitest'
 
 const isThorough = process.env['THOROUGH'] === '1'
 
@@ -9,6 +9,12 @@ export const usually = <T>(some: T, { thoroughly }: { readonly thoroughly: T }):
 
 /** A test whose case is similar to others, run only by THOROUGH=1. */
 export const inDepth = test.runIf(isThorough)
+
+/** A slow test among many: about every other run has it, and all with THOROUGH=1. It must need no other test. */
+export function inTurns(name: string, body: (context: TestContext) => unknown): void {
+  const isRun = isThorough || Math.random() < 0.5
+  ;(isRun ? test : test.skip)(name, body)
+}
 
 /** Every nth of similar cases, from one that differs from run to run; all of them with THOROUGH=1. */
 export function sample<T>(cases: readonly T[], nth: number): T[] {

@@ -454,7 +454,7 @@ describe.runIf(isRoot)('a list of steps', () => {
     for (const world of WORLDS) ends.push(await outcome(rehearsal, world, steps))
     expect(Object.fromEntries(WORLDS.map(({ name }, i) => [name, JSON.parse(ends[i] as string).code]))).toEqual(CODES)
     const missed: string[] = []
-    for (const i of sample(representative(steps), 6)) {
+    for (const i of sample(representative(steps), 12)) {
       await setImmediate()
       const [step, next] = steps.slice(i, i + 2) as [Step, Step | undefined]
       if (!(await isNoticed(rehearsal, steps.toSpliced(i, 1), ends))) missed.push(`without ${describeStep(step)}`)
@@ -482,7 +482,7 @@ describe.runIf(isRoot)('a list of steps', () => {
     const alike = new Map<string, number>()
     for (const [i, line] of commands.entries()) alike.set(line.replace(/ key .*|\d+/g, ''), i)
     const points = usually([...alike.values()], { thoroughly: [...commands.keys()] })
-    for (const failing of sample(points, 6)) {
+    for (const failing of sample(points, 12)) {
       await setImmediate()
       rewind()
       kernel.count = 0
@@ -515,7 +515,7 @@ describe.runIf(isRoot)('a list of steps', () => {
     const live = wanted()
     const alike = new Map(commands.map((line) => [line.replace(/ key .*|\d+/g, ''), line]))
     const claims = usually([...alike.values()], { thoroughly: [...new Set(commands)] })
-    for (const claimed of sample(claims, 6)) {
+    for (const claimed of sample(claims, 12)) {
       rewind()
       watchTraffic(kernel, steps, ['eth0'])
       kernel.lies = (line) => line === claimed
@@ -556,7 +556,7 @@ describe.runIf(isRoot)('a list of steps', () => {
     const reached = kernel.pins().map((pin) => pin.replace(/gen-\d+/, 'gen-N'))
     const firsts = [...steps.keys()].filter((i) => steps[i]?.kind !== steps[i - 1]?.kind)
     const points = usually(firsts, { thoroughly: [...steps.keys()] })
-    for (const killed of sample(points, 6)) {
+    for (const killed of sample(points, 12)) {
       await setImmediate()
       rewind()
       watchTraffic(kernel, steps, ['eth0'])
