@@ -14,7 +14,7 @@ import { normalize } from '../src/model/ranges.ts'
 import type { State } from '../src/model/state.ts'
 import { SYN } from '../test/support/packets.ts'
 import { backend, balancing, EGRESS, service } from '../test/support/services.ts'
-import { Bench, type Outcome, PORT, type Subject, VERDICTS, type Workload } from './support/balance.ts'
+import { Bench, type Outcome, openArrival, PORT, type Subject, VERDICTS, type Workload } from './support/balance.ts'
 import { type RingTime, ringTimes, verifierCost } from './support/balance-costs.ts'
 import { type Encapsulation, Katran } from './support/katran.ts'
 import { addressesOf, stateOf } from './support/lookup.ts'
@@ -29,8 +29,9 @@ const { values: options } = parseArgs({
 const FLOWS = 2 ** 20
 const MANY = 2 ** 16
 const PREFIXES = 1_000_000
+const arrival = openArrival()
 /** Egress and ingress interface are equal, so that the verdict is XDP_TX. */
-const HERE = { ...EGRESS, ifindex: 1, mtu: 9000 }
+const HERE = { ...EGRESS, ifindex: arrival.ifindex, mtu: 9000 }
 
 const backendsOf = (family: 4 | 6, net: number) =>
   Array.from({ length: 10 }, (_, i) =>
@@ -224,7 +225,7 @@ async function compose(rounds: number): Promise<{ filter: number; balancer: numb
   const times: Record<keyof typeof states, number[]> = { filter: [], balancer: [], both: [] }
   try {
     for (const [name, state] of Object.entries(states)) {
-      const bench = await Bench.open(name)
+      const bench = await Bench.open(name, arrival)
       benches.set(name, bench)
       await bench.load(name === 'balancer' ? state : { ...state, lists: lists.lists })
     }
@@ -290,7 +291,7 @@ async function measureOn(
   rounds: number,
   { tracksFlows = true, peers = new Map() }: { readonly tracksFlows?: boolean; readonly peers?: Peers } = {},
 ): Promise<Result[]> {
-  const bench = await Bench.open(name)
+  const bench = await Bench.open(name, arrival)
   try {
     await bench.load(services, tracksFlows)
     return await measureAll(bench, cases, rounds, peers)

@@ -5,7 +5,7 @@
 import { parseArgs } from 'node:util'
 import { type Banning, bansOf } from '../test/support/bans.ts'
 import { block, policy } from '../test/support/lists.ts'
-import { Bench, type Outcome, VERDICTS, type Workload } from './support/balance.ts'
+import { Bench, type Outcome, openArrival, VERDICTS, type Workload } from './support/balance.ts'
 import { conclude, median, table } from './support/report.ts'
 
 const { values: options } = parseArgs({ options: { rounds: { type: 'string', default: '11' } } })
@@ -65,7 +65,7 @@ async function measure(bench: Bench, { name, bans, outcome, flows }: Case, round
   return median(times)
 }
 
-const bench = await Bench.open('bans')
+const bench = await Bench.open('bans', openArrival())
 try {
   await bench.load(policy('pass', block('list', '198.51.100.0/24')))
   const results: { readonly name: string; readonly over: number }[] = []

@@ -41,7 +41,7 @@ export const verifierCost = async (): Promise<VerifierCost> =>
 function costOf(paths: readonly string[]): VerifierCost {
   const pin = `/sys/fs/bpf/xdp-bench-verifier-${process.pid}`
   // In parallel, as an apply does. The statistics are on stderr, after every instruction.
-  const script = `for object in ${paths.join(' ')}; do bpftool "$@" prog loadall "$object" ${pin} 2>&1 & done; wait`
+  const script = `for object in ${paths.join(' ')}; do bpftool "$@" prog loadall "$object" ${pin} 2>&1 | grep ^processed & done; wait`
   const load = (...flags: readonly string[]): string => {
     try {
       return execFileSync('sh', ['-c', script, 'sh', ...flags], { encoding: 'utf8', maxBuffer: 1 << 30 })

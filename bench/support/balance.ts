@@ -1,6 +1,7 @@
 // The kernel side of the balancer's benchmark: a loaded data plane, packets of flows, and timed runs that restore the
 // packet before every turn and check its outcome.
 
+import { execFileSync, spawnSync } from 'node:child_process'
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { bpftool, type Command } from '../../src/abi/command.ts'
@@ -83,22 +84,55 @@ export interface Subject {
 
 export const VERDICTS = { drop: 1, pass: 2, tx: 3 } as const
 
+/** The interface that the test runs arrive on: as real packets do, and not on lo, where the program looks for metadata. */
+export interface Arrival {
+  readonly ifindex: number
+}
+
+/** Set in the process that has a network namespace of its own. */
+const ISOLATED = 'XDP_BENCH_ISOLATED'
+
+/**
+ * Makes it: a veth device in a network namespace of its own, in which it runs this benchmark again. The kernel knows the
+ * receive queue of such a device only while a program is attached.
+ */
+export function openArrival(): Arrival {
+  if (process.env[ISOLATED] === undefined) {
+    const argv = ['--net', process.execPath, ...process.execArgv, ...process.argv.slice(1)]
+    const { status } = spawnSync('unshare', argv, { stdio: 'inherit', env: { ...process.env, [ISOLATED]: '1' } })
+    process.exit(status ?? 1)
+  }
+  const ip = (...argv: string[]): string => execFileSync('ip', argv, { encoding: 'utf8' })
+  ip('link', 'add', 'xdp-bench', 'type', 'veth', 'peer', 'name', 'xdp-bench-peer')
+  ip('link', 'set', 'xdp-bench', 'up')
+  ip('link', 'set', 'dev', 'xdp-bench', 'xdpdrv', 'object', WRAPPER, 'section', 'xdp.frags')
+  const [link] = JSON.parse(ip('-j', 'link', 'show', 'dev', 'xdp-bench')) as [{ readonly ifindex: number }]
+  return { ifindex: link.ifindex }
+}
+
+/** A struct xdp_md (linux/bpf.h): data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex. */
+const contextOf = (length: number, { ifindex }: Arrival): Uint8Array =>
+  new Uint8Array(Uint32Array.of(0, length, 0, ifindex, 0, 0).buffer)
+
 /** One data plane under the wrapper. Callers must close it. */
 export class Bench {
   readonly plane: DataPlane
   readonly #directory: string
 
-  private constructor(plane: DataPlane, directory: string) {
+  readonly #arrival: Arrival
+
+  private constructor(plane: DataPlane, directory: string, arrival: Arrival) {
     this.plane = plane
     this.#directory = directory
+    this.#arrival = arrival
   }
 
   /** `name`: unique among the open ones. */
-  static async open(name: string): Promise<Bench> {
+  static async open(name: string, arrival: Arrival): Promise<Bench> {
     const directory = `/sys/fs/bpf/xdp-bench-${name}-${process.pid}`
     mkdirSync(directory)
     const plane = await DataPlane.open()
-    const bench = new Bench(plane, directory)
+    const bench = new Bench(plane, directory, arrival)
     try {
       const arrays = ['plain', 'frags'] as const
       await runBatch(
@@ -136,7 +170,7 @@ export class Bench {
     if (balance.flags !== 0) balanceCodec.encode({ ...balance, flow_limit: tracksFlows ? 0xffffffff : 0 }, view, at)
     this.plane.forget()
     await this.plane.load(image)
-    await this.plane.attachTestRuns(SLOT)
+    await this.plane.own(this.#arrival.ifindex, SLOT)
   }
 
   async prepare(workload: Workload, growth = 0): Promise<void> {
@@ -157,9 +191,12 @@ export class Bench {
     const array = ['map', 'update', 'pinned', `${this.#directory}/${kind}`, 'key', '0', '0', '0', '0']
     const before = await count?.()
     const outputs = await withExchange(async (files) => {
-      writeFileSync(`${files}/frame`, frameOf(workload))
+      const frame = frameOf(workload)
+      writeFileSync(`${files}/frame`, frame)
+      writeFileSync(`${files}/context`, contextOf(frame.length, this.#arrival))
       const run: Command = bpftool(
         ...['prog', 'run', 'pinned', `${this.#directory}/run/run_${kind}`, 'data_in', `${files}/frame`],
+        ...['ctx_in', `${files}/context`],
         ...['data_out', '/dev/null', 'data_size_out', '512', 'repeat', `${REPEAT}`],
       )
       const outputs = await runBatch([

@@ -25,10 +25,10 @@ enum balance_flag {
 
 /* Line 9: positions of the balancer's tables. All zero: no services. */
 struct balance {
-	__u64 multiplier;	/* odd; see foldAddress in src/tables/services/endpoints.ts */
+	__u64 multiplier;	/* odd; see cellOf in src/tables/services/endpoints.ts */
 	__u32 flags;		/* enum balance_flag */
-	__u32 hash;		/* first line; struct host_line with tags as `address`, endpoint numbers as `class` */
-	__u32 hash_lines;	/* number of buckets; HOST_PROBES - 1 further lines hold overflow of the last ones */
+	__u32 index;		/* first line; struct endpoint_cells: the first endpoint of each cell of the hash */
+	__u32 cells;		/* their number */
 	__u32 endpoints;	/* first line; endpoint n (from 1) is at line n - 1 from here */
 	__u32 ports;		/* first line; run trees over (protocol << 16 | port); tree lines count from here */
 	__u32 services;		/* first line; one struct service per line, by service slot */
@@ -61,6 +61,18 @@ struct roles {
 /* In `fragments_tcp` and `fragments_udp`: no service of the VIP takes later fragments, which carry no ports. */
 #define FRAGMENTS_DROP 0xffff
 
+/* Endpoint numbers by the hash of the address; 0 = no endpoint has this one. */
+#define ENDPOINT_CELLS 32
+struct endpoint_cells {
+	__u16 first[ENDPOINT_CELLS];
+};
+
+/* Maximum number of endpoints whose hash is the same. */
+#define ENDPOINT_CHAIN 4
+
+/* Ports of an endpoint that are found without a tree. */
+#define EXACT_PORTS 4
+
 /* An address that the balancer knows. Tree values are a slot + 1; 0 = not ours. */
 struct endpoint {
 	__u64 high;		/* the address as two numbers in host order, most significant half first */
@@ -70,7 +82,10 @@ struct endpoint {
 	__u16 pool;		/* pool slot + 1 if it is an address of a source pool */
 	__u16 fragments_tcp;	/* service slot + 1 that takes later fragments, FRAGMENTS_DROP, or 0: no TCP service */
 	__u16 fragments_udp;
-	__u8 pad[34];
+	__u16 next;		/* number of the next endpoint of the cell, 0 = none */
+	__u32 exact_key[EXACT_PORTS];	/* protocol << 16 | port, of services on single ports: they are in the tree, too */
+	__u16 exact[EXACT_PORTS];	/* their class; 0 = free */
+	__u8 pad[8];
 };
 
 enum forwarding {

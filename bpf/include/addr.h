@@ -107,9 +107,12 @@ static __always_inline __u32 find_host(const struct host_line *line, __u32 addre
 	return class;
 }
 
-/* Class of the address in the bucket at line `at` or its overflow; 0 = absent. */
-static __always_inline __u32 search_hosts(__u32 at, __u32 address)
+/* Class of a single listed address; 0 = absent. */
+static __always_inline __u32 lookup_host(const struct table4 *table, __u32 address)
 {
+	__u64 hash = (address * table->multiplier) >> 32;
+	__u32 at = table->hosts + (__u32)(hash * table->host_lines >> 32);
+
 	for (int probe = 0; probe < HOST_PROBES; probe++) {
 		const struct host_line *line = (const struct host_line *)policy_line(at + probe);
 		__u32 class;
@@ -121,14 +124,6 @@ static __always_inline __u32 search_hosts(__u32 at, __u32 address)
 			return class;
 	}
 	return 0;
-}
-
-/* Class of a single listed address; 0 = absent. */
-static __always_inline __u32 lookup_host(const struct table4 *table, __u32 address)
-{
-	__u64 hash = (address * table->multiplier) >> 32;
-
-	return search_hosts(table->hosts + (__u32)(hash * table->host_lines >> 32), address);
 }
 
 /* Reads bit `cell` of the bitmap that begins at line `first`. */

@@ -32,48 +32,51 @@ static __always_inline __u32 large_length(const struct flow *flow)
 	return length > IP_LENGTH_LIMIT ? length : 0;
 }
 
-static __always_inline int read_addresses4(const struct xdp_md *ctx, struct flow *flow)
+/* The balancer's facts of an IPv4 header. */
+static __always_inline void note_ipv4(const struct iphdr *ip, struct flow *flow)
 {
-	const struct iphdr *ip = frame_at(ctx, flow->network);
-
-	if ((const void *)(ip + 1) > frame_end(ctx))
-		return -1;
-	flow->source_low = 0xffff00000000ull | bpf_ntohl(ip->saddr);
-	flow->destination_low = 0xffff00000000ull | bpf_ntohl(ip->daddr);
+	flow->source_high = 0;
+	flow->source_low = IPV4_IN_IPV6 | bpf_ntohl(ip->saddr);
+	flow->destination_high = 0;
+	flow->destination_low = IPV4_IN_IPV6 | bpf_ntohl(ip->daddr);
 	flow->length = bpf_ntohs(ip->tot_len);
-	if (ip->tot_len == 0)
-		flow->length = large_length(flow);
 	flow->tos = ip->tos;
-	return 0;
 }
 
-static __always_inline int read_addresses6(const struct xdp_md *ctx, struct flow *flow)
+/* Those of an IPv6 header. -1: an IPv4 address, which is not valid in IPv6 on the wire (RFC 4291 §2.5.5.2). */
+static __always_inline int note_ipv6(const struct ipv6hdr *ip, struct flow *flow)
 {
-	const struct ipv6hdr *ip = frame_at(ctx, flow->network);
 	const __be32 *source = ip->saddr.in6_u.u6_addr32, *destination = ip->daddr.in6_u.u6_addr32;
 
-	if ((const void *)(ip + 1) > frame_end(ctx))
-		return -1;
 	flow->source_high = half_of(source);
 	flow->source_low = half_of(source + 2);
 	flow->destination_high = half_of(destination);
 	flow->destination_low = half_of(destination + 2);
 	flow->length = sizeof(*ip) + bpf_ntohs(ip->payload_len);
-	if (ip->payload_len == 0 && large_length(flow))
-		flow->length = large_length(flow);
 	flow->tos = bpf_ntohl(*(const __be32 *)ip) >> 20;
-	return 0;
+	return flow->destination_high == 0 && flow->destination_low >> 32 == 0xffff ? -1 : 0;
 }
 
 /* Reads the IP header for the balancer. -1: missing, or its addresses are not valid on the wire. */
 static __always_inline int read_addresses(const struct xdp_md *ctx, struct flow *flow)
 {
-	if (!flow_is_ipv6(flow))
-		return read_addresses4(ctx, flow);
-	if (read_addresses6(ctx, flow))
+	const void *header = frame_at(ctx, flow->network), *end = frame_end(ctx);
+	const struct ipv6hdr *ip6 = header;
+	const struct iphdr *ip4 = header;
+
+	if (!flow_is_ipv6(flow)) {
+		if ((const void *)(ip4 + 1) > end)
+			return -1;
+		note_ipv4(ip4, flow);
+		if (ip4->tot_len == 0)
+			flow->length = large_length(flow);
+		return 0;
+	}
+	if ((const void *)(ip6 + 1) > end || note_ipv6(ip6, flow))
 		return -1;
-	/* RFC 4291 §2.5.5.2: not valid on the wire, and our representation of IPv4. */
-	return flow->destination_high == 0 && flow->destination_low >> 32 == 0xffff ? -1 : 0;
+	if (ip6->payload_len == 0 && large_length(flow))
+		flow->length = large_length(flow);
+	return 0;
 }
 
 static __always_inline struct service_counter *service_counter(__u32 slot)
@@ -141,7 +144,7 @@ static __always_inline __u32 find_service(const struct balance *tables, const st
 					  const struct flow *flow)
 {
 	if (flow->kind == TRANSPORT_PORTS)
-		return lookup_port(tables, endpoint->destination, flow->protocol, flow->ports);
+		return lookup_destination(tables, endpoint, flow->protocol, flow->ports);
 	if (!is_later_fragment(flow))
 		return 0;
 	if (flow->protocol == IPPROTO_TCP)
@@ -180,9 +183,10 @@ static __always_inline __u32 no_backend(struct xdp_md *ctx, const struct service
 static __always_inline __u32 serve(struct xdp_md *ctx, const struct balance *tables, const struct endpoint *endpoint,
 				   struct flow *flow)
 {
-	__u32 number = find_service(tables, endpoint, flow), slot, overhead, mtu;
+	__u32 number = find_service(tables, endpoint, flow);
 	const struct service *service;
 	const struct backend *backend;
+	__u32 slot, overhead, mtu;
 
 	if (!number)
 		return NOT_OURS;
@@ -207,20 +211,20 @@ static __always_inline __u32 serve(struct xdp_md *ctx, const struct balance *tab
 		slot = bind_flow(ctx, tables, service, flow);
 		if (flow->binding == NO_BINDING && !takes_port(flow))
 			return REASON_NO_FLOW;
+		backend = slot == NO_SLOT ? 0 : lookup_backend(tables, slot);
+		flow->backend = slot;
 	} else {
-		slot = assign_backend(tables, service, flow);
+		backend = assign_backend(tables, service, flow);
 	}
-	backend = slot == NO_SLOT ? 0 : lookup_backend(tables, slot);
 	if (!backend)
 		return no_backend(ctx, service, flow);
-	flow->backend = slot;
 	if (service->flags & SERVICE_SNAT && flow->binding == NO_BINDING)
 		return REASON_EXHAUSTED;
 	overhead = overhead_of(service, backend);
 	mtu = backend->mtu;
 	/* Only routers on the way of tunnels report to us, and never less. */
 	if (overhead && flow->length + overhead > IPV4_LEAST_PATH_MTU)
-		mtu = mtu_towards(backend, slot);
+		mtu = mtu_towards(backend, flow->backend);
 	if (flow->length + overhead > mtu)
 		return answer_too_big(ctx, flow, mtu - overhead);
 	return send(ctx, flow, service, backend);

@@ -29,8 +29,8 @@ static __always_inline int read_check(const struct xdp_md *ctx, struct flow *flo
 	if ((const void *)(ip + 1) > frame_end(ctx))
 		return -1;
 	if (*type == bpf_htons(ETH_P_IP) && ip->version == 4 && ip->ihl == 5) {
-		flow->source_low = 0xffff00000000ull | bpf_ntohl(ip->saddr);
-		flow->destination_low = 0xffff00000000ull | bpf_ntohl(ip->daddr);
+		flow->source_low = IPV4_IN_IPV6 | bpf_ntohl(ip->saddr);
+		flow->destination_low = IPV4_IN_IPV6 | bpf_ntohl(ip->daddr);
 		flow->length = bpf_ntohs(ip->tot_len);
 		flow->tos = ip->tos;
 		flow->protocol = ip->protocol;

@@ -6,28 +6,43 @@
 #include "addr.h"
 #include "flow.h"
 
-/* Number + 1 of the endpoint that may have the address; 0: none. src/tables/services/endpoints.ts implements the hash
- * too.
+/*
+ * The endpoint of an address, or 0; src/tables/services/endpoints.ts implements the hash too. IPv4 is ::ffff:a.b.c.d; an
+ * IPv6 address of that form is never ours.
  */
-static __always_inline __u32 find_endpoint_number(const struct balance *tables, __u64 high, __u64 low)
-{
-	__u64 folded = high * tables->multiplier ^ low;
-	__u64 hash = folded * tables->multiplier >> 32;
-	__u32 tag = (__u32)(folded >> 32) ^ (__u32)folded;
-
-	return search_hosts(tables->hash + (__u32)(hash * tables->hash_lines >> 32), tag);
-}
-
-/* The endpoint of an address, or 0. IPv4 is ::ffff:a.b.c.d; an IPv6 address of that form is never ours. */
 static __always_inline const struct endpoint *find_endpoint(const struct balance *tables, __u64 high, __u64 low)
 {
-	__u32 number = find_endpoint_number(tables, high, low);
-	const struct endpoint *endpoint;
+	__u64 hash = (high * tables->multiplier ^ low) * tables->multiplier >> 32;
+	__u32 cell = hash * tables->cells >> 32;
+	const struct endpoint_cells *cells = (const void *)policy_line(tables->index + cell / ENDPOINT_CELLS);
+	__u32 number = cells ? cells->first[cell % ENDPOINT_CELLS] : 0;
 
-	if (!number)
-		return 0;
-	endpoint = (const struct endpoint *)policy_line(tables->endpoints + number - 1);
-	return endpoint && endpoint->high == high && endpoint->low == low ? endpoint : 0;
+	for (int i = 0; i < ENDPOINT_CHAIN && number; i++) {
+		const struct endpoint *endpoint = (const void *)policy_line(tables->endpoints + number - 1);
+
+		if (!endpoint)
+			return 0;
+		if (endpoint->high == high && endpoint->low == low)
+			return endpoint;
+		number = endpoint->next;
+	}
+	return 0;
+}
+
+/*
+ * Maps a protocol's destination port: a service slot + 1, or 0. A search in a tree is a chain of loads, each of which waits
+ * for the one before, so the first ports of services on single ones lie in the line of the endpoint.
+ */
+static __always_inline __u32 lookup_destination(const struct balance *tables, const struct endpoint *endpoint,
+						__u8 protocol, __u16 port)
+{
+	const __u32 key = (__u32)protocol << 16 | port;
+	__u64 class = 0;
+
+#pragma unroll
+	for (int i = 0; i < EXACT_PORTS; i++)
+		class |= endpoint->exact[i] & mask_small_zero(endpoint->exact_key[i] ^ key);
+	return class ? class : lookup_tree(tables->ports, endpoint->destination, key);
 }
 
 /* Maps a protocol's port by a value of an endpoint: a slot + 1, or 0. */

@@ -45,8 +45,6 @@ static __always_inline struct flow *open_flow(struct xdp_md *ctx, const struct a
 	if (!scratch)
 		return 0;
 	flow = &scratch->flow;
-	flow->source_high = 0;
-	flow->destination_high = 0;
 	flow->ports = packet->head;
 	flow->bytes = account->bytes;
 	flow->network = packet->network;
@@ -60,7 +58,7 @@ static __always_inline struct flow *open_flow(struct xdp_md *ctx, const struct a
 	flow->tcp_flags = 0;
 	flow->marks = (is_ipv6(packet) ? FLOW_IPV6 : 0) | (is_live(account) ? FLOW_LIVE : 0);
 	flow->slot = slot_of(account) % INTERFACE_SLOTS;
-	flow->device = receiving_interface(ctx, account->origin);
+	flow->device = arrival_of(ctx, account);
 	return flow;
 }
 

@@ -39,6 +39,9 @@
 
 #define NANOSECONDS 1000000000ull
 
+/* The lower half of an IPv4 address as one of IPv6, without the address (RFC 4291 §2.5.5.2). */
+#define IPV4_IN_IPV6 0xffff00000000ull
+
 enum flow_mark {
 	FLOW_LIVE = 1,		/* real traffic; else a test run, which counts and stores nothing */
 	FLOW_IPV6 = 2,

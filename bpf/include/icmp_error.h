@@ -38,8 +38,8 @@ static __always_inline int read_quoted4(const struct xdp_md *ctx, struct flow *q
 	if ((const void *)(ip + 1) > frame_end(ctx) || ip->version != 4 || ip->ihl < 5 ||
 	    ip->frag_off & bpf_htons(FRAGMENT_OFFSET))
 		return -1;
-	quoted->source_low = 0xffff00000000ull | bpf_ntohl(ip->daddr);
-	quoted->destination_low = 0xffff00000000ull | bpf_ntohl(ip->saddr);
+	quoted->source_low = IPV4_IN_IPV6 | bpf_ntohl(ip->daddr);
+	quoted->destination_low = IPV4_IN_IPV6 | bpf_ntohl(ip->saddr);
 	quoted->protocol = ip->protocol;
 	quoted->transport = quoted->network + ip->ihl * 4;
 	return read_quoted_ports(ctx, quoted);

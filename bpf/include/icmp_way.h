@@ -44,13 +44,14 @@ __noinline __u32 plan_forward(const struct flow *flow, const struct flow *quoted
  */
 __noinline __u32 find_error_backend(const struct balance *tables, const struct service *service, struct flow *quoted)
 {
+	const struct backend *backend;
 	struct line *bucket;
 
 	if (!tables || !service || !quoted)
 		return NO_SLOT;
 	quoted->place = place_flow(quoted, service->flags & SERVICE_SOURCE_HASH);
 	bucket = flow_bucket(tables, quoted);
-	return bucket ? find_backend(tables, service, quoted, bucket, monotonic_now()) : NO_SLOT;
+	return bucket ? find_backend(tables, service, quoted, bucket, monotonic_now(), &backend) : NO_SLOT;
 }
 
 /* Not inlined, unlike for other packets: errors are rare, and the callers share the stack. */

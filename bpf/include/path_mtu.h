@@ -89,8 +89,8 @@ static __always_inline int read_outer(const struct xdp_md *ctx, const struct flo
 		if ((const void *)(ip + 1) > frame_end(ctx) || ip->version != 4 || ip->ihl != 5 ||
 		    ip->frag_off & bpf_htons(FRAGMENT_OFFSET | FRAGMENT_MORE))
 			return -1;
-		outer->source_low = 0xffff00000000ull | bpf_ntohl(ip->saddr);
-		outer->destination_low = 0xffff00000000ull | bpf_ntohl(ip->daddr);
+		outer->source_low = IPV4_IN_IPV6 | bpf_ntohl(ip->saddr);
+		outer->destination_low = IPV4_IN_IPV6 | bpf_ntohl(ip->daddr);
 		outer->length = bpf_ntohs(ip->tot_len);
 		outer->protocol = ip->protocol;
 	}

@@ -248,9 +248,9 @@ static __always_inline int withstands(__u64 entry, __u64 now)
 	return entry & FLOW_ESTABLISHED && flow_age(entry, now) < FLOW_TIME_WAIT * NANOSECONDS;
 }
 
-/* The backend in the flow's entry, if it keeps the flow, or NO_SLOT. */
+/* The backend in the flow's entry, if it keeps the flow, or NO_SLOT. Stores its line, too. */
 static __always_inline __u32 recall(const struct balance *tables, const struct service *service, struct flow *flow,
-				    struct line *bucket, __u64 now)
+				    struct line *bucket, __u64 now, const struct backend **line)
 {
 	const struct backend *backend;
 	__u32 at, slot;
@@ -272,21 +272,28 @@ static __always_inline __u32 recall(const struct balance *tables, const struct s
 	if (!opens(flow))
 		refresh(bucket, at, flow, now);
 	flow->marks |= FLOW_KNOWN;
+	*line = backend;
 	return slot;
 }
 
-/* The backend of the flow's packet, or NO_SLOT. */
+/* The backend of the flow's packet, or NO_SLOT. Stores its line, too. */
 static __always_inline __u32 find_backend(const struct balance *tables, const struct service *service, struct flow *flow,
-					  struct line *bucket, __u64 now)
+					  struct line *bucket, __u64 now, const struct backend **line)
 {
-	__u32 slot = recall(tables, service, flow, bucket, now);
+	__u32 slot = recall(tables, service, flow, bucket, now, line);
 
-	return slot == NO_SLOT ? choose(tables, service, flow) : slot;
+	if (slot != NO_SLOT)
+		return slot;
+	slot = choose(tables, service, flow);
+	*line = slot == NO_SLOT ? 0 : lookup_backend(tables, slot);
+	return slot;
 }
 
-/* find_backend, and stores the result in the flow table. */
-static __always_inline __u32 assign_backend(const struct balance *tables, const struct service *service, struct flow *flow)
+/* The line of find_backend, or 0. Stores its slot in the flow and in the flow table. */
+static __always_inline const struct backend *assign_backend(const struct balance *tables, const struct service *service,
+							    struct flow *flow)
 {
+	const struct backend *backend = 0;
 	__u64 now = monotonic_now();
 	struct line *bucket;
 	__u32 slot;
@@ -294,14 +301,14 @@ static __always_inline __u32 assign_backend(const struct balance *tables, const 
 	flow->place = place_flow(flow, service->flags & SERVICE_SOURCE_HASH);
 	bucket = flow_bucket(tables, flow);
 	if (!bucket)
-		return NO_SLOT;
-	slot = find_backend(tables, service, flow, bucket, now);
-	if (slot == NO_SLOT || (flow->marks & FLOW_KNOWN && !opens(flow)))
-		return slot;
+		return 0;
+	slot = find_backend(tables, service, flow, bucket, now, &backend);
 	flow->backend = slot;
+	if (!backend || (flow->marks & FLOW_KNOWN && !opens(flow)))
+		return backend;
 	if (opens(flow) || flow->protocol == IPPROTO_UDP)
 		flow->marks |= FLOW_NEW;
 	if (flow->marks & FLOW_LIVE && !(flow->marks & FLOW_KNOWN) && !closes(flow))
 		remember_flow(tables, bucket, flow, now);
-	return slot;
+	return backend;
 }

@@ -154,6 +154,14 @@ static __noinline __attribute__((unused)) __u32 receiving_interface(struct xdp_m
 	return record && record->ifindex ? record->ifindex : ifindex;
 }
 
+/* As receiving_interface, without a call for most packets. */
+static __always_inline __u32 arrival_of(struct xdp_md *ctx, const struct account *account)
+{
+	if (is_live(account) && !(flags_of(account) & INTERFACE_MEMBER))
+		return ctx->ingress_ifindex;
+	return receiving_interface(ctx, account->origin);
+}
+
 /* Adds the size of the fragments. A call, and so slower than the whole parser: only for packets that may have some. */
 static __always_inline void add_fragments(struct xdp_md *ctx, struct account *account)
 {

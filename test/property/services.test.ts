@@ -166,7 +166,7 @@ test('damage to a line of the services is drift or refused, and never goes unnot
       const whole = decodeImage(compiled)
       const image = imageBytes(compiled)
       // The sections of services come last, and the hash of endpoints is the first of them.
-      const from = compiled.directory.ENDPOINT_HASH.first
+      const from = compiled.directory.ENDPOINT_INDEX.first
       for (const [line, at, bits] of damages) {
         const byte = from * 64 + ((line * 64 + at) % (image.length - from * 64))
         image[byte] = (image[byte] as number) ^ bits

@@ -24,7 +24,7 @@ import type { ServiceSections } from './services.ts'
 const FLOW_LIMIT = 125_000
 
 type BalanceSection =
-  | 'ENDPOINT_HASH'
+  | 'ENDPOINT_INDEX'
   | 'ENDPOINTS'
   | 'PORTS'
   | 'SERVICES'
@@ -39,7 +39,7 @@ const NONE = new Uint32Array(0)
 export const balanceSections = (
   compiled: ServiceSections | undefined,
 ): Pick<Sections, Exclude<BalanceSection, 'RINGS'>> => ({
-  ENDPOINT_HASH: compiled?.endpoints.hash ?? NONE,
+  ENDPOINT_INDEX: compiled?.endpoints.index ?? NONE,
   ENDPOINTS: compiled?.endpoints.endpoints ?? NONE,
   PORTS: compiled?.endpoints.ports ?? NONE,
   SERVICES: compiled?.services ?? NONE,
@@ -53,8 +53,8 @@ const linesOf = (words: Uint32Array): number => words.byteLength / LINE_SIZE
 const NO_BALANCE: Balance = {
   multiplier: 0n,
   flags: 0,
-  hash: 0,
-  hash_lines: 0,
+  index: 0,
+  cells: 0,
   endpoints: 0,
   ports: 0,
   services: 0,
@@ -77,8 +77,8 @@ export function balanceLine(compiled: ServiceSections | undefined, at: Directory
       BALANCE_FLAG.ENDPOINTS |
       (compiled.hasReplies ? BALANCE_FLAG.REPLIES : 0) |
       (compiled.hasPools ? BALANCE_FLAG.POOLS : 0),
-    hash: at.ENDPOINT_HASH.first,
-    hash_lines: compiled.endpoints.buckets,
+    index: at.ENDPOINT_INDEX.first,
+    cells: compiled.endpoints.cells,
     endpoints: at.ENDPOINTS.first,
     ports: at.PORTS.first,
     services: at.SERVICES.first,
@@ -98,7 +98,7 @@ export const rawServices = (
   section: (name: BalanceSection, first?: number) => Uint32Array,
   balance: Balance,
 ): RawServices => ({
-  hash: section('ENDPOINT_HASH', balance.hash),
+  index: section('ENDPOINT_INDEX', balance.index),
   endpoints: section('ENDPOINTS', balance.endpoints),
   ports: section('PORTS', balance.ports),
   services: section('SERVICES', balance.services),

@@ -36,7 +36,7 @@ import { compileServices, digestLines, type ServiceSections, slotsByService } fr
 /** The sections of an image, each with all of its lines. */
 export type RawServices = Pick<ServiceSections, 'services' | 'records' | 'backends' | 'pools'> & {
   readonly rings: Uint32Array
-  readonly hash: Uint32Array
+  readonly index: Uint32Array
   readonly endpoints: Uint32Array
   readonly ports: Uint32Array
 }
@@ -186,8 +186,8 @@ const bytesOf = (words: Uint32Array): Uint8Array => new Uint8Array(words.buffer,
 /** Whether the lookup from a packet to its service has the expected content. */
 const endpointsMatch = (balance: Balance, raw: RawServices, { endpoints }: ServiceSections): boolean =>
   balance.multiplier === (BigInt(endpoints.multiplier.high) << 32n) + BigInt(endpoints.multiplier.low) &&
-  balance.hash_lines === endpoints.buckets &&
-  isSame(raw.hash, endpoints.hash) &&
+  balance.cells === endpoints.cells &&
+  isSame(raw.index, endpoints.index) &&
   isSame(raw.endpoints, endpoints.endpoints) &&
   isSame(raw.ports, endpoints.ports)
 

@@ -2,9 +2,16 @@
 // port) to a service or backend. Encoding only: to decode an image, the decoder encodes its services again and
 // compares.
 
-import { endpointCodec, HOST_PROBES, hostLineCodec, LINE_SIZE } from '../../abi/generated.ts'
-import { LOAD, MULTIPLIERS, type Multiplier, type Placement, tryPlace } from '../lines/hash.ts'
-import { halves, LINE_WORDS, LineWriter, makeLines, multiplyLow } from '../lines/lines.ts'
+import {
+  ENDPOINT_CELLS,
+  ENDPOINT_CHAIN,
+  type Endpoint as EndpointLine,
+  EXACT_PORTS,
+  endpointCodec,
+  LINE_SIZE,
+} from '../../abi/generated.ts'
+import { bucketOf, hashOf, MULTIPLIERS, type Multiplier } from '../lines/hash.ts'
+import { halves, LineWriter, makeLines, multiplyLow } from '../lines/lines.ts'
 import { RUN_NODE, treeWriter } from '../ranges/trees.ts'
 
 /** Ports of one protocol that map to a number. */
@@ -31,83 +38,57 @@ export interface Endpoint {
 
 export interface EndpointSections {
   readonly multiplier: Multiplier
-  readonly buckets: number
-  readonly hash: Uint32Array
+  readonly cells: number
+  readonly index: Uint32Array
   readonly endpoints: Uint32Array
   readonly ports: Uint32Array
 }
 
-const TAG = hostLineCodec.offsets.address / 4
-const NUMBER = hostLineCodec.offsets.class / 2
-const OVERFLOW = hostLineCodec.offsets.overflow / 4
-const SLOTS = (hostLineCodec.offsets.class - hostLineCodec.offsets.address) / 4
+/** Cells for each endpoint: most addresses that nobody serves then end at an empty one. */
+const SPARSENESS = 4
 
 /**
- * Hash input of an address: high half * multiplier ^ low half. bpf/include/endpoint.h implements the same fold in C.
+ * The hash of an address: the upper half of the low 64 bits of (high half * multiplier ^ low half) * multiplier, which
+ * bpf/include/endpoint.h computes too; then its cell, hash * cells >> 32.
  */
-export function foldAddress([a, b, c, d]: Uint32Array | readonly number[], multiplier: Multiplier): Multiplier {
-  const product = multiplyLow({ high: a as number, low: b as number }, multiplier)
-  return { high: (product.high ^ (c as number)) >>> 0, low: (product.low ^ (d as number)) >>> 0 }
+export function cellOf([a, b, c, d]: Uint32Array | readonly number[], multiplier: Multiplier, cells: number): number {
+  const { high, low } = multiplyLow({ high: a as number, low: b as number }, multiplier)
+  return bucketOf(hashOf((high ^ (c as number)) >>> 0, (low ^ (d as number)) >>> 0, multiplier), cells)
 }
 
-/** XOR of the folded address's words: distinguishes addresses in a bucket. */
-const tagOf = ({ high, low }: Multiplier): number => (high ^ low) >>> 0
-
-interface Placed {
+interface Chains {
   readonly multiplier: Multiplier
-  readonly placement: Placement
-  readonly tags: Uint32Array
+  readonly cells: number
+  /** By cell: number of the first endpoint, from 1; 0 = none. */
+  readonly first: Uint16Array
+  /** By endpoint: number of the next one in its cell; 0 = none. */
+  readonly next: Uint16Array
 }
 
-/**
- * A table in which no reader can reach two addresses with one tag: it takes the first equal tag, then compares the
- * whole address.
- */
-function placeEndpoints(endpoints: readonly Endpoint[]): Placed {
-  const high = new Uint32Array(endpoints.length)
-  const low = new Uint32Array(endpoints.length)
-  const tags = new Uint32Array(endpoints.length)
-  let buckets = Math.max(1, Math.ceil(endpoints.length / (SLOTS * LOAD)))
+/** Chains of at most ENDPOINT_CHAIN endpoints; undefined if one is longer. */
+function tryChain(endpoints: readonly Endpoint[], multiplier: Multiplier, cells: number): Chains | undefined {
+  const first = new Uint16Array(cells)
+  const next = new Uint16Array(endpoints.length)
+  const lengths = new Uint8Array(cells)
+  for (const [i, { address }] of endpoints.entries()) {
+    const cell = cellOf(address, multiplier, cells)
+    if ((lengths[cell] as number) === ENDPOINT_CHAIN) return undefined
+    lengths[cell] = (lengths[cell] as number) + 1
+    next[i] = first[cell] as number
+    first[cell] = i + 1
+  }
+  return { multiplier, cells, first, next }
+}
+
+function chainEndpoints(endpoints: readonly Endpoint[]): Chains {
+  let lines = Math.ceil((endpoints.length * SPARSENESS) / ENDPOINT_CELLS)
   while (true) {
     for (const multiplier of MULTIPLIERS) {
-      for (const [i, { address }] of endpoints.entries()) {
-        const folded = foldAddress(address, multiplier)
-        high[i] = folded.high
-        low[i] = folded.low
-        tags[i] = tagOf(folded)
-      }
-      const placement = tryPlace({ length: endpoints.length, high, low }, SLOTS, HOST_PROBES, multiplier, buckets)
-      if (placement && tagsDiffer(tags, placement)) return { multiplier, placement, tags }
+      const chains = tryChain(endpoints, multiplier, lines * ENDPOINT_CELLS)
+      if (chains) return chains
     }
-    buckets = Math.ceil(buckets * 1.25)
+    lines *= 2
   }
-}
-
-/** Whether addresses with equal tags lie so far apart that no reader reaches both. */
-function tagsDiffer(tags: Uint32Array, { places }: Placement): boolean {
-  const lineByTag = new Map<number, number>()
-  for (let i = 0; i < tags.length; i++) {
-    const tag = tags[i] as number
-    const line = Math.floor((places[i] as number) / SLOTS)
-    const known = lineByTag.get(tag)
-    if (known !== undefined && Math.abs(known - line) < HOST_PROBES) return false
-    lineByTag.set(tag, line)
-  }
-  return true
-}
-
-function encodeHash({ placement, tags }: Placed): Uint32Array {
-  const words = makeLines(placement.lines)
-  const numbers = halves(words)
-  for (let i = 0; i < tags.length; i++) {
-    const place = placement.places[i] as number
-    const line = Math.floor(place / SLOTS) * LINE_WORDS
-    words[line + TAG + (place % SLOTS)] = tags[i] as number
-    numbers[line * 2 + NUMBER + (place % SLOTS)] = i + 1
-  }
-  for (let line = 0; line < placement.lines; line++)
-    words[line * LINE_WORDS + OVERFLOW] = placement.overflow[line] as number
-  return words
 }
 
 /** Key in the trees. */
@@ -139,12 +120,25 @@ function encodeIntervals(intervals: readonly Interval[], write: ReturnType<typeo
   return write(starts, values, length)
 }
 
+/** The cells of single ports, which need no tree. */
+function encodeExact(intervals: readonly Interval[]): Pick<EndpointLine, 'exact_key' | 'exact'> {
+  const values = new Map<number, number>()
+  for (const { protocol, first, last, value } of intervals) {
+    const key = keyOf(protocol, first)
+    if (first === last && !values.has(key)) values.set(key, value)
+  }
+  const free = Array.from({ length: EXACT_PORTS }, () => [0, 0] as const)
+  const cells = [...values, ...free].slice(0, EXACT_PORTS)
+  return { exact_key: cells.map(([key]) => key), exact: cells.map(([, value]) => value) }
+}
+
 /** @param endpoints in the order of their addresses, each once, at most 65,535 */
 export function encodeEndpoints(endpoints: readonly Endpoint[]): EndpointSections {
   const trees = new LineWriter()
   const write = treeWriter(RUN_NODE, trees)
   const words = makeLines(endpoints.length)
   const view = new DataView(words.buffer)
+  const { multiplier, cells, first, next } = chainEndpoints(endpoints)
   for (const [i, { address, destinations, sources, pool, fragmentsTcp, fragmentsUdp }] of endpoints.entries()) {
     endpointCodec.encode(
       {
@@ -155,17 +149,14 @@ export function encodeEndpoints(endpoints: readonly Endpoint[]): EndpointSection
         pool,
         fragments_tcp: fragmentsTcp,
         fragments_udp: fragmentsUdp,
+        next: next[i] as number,
+        ...encodeExact(destinations),
       },
       view,
       i * LINE_SIZE,
     )
   }
-  const placed = placeEndpoints(endpoints)
-  return {
-    multiplier: placed.multiplier,
-    buckets: placed.placement.buckets,
-    hash: encodeHash(placed),
-    endpoints: words,
-    ports: trees.finish(),
-  }
+  const index = makeLines(cells / ENDPOINT_CELLS)
+  halves(index).set(first)
+  return { multiplier, cells, index, endpoints: words, ports: trees.finish() }
 }
