@@ -12,8 +12,7 @@ export const inDepth = test.runIf(isThorough)
 
 /** A slow test among many: about every other run has it, and all with THOROUGH=1. It must need no other test. */
 export function inTurns(name: string, body: (context: TestContext) => unknown): void {
-  const isRun = isThorough || Math.random() < 0.5
-  ;(isRun ? test : test.skip)(name, body)
+  test.runIf(isThorough || Math.random() < 0.5)(name, body)
 }
 
 /** Every nth of similar cases, from one that differs from run to run; all of them with THOROUGH=1. */
