@@ -102,7 +102,7 @@ const behind = ({ steps }: Lane, index: number): readonly Step[] => {
 }
 
 /** Adds the steps that must cut: an allowlist entry for their packets would be wrong, or is not needed. */
-function choose(lane: Lane, { main, cutting }: Scene, drops: SureDrops): void {
+function choose(lane: Lane, { main, cutting, lanes }: Scene, drops: SureDrops): void {
   drops.walk(lane, (step, index, outside) => {
     if (cutting.has(step) || main === lane) return
     // An allowlist entry would let the packets pass the chain that drops by default.
@@ -110,8 +110,25 @@ function choose(lane: Lane, { main, cutting }: Scene, drops: SureDrops): void {
     const exactly = (): boolean => behind(lane, index).every(({ parts }) => minusAll(parts, step.parts).exact)
     const unneeded = (): boolean => step.why !== undefined && exactly()
     const impossible = (): boolean => step.parts.some((part) => isPlace(outside(part)))
-    if (overrides || unneeded() || impossible()) cutting.add(step)
+    if (overrides || unneeded() || impossible() || isSpared(lane, index, lanes)) cutting.add(step)
   })
+}
+
+/**
+ * Whether another chain drops packets of the step, but not those of connections of this host, which a drop behind the step
+ * would lose.
+ */
+function isSpared(lane: Lane, index: number, lanes: readonly Lane[]): boolean {
+  const own = lane.steps[index]?.parts ?? []
+  if (behind(lane, index).every(({ rule }) => rule.spares)) return false
+  return lanes.some(
+    (other) =>
+      other !== lane &&
+      other.steps.some(
+        ({ rule, parts }) =>
+          rule.kind === 'blocklist' && rule.spares && parts.some((one) => own.some((part) => meets(one, part))),
+      ),
+  )
 }
 
 /** Adds the lists of one chain. */

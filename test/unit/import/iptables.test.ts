@@ -286,6 +286,15 @@ describe('a rule that lets packets pass and that a list cannot express', () => {
     expect(rows(both)).toContain('block - any: 10.0.0.0/16 10.2.0.0-10.255.255.255')
     expect(rows(both)).toContain('allow - any: 10.1.0.0/16')
   })
+
+  test('a drop that an accept of its chain shadows takes no connections of the host that a later chain spares', () => {
+    const raw = '*raw\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -p tcp -j ACCEPT\n-A PREROUTING -p tcp -j DROP\nCOMMIT\n'
+    const known = '-A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT'
+    const both = importText('iptables', `${raw}${save('ACCEPT', known, '-A INPUT -p tcp -j DROP')}`, {
+      ignore: ['fragments'],
+    })
+    expect(rows(both)).toEqual(['block - tcp established pass: 0.0.0.0/0'])
+  })
 })
 
 describe('goto', () => {
