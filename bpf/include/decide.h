@@ -180,7 +180,7 @@ static __always_inline int decide(struct xdp_md *ctx, const struct settings *set
 				  struct decision *decision)
 {
 	if (decide_sparing(settings, account, defaults, banned, decision)) {
-		/* What is left is the last question. */
+		/* Only the last question is left. */
 	} else if (decision->class != 0 && judge_packet(ctx, settings, packet, account, defaults, banned, decision)) {
 		if (decision->reason != REASON_ALLOWLIST && decision->reason != REASON_BLOCKLIST)
 			return 0;

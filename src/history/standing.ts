@@ -1,4 +1,4 @@
-// What the history says about the policy that should be in force. Entries are newest first.
+// The policy that should be in force, by the history. Entries are newest first.
 
 import type { EntryResult, HistoryEntry } from '../report/history.ts'
 

@@ -79,7 +79,7 @@ export interface Drift {
   readonly by?: readonly Culprit[]
 }
 
-/** The records of the last apply in the kernel, as far as they tell drift from edits of the config. */
+/** The records of the last apply in the kernel, as far as drift and edits of the config differ by them. */
 export interface AppliedRecords {
   /** The attachments that it made, by interface. */
   readonly interfaces: ReadonlyMap<string, Attachment>

@@ -67,7 +67,7 @@ export interface PlanBuild {
   readonly digest: string
 }
 
-/** What a plan was made of in the kernel, and the changes that it came to. */
+/** The live state that a plan was made of, and its changes. */
 export interface PlanBasis {
   readonly host: PlanHost
   readonly build: PlanBuild

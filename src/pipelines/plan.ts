@@ -17,7 +17,7 @@ export interface Planned {
   readonly inSync: boolean
   /** Commands that apply would run, computed on demand. */
   readonly commands: readonly string[]
-  /** What it was made of, for a saved plan; only if that was asked for. */
+  /** The basis of a saved plan; only if the caller asked for it. */
   readonly basis: PlanBasis | undefined
 }
 

@@ -68,7 +68,7 @@ export type StoredResult = 'running' | 'pending' | 'applied' | 'confirmed' | 're
  */
 export type EntryResult = StoredResult | 'interrupted'
 
-/** What is known when an apply begins. */
+/** The facts that are known when an apply begins. */
 export interface EntryDraft {
   /** ISO 8601, UTC. Clocks may be wrong: entries are in the order of their numbers. */
   readonly at: string

@@ -66,8 +66,8 @@ export const overruledNow = (host: Host, entry: HistoryEntry, trust: Trust | und
   )
 
 /**
- * What the planner accepts for the config of an entry. Its feeds were accepted at the time, unless a guard held some back:
- * then it decides again.
+ * The feeds and cuts that the planner accepts for the config of an entry. Its feeds were accepted at the time, unless a
+ * guard held some back: then it decides again.
  */
 export const acceptedFor = ({ distrusted }: HistoryEntry, accepted: Accepted): Accepted =>
   distrusted.length > 0 ? accepted : { ...accepted, acceptShrink: true, acceptGrowth: true }

@@ -1,5 +1,5 @@
 // The history on a real kernel: what it keeps, rollbacks in every way, a daemon beside them, and the boot after an apply
-// that nobody confirmed.
+// that was not confirmed.
 
 import { existsSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -202,9 +202,10 @@ inDepth('a history that cannot be written is a warning, and the apply succeeds',
 })
 
 describe('with a confirmation', () => {
-  inDepth('an apply is pending, then confirmed or reverted', async () => {
+  /** A new history: an apply that is confirmed, then one that waits. `listed`: in the list of both. */
+  async function confirmThenWait(listed: string): Promise<void> {
     rmSync(folder(), { recursive: true, force: true })
-    lab.write('lists/feed.txt', '203.0.113.3\n')
+    lab.write('lists/feed.txt', `${listed}\n`)
     lab.write('xdp.yaml', config('192.0.2.3'))
     await lab.ok('apply', AUTO, '--confirm', '1h')
     expect(await results()).toEqual([[1, 'pending']])
@@ -212,6 +213,10 @@ describe('with a confirmation', () => {
     expect(await results()).toEqual([[1, 'confirmed']])
     lab.write('xdp.yaml', config('192.0.2.2'))
     await lab.ok('apply', AUTO, '--confirm', '1h')
+  }
+
+  inDepth('an apply is pending, then confirmed or reverted', async () => {
+    await confirmThenWait('203.0.113.3')
     const pending = await lab.xdp('rollback', '1', AUTO)
     expect([pending.exitCode, pending.stderr]).toEqual([4, expect.stringContaining('E230')])
     await lab.ok('confirm', '--cancel')
@@ -234,15 +239,7 @@ describe('with a confirmation', () => {
   })
 
   test('after a reboot the unit applies the last confirmed policy, until the file changes', async () => {
-    rmSync(folder(), { recursive: true, force: true })
-    lab.write('lists/feed.txt', '203.0.113.9\n')
-    lab.write('xdp.yaml', config('192.0.2.3'))
-    await lab.ok('apply', AUTO, '--confirm', '1h')
-    expect(await results()).toEqual([[1, 'pending']])
-    await lab.ok('confirm')
-    expect(await results()).toEqual([[1, 'confirmed']])
-    lab.write('xdp.yaml', config('192.0.2.2'))
-    await lab.ok('apply', AUTO, '--confirm', '1h')
+    await confirmThenWait('203.0.113.9')
     expect(await answers()).toEqual([0, 1])
     reboot()
     const before = (await results()).length

@@ -13,7 +13,7 @@ const PATIENCE_MS = 20_000
 const [job, ...words] = process.argv.slice(2)
 const numbers = words.filter((word) => /^\d+$/.test(word)).map(Number)
 const targets = words.slice(numbers.length)
-const told = () => once(process.stdin, 'data')
+const signalled = () => once(process.stdin, 'data')
 
 async function serve(word) {
   const [manner, port] = word.split(':')
@@ -26,7 +26,7 @@ async function serve(word) {
     else socket.on('end', () => socket.end())
   })
   await once(server.listen({ host: '::', port: Number(port), backlog: 64 }), 'listening')
-  if (manner === 'held') told().then(() => held.map((socket) => socket.end()))
+  if (manner === 'held') signalled().then(() => held.map((socket) => socket.end()))
 }
 
 const patience = () => ({ signal: AbortSignal.timeout(PATIENCE_MS) })
@@ -77,7 +77,7 @@ if (job === 'serve') {
     const sockets = []
     const opened = await through(all, PARALLEL, async (target) => sockets.push(await open(target)))
     print('ready')
-    await told()
+    await signalled()
     const { good, errors } = await through(sockets, sockets.length, close)
     print({ good, errors: [...opened.errors, ...errors] })
     process.exit()

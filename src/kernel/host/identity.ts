@@ -1,4 +1,4 @@
-// What tells this host and boot from others.
+// The identity of this host and boot.
 
 import { readFile } from 'node:fs/promises'
 import { hostname } from 'node:os'

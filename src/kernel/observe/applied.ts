@@ -1,4 +1,5 @@
-// The records of the last apply, as far as they tell drift (live against last apply) from edits (config against last apply).
+// The records of the last apply, as far as drift (live against last apply) differs by them from edits (config
+// against last apply).
 
 import type { AppliedRecords, ObjectKey } from '../../model/live.ts'
 import { type Attachment, EVERY_ROLE, type State } from '../../model/state.ts'

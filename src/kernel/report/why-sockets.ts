@@ -1,4 +1,4 @@
-// What the kernel's sockets say about the packet of a `why`, by the loaded program.
+// The answer of the kernel's sockets about the packet of a `why`, by the loaded program.
 
 import { REASON } from '../../abi/generated.ts'
 import type { TestPacket } from '../../abi/packet.ts'
@@ -25,7 +25,7 @@ const isTuple = ({ protocol, destination, sourcePort, destinationPort }: TestPac
 
 /**
  * The answer for the first packet of a connection, or for one within it where that passes by its socket, or is dropped for
- * want of one: nothing else tells the two packets apart.
+ * want of one: the two packets differ in nothing else.
  */
 function oneOf(first: Explained, within: Explained | undefined): Asked {
   if (within?.explanation.reason === REASON.ESTABLISHED) return within

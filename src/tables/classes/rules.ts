@@ -225,7 +225,7 @@ const RULE_FIELDS = Object.keys(ruleCodec.offsets) as readonly (keyof Rule)[]
 const isSame = (a: readonly Rule[], b: readonly Rule[]): boolean =>
   a.length === b.length && a.every((rule, i) => RULE_FIELDS.every((field) => rule[field] === b[i]?.[field]))
 
-/** What rules say about sockets, by their two flags. */
+/** The keys of scopes about sockets, by the two flags of a rule. */
 const SOCKETS: ReadonlyMap<number, Pick<Scope, 'established' | 'socket'>> = new Map([
   [RULE_FLAG.ESTABLISHED_PASS, { established: 'pass' }],
   [RULE_FLAG.ESTABLISHED_JUDGE, { established: 'judge' }],

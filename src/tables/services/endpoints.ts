@@ -44,7 +44,7 @@ export interface EndpointSections {
   readonly ports: Uint32Array
 }
 
-/** Cells for each endpoint: most addresses that nobody serves then end at an empty one. */
+/** Cells for each endpoint: most addresses of no service then end at an empty one. */
 const SPARSENESS = 4
 
 /**

@@ -1,4 +1,4 @@
-// What the history says about the policy that should be in force.
+// The policy that should be in force, by the history.
 
 import { describe, expect, test } from 'vitest'
 import { entryBefore, heldOver, inForce, isRepetition, rollbackInForce } from '../../../src/history/standing.ts'

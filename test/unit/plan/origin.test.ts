@@ -1,4 +1,4 @@
-// Drift (live against the last apply) told apart from edits (config against the last apply).
+// Drift (live against the last apply) apart from edits (config against the last apply).
 
 import { expect, test } from 'vitest'
 import type { Live, ObjectKey } from '../../../src/model/live.ts'
