@@ -63,7 +63,7 @@ export function place(keys: Keys, slots: number, probes: number): Placement {
 }
 
 /** Places keys in a table of this many buckets; undefined if one lies too far from its bucket. */
-export function tryPlace(
+function tryPlace(
   keys: Keys,
   slots: number,
   probes: number,

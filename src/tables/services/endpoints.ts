@@ -51,7 +51,7 @@ const SPARSENESS = 4
  * The hash of an address: the upper half of the low 64 bits of (high half * multiplier ^ low half) * multiplier, which
  * bpf/include/endpoint.h computes too; then its cell, hash * cells >> 32.
  */
-export function cellOf([a, b, c, d]: Uint32Array | readonly number[], multiplier: Multiplier, cells: number): number {
+function cellOf([a, b, c, d]: Uint32Array | readonly number[], multiplier: Multiplier, cells: number): number {
   const { high, low } = multiplyLow({ high: a as number, low: b as number }, multiplier)
   return bucketOf(hashOf((high ^ (c as number)) >>> 0, (low ^ (d as number)) >>> 0, multiplier), cells)
 }
