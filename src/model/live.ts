@@ -43,8 +43,14 @@ export interface Link {
   readonly programs: readonly AttachedProgram[]
 }
 
-/** `policy`, `program`, `interface:NAME`, `list:NAME` or `service:NAME`. */
-export type ObjectKey = 'policy' | 'program' | `interface:${string}` | `list:${string}` | `service:${string}`
+/** `policy`, `program`, `interface:NAME`, `list:NAME`, `rate_limit:NAME` or `service:NAME`. */
+export type ObjectKey =
+  | 'policy'
+  | 'program'
+  | `interface:${string}`
+  | `list:${string}`
+  | `rate_limit:${string}`
+  | `service:${string}`
 
 /** One end of a connection. */
 export interface SocketEnd {
@@ -179,4 +185,6 @@ export interface Slots {
   readonly backends: ReadonlyMap<string, number>
   /** By formatted address: the source pools of all services. Full NAT finds its clients by these slots. */
   readonly pools: ReadonlyMap<string, number>
+  /** Of rate limits: their counters, and their part of `rate_buckets`. */
+  readonly rates?: ReadonlyMap<string, number>
 }

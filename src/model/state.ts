@@ -5,6 +5,7 @@ import type { AddressSet } from './address.ts'
 import type { Established, Policy } from './policy.ts'
 import { type PortRange, protocolName } from './ports.ts'
 import { countPrefixes } from './prefixes.ts'
+import type { RateLimit } from './rate-limit.ts'
 import type { Service } from './service.ts'
 
 /** Attach mode of a program. */
@@ -73,6 +74,8 @@ export interface State {
   readonly lists: ReadonlyMap<string, List>
   /** By service name. */
   readonly services: ReadonlyMap<string, Service>
+  /** By name; undefined: none. */
+  readonly rateLimits?: ReadonlyMap<string, RateLimit> | undefined
   /** Local ports of connections that this host opens, from its kernel; undefined: nothing depends on them. */
   readonly localPorts?: PortRange | undefined
 }

@@ -1,0 +1,71 @@
+// Rate limits: how many packets or bits of one kind pass per second, counted apart for each source, destination or
+// service, or for all together. A limit is no list: it decides about a packet that lists and bans leave alone.
+
+import type { AddressSet } from './address.ts'
+import type { Scope } from './state.ts'
+
+/** Packets that are counted together: equal in their source, destination, destination and port, or all of them. */
+export type RatePer = 'source' | 'destination' | 'service' | 'all'
+
+export type RateAction = 'drop' | 'observe'
+
+/** A rate with the amount that may pass at once. Whole numbers, at least 1. */
+export interface Rate {
+  /** Per second: packets, or bits of frames. */
+  readonly perSecond: number
+  /** In the unit of the rate. */
+  readonly burst: number
+}
+
+/** A limit in canonical form: equal limits are equal objects. At least one of `packets` and `bits` is there. */
+export interface RateLimit {
+  readonly name: string
+  /** From 0: its place in the file. A packet is judged by the limits in this order. */
+  readonly position: number
+  /** The packets that it counts; neither `established` nor `socket` is set. */
+  readonly scope: Scope
+  /** The sources that it counts; undefined: every source. */
+  readonly sources?: AddressSet | undefined
+  readonly per: RatePer
+  /** Lengths of the prefixes that share a rate, 0 to 32 and 0 to 128; only where `per` is not `all`. */
+  readonly prefix: { readonly v4: number; readonly v6: number }
+  readonly packets?: Rate | undefined
+  readonly bits?: Rate | undefined
+  readonly action: RateAction
+  /** Buckets of its state, a power of two: see docs/adr/0076. Equal for all limits of a state. */
+  readonly buckets: number
+}
+
+/** Bounds of a config. A rate of 1 per second takes 1 s of a bucket's clock, which counts in 1/16 ns. */
+export const RATE = {
+  limits: 64,
+  /** Combinations of port ranges in one limit. */
+  rules: 64,
+  /** Address ranges in one limit. */
+  sources: 64,
+  packets: { least: 1, most: 1_000_000_000 },
+  bits: { least: 1000, most: 10_000_000_000_000 },
+  /** Seconds of its rate that a burst may take. */
+  burstSeconds: 3600,
+  buckets: { least: 1024, most: 16_777_216, initial: 65_536 },
+  prefix: { v4: 32, v6: 64 },
+} as const
+
+const rateKey = (rate: Rate | undefined): string => (rate ? `${rate.perSecond}/${rate.burst}` : '')
+
+const rangesKey = (set: AddressSet | undefined): string =>
+  set ? [set.v4, set.v6].map(({ start, end }) => `${start.join()}-${end.join()}`).join('|') : 'any'
+
+/** A unique text for each limit apart from its name, by which limits are compared. `scope`: the `scopeKey` of its scope. */
+export const rateLimitKey = (limit: RateLimit, scope: string): string =>
+  [
+    limit.position,
+    scope,
+    rangesKey(limit.sources),
+    limit.per,
+    limit.per === 'all' ? '' : `${limit.prefix.v4}/${limit.prefix.v6}`,
+    rateKey(limit.packets),
+    rateKey(limit.bits),
+    limit.action,
+    limit.buckets,
+  ].join(' ')
