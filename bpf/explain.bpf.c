@@ -27,6 +27,7 @@ int explain(struct xdp_md *ctx)
 
 	if (has_ended(ctx))
 		return XDP_ABORTED;
+	forget_rate();
 	decision = filter(ctx, open_test_run, &account);
 	verdict = verdict_of(decision.reason);
 	add_scope(lookup_line(SETTINGS_LINE), &decision);
@@ -39,6 +40,7 @@ int explain(struct xdp_md *ctx)
 		.service = decision.service,
 		.backend = decision.backend,
 	};
+	*(__u32 *)&explanation.rate_limit = read_rate();
 	/* Of a shorter packet only the verdict is reported. */
 	if (!turn_record(ctx, &explanation))
 		bpf_xdp_store_bytes(ctx, 0, (void *)&explanation, sizeof(explanation));

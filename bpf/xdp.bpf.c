@@ -119,3 +119,10 @@ int fragment_count(void *ctx)
 {
 	return count_fragments();
 }
+
+/* Run to count the buckets of rate limits that are in use; returns their number. */
+SEC("syscall")
+int rate_count(void *ctx)
+{
+	return count_rates();
+}

@@ -22,6 +22,7 @@
 #include "abi_fragments.h"
 #include "abi_health.h"
 #include "abi_path_mtu.h"
+#include "abi_rates.h"
 #include "abi_rules.h"
 #include "abi_tables.h"
 
@@ -83,7 +84,8 @@ struct line {
 	X(NO_FLOW, DROP)		/* full NAT: a TCP packet of no known flow that is not a SYN */ \
 	X(PATH_MTU, DROP)		/* a router's report of the path MTU to a backend of a tunnel, used */ \
 	X(ESTABLISHED, PASS)		/* would be dropped, but belongs to a connection that this host opened */ \
-	X(CHECK_ANSWER, REDIRECT)	/* an answer to a health check through a VIP */
+	X(CHECK_ANSWER, REDIRECT)	/* an answer to a health check through a VIP */ \
+	X(RATE_LIMIT, DROP)		/* exceeds a rate limit */
 
 #define REASON_NUMBER(name, verdict) REASON_##name,
 enum reason {
@@ -163,7 +165,7 @@ enum section {
 	SECTION_POOLS = 19,
 	SECTION_RINGS = 20,
 	SECTION_INTERFACES = 21,
-	SECTION_SETTINGS = 22,	/* settings for which line 0 has no room: struct hash_key, if there is one, then lines of struct protected_prefix */
+	SECTION_SETTINGS = 22,	/* settings for which line 0 has no room: struct hash_key, if there is one, then lines of struct protected_prefix, then rate limits */
 	SECTIONS
 };
 
@@ -185,7 +187,7 @@ struct directory {
 	struct section_entry sections[DIRECTORY_SECTIONS];
 	__u32 header_digest[2];	/* of all lines of the header, with zeros here and in committed_at */
 	__u32 hash_key;		/* line of struct hash_key; 0 = none */
-	__u32 pad;
+	__u32 rate_limits;	/* line of struct rate_header; 0 = none */
 };
 
 struct list {
@@ -281,7 +283,8 @@ struct explanation {
 	__u16 scope;		/* number of the deciding scope, 0xffff = none; for a ban, its prefix length */
 	__u16 service;		/* slot, NO_SLOT = none */
 	__u16 backend;		/* slot, NO_SLOT = none */
-	__u32 pad;
+	__u16 rate_limit;	/* slot of the limit that is closest to its rate, NO_SLOT = none counts the packet */
+	__u16 rate_used;	/* of its burst, in 1/65535 */
 };
 
 #define ABI_SIZE(type, size) _Static_assert(sizeof(struct type) == (size), #type " is not " #size " bytes")
@@ -345,3 +348,10 @@ ABI_SIZE(check_way, 2 * LINE_SIZE);
 ABI_SIZE(check_source, 16);
 ABI_SIZE(check_device, 8);
 ABI_SIZE(counter_request, LINE_SIZE);
+ABI_SIZE(rate_header, LINE_SIZE);
+ABI_SIZE(rate_limit, LINE_SIZE);
+ABI_SIZE(rate_source, LINE_SIZE / 2);
+ABI_SIZE(rate_record, 2 * LINE_SIZE);
+ABI_SIZE(rate_bucket, LINE_SIZE / RATE_BUCKETS_A_LINE);
+ABI_SIZE(rate_counter, 32);
+ABI_SIZE(rate_answer, 8);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The shared bytes of reading the balancer's counters: input and output of counter_read by `bpftool prog run`. The
+ * The shared bytes of reading counters of services, backends and rate limits: input and output of counter_read by `bpftool prog run`. The
  * kernel adds up the counters of all CPUs, because dumping one counter of many on a machine with many CPUs prints a
  * page of text.
  */
@@ -14,6 +14,7 @@
 enum counter_kind {
 	COUNTER_SERVICES = 1,	/* records are struct service_counter */
 	COUNTER_BACKENDS = 2,	/* struct backend_counter */
+	COUNTER_RATES = 3,	/* struct rate_counter, by slot of a rate limit */
 };
 
 /* First 64 bytes of the data. Records follow; in the request each begins with its slot (__u32). */

@@ -27,7 +27,7 @@ static __always_inline int may_have_socket(const struct cursor *cursor, const st
 }
 
 /* Judges a packet after a glance at `ip`. Returns 0 if it has to go the long way; then nothing is counted. */
-static __always_inline int judge_common(const struct account *account, const struct settings *settings, __u32 defaults,
+static __always_inline int judge_common(struct xdp_md *ctx, const struct account *account, const struct settings *settings, __u32 defaults,
 					struct cursor *cursor, struct packet *packet, const struct iphdr *ip,
 					struct decision *decision)
 {
@@ -62,5 +62,13 @@ static __always_inline int judge_common(const struct account *account, const str
 		return 1;
 	}
 	decision->reason = default_reason(packet, PARSED, defaults);
-	return !PART(established) || !is_asked(defaults, decision) || !may_have_socket(cursor, packet);
+	if (PART(established) && is_asked(defaults, decision) && may_have_socket(cursor, packet))
+		return 0;
+	if (PART(rates)) {
+		/* What a limit may drop is asked about, too. The long way counts the packet, and it must be counted once. */
+		if (PART(established) && defaults & SETTINGS_ESTABLISHED && may_have_socket(cursor, packet))
+			return 0;
+		limit_rate(ctx, packet, account, defaults, ETH_HLEN, decision);
+	}
+	return 1;
 }

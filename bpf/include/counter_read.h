@@ -4,6 +4,7 @@
 
 #include "abi.h"
 #include "maps.h"
+#include "rate.h"
 
 struct counter_sum {
 	struct xdp_md *ctx;
@@ -11,6 +12,7 @@ struct counter_sum {
 	union {
 		struct service_counter service;
 		struct backend_counter backend;
+		struct rate_counter rate;
 	} sum;
 	__u32 slot;
 	__u32 failed;
@@ -48,6 +50,22 @@ static long add_backend_cpu(__u32 index, struct counter_sum *read)
 	return 0;
 }
 
+static long add_rate_cpu(__u32 index, struct counter_sum *read)
+{
+	const __u32 slot = read->slot;
+	const __u64 *from = bpf_map_lookup_percpu_elem(&rate_stats, &slot, read->request.first_cpu + index);
+	__u64 *to = (__u64 *)&read->sum.rate;
+
+	if (!from) {
+		read->failed = 1;
+		return 1;
+	}
+#pragma unroll
+	for (__u32 i = 0; i < sizeof(struct rate_counter) / sizeof(*to); i++)
+		to[i] += from[i];
+	return 0;
+}
+
 static __always_inline long read_record(__u32 index, struct counter_sum *read, const __u32 size, void *add_cpu)
 {
 	const __u32 offset = sizeof(read->request) + index * size;
@@ -70,6 +88,11 @@ static long read_backend(__u32 index, struct counter_sum *read)
 	return read_record(index, read, sizeof(struct backend_counter), add_backend_cpu);
 }
 
+static long read_rate_counter(__u32 index, struct counter_sum *read)
+{
+	return read_record(index, read, sizeof(struct rate_counter), add_rate_cpu);
+}
+
 /* Data: a struct counter_request and its records. XDP_PASS if all were read, else XDP_ABORTED. */
 static __always_inline int read_counters(struct xdp_md *ctx)
 {
@@ -82,6 +105,8 @@ static __always_inline int read_counters(struct xdp_md *ctx)
 		bpf_loop(request->count, read_service, &read, 0);
 	else if (request->kind == COUNTER_BACKENDS)
 		bpf_loop(request->count, read_backend, &read, 0);
+	else if (request->kind == COUNTER_RATES)
+		bpf_loop(request->count, read_rate_counter, &read, 0);
 	else
 		return XDP_ABORTED;
 	return read.failed ? XDP_ABORTED : XDP_PASS;

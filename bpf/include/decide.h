@@ -11,6 +11,7 @@
 #include "judge.h"
 #include "parse.h"
 #include "parts.h"
+#include "rate.h"
 #include "socketless.h"
 #include "verdict.h"
 
@@ -174,6 +175,20 @@ static __always_inline int decide_sparing(const struct settings *settings, const
 	return 1;
 }
 
+/* Groups that no limit holds up: without them the host would lose its neighbours and its address. */
+#define UNLIMITED (ESSENTIAL_NEIGHBOR_DISCOVERY | ESSENTIAL_MLD | ESSENTIAL_DHCP_CLIENT)
+
+/* Drops a packet that exceeds a rate limit. `network`: the offset of its IP header. */
+static __always_inline void limit_rate(struct xdp_md *ctx, const struct packet *packet, const struct account *account,
+				       __u32 defaults, __u32 network, struct decision *decision)
+{
+	if (!is_filtered(defaults) || essential_group(packet) & essential_groups(defaults) & UNLIMITED)
+		return;
+	if (exceeds_rate(ctx, account->origin, network, packet->head,
+			 RATE_KIND(packet->protocol, packet->transport, is_ipv6(packet))))
+		decision->reason = REASON_RATE_LIMIT;
+}
+
 /* Decides on a packet with known addresses. Returns whether the balancer may take it. */
 static __always_inline int decide(struct xdp_md *ctx, const struct settings *settings, const struct packet *packet,
 				  enum parsed parsed, const struct account *account, __u32 defaults, __u32 banned,
@@ -189,10 +204,12 @@ static __always_inline int decide(struct xdp_md *ctx, const struct settings *set
 		return 0;
 	} else {
 		decision->reason = default_reason(packet, parsed, defaults);
+		if (PART(rates))
+			limit_rate(ctx, packet, account, defaults, packet->network, decision);
 	}
 	if (parsed != PARSED)
 		return 0;
-	if (decision->reason != REASON_BLOCKLIST && is_balanced(defaults) && !packet->stacked)
+	if (decision->reason != REASON_BLOCKLIST && decision->reason != REASON_RATE_LIMIT && is_balanced(defaults) && !packet->stacked)
 		return 1;
 	if (PART(established))
 		pass_own(ctx, defaults, packet->network, packet->behind, packet->head,

@@ -124,7 +124,8 @@ static __always_inline int is_asked(__u32 defaults, const struct decision *decis
 {
 	if (decision->reason == REASON_BLOCKLIST)
 		return !decision->strict;
-	return decision->reason == REASON_DEFAULT_DROP && defaults & SETTINGS_ESTABLISHED;
+	return (decision->reason == REASON_DEFAULT_DROP || decision->reason == REASON_RATE_LIMIT) &&
+	       defaults & SETTINGS_ESTABLISHED;
 }
 
 /*

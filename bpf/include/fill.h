@@ -104,3 +104,27 @@ static __always_inline int count_fragments(void)
 {
 	return count_fill(0, FRAGMENT_LINES, count_datagrams);
 }
+
+/* Buckets of rate limits that are ahead of the clock. */
+static long count_rate_buckets(__u32 index, struct fill *fill)
+{
+	__u32 key = index * fill->stride;
+	const struct rate_bucket *buckets = bpf_map_lookup_elem(&rate_buckets, &key);
+	const __u64 now = fill->now * RATE_UNITS;
+
+	if (!buckets)
+		return 1;
+#pragma unroll
+	for (int i = 0; i < RATE_BUCKETS_A_LINE; i++)
+		if (buckets[i].packets > now || buckets[i].bits > now)
+			fill->used++;
+	return 0;
+}
+
+static __always_inline int count_rates(void)
+{
+	const __u32 *words = (const void *)policy_line(RATES_LINE);
+	const struct rate_header *header = words && words[RATES_AT] ? (const void *)policy_line(words[RATES_AT]) : 0;
+
+	return header ? count_fill(0, header->bucket_lines, count_rate_buckets) : 0;
+}

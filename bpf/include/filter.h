@@ -236,7 +236,7 @@ static __always_inline struct decision filter(struct xdp_md *ctx, struct account
 	if (!settings)
 		return undecided();
 	defaults = defaults_of(settings, account);
-	if (is_common && judge_common(account, settings, defaults, &cursor, &packet, ip, &decision))
+	if (is_common && judge_common(ctx, account, settings, defaults, &cursor, &packet, ip, &decision))
 		return decision;
 	return judge_any(ctx, account, settings, defaults);
 }

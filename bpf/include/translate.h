@@ -10,6 +10,7 @@
 #include "checksum.h"
 #include "flow.h"
 #include "link.h"
+#include "scope.h"
 
 /* Addresses and ports to write: addresses of 16 bytes, of which IPv4 uses the last 4; all in network order. */
 struct tuple {
@@ -42,6 +43,20 @@ struct tunnel {
 	__u8 protocol;
 };
 
+/* A walk along rate limits: see rate.h. Addresses are as in struct flow. */
+struct rate_walk {
+	struct subject subject;
+	__u64 source_high;
+	__u64 source_low;
+	__u64 destination_high;
+	__u64 destination_low;
+	__be32 words[8];	/* the addresses as on the wire */
+	__u32 line;		/* of struct rate_header */
+	__u32 found;		/* 1: one of them matches */
+	__u32 exceeds;		/* 1: and the limit drops */
+	struct rate_answer answer;
+};
+
 /*
  * Data without room on the stack, of which all functions of a call chain share 512 bytes. One per CPU: no other XDP
  * program interrupts one on its CPU.
@@ -55,6 +70,7 @@ struct scratch {
 	struct answer answer;
 	struct bpf_fib_lookup way;
 	struct tunnel tunnel;
+	struct rate_walk rates;
 };
 _Static_assert(sizeof(struct scratch) <= sizeof(struct scratch_space), "scratch is too small");
 

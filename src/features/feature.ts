@@ -17,7 +17,7 @@ import type { ReasonName } from '../report/reason.ts'
 import type { ServiceStatus } from '../report/result.ts'
 import type { Fill, Memory } from '../report/stats.ts'
 import type { LineChange, Previous as PreviousImage } from '../tables/layout/difference.ts'
-import type { Header, Image } from '../tables/layout/layout.ts'
+import type { Image } from '../tables/layout/layout.ts'
 import type { ContactTerms, Step } from './step.ts'
 
 /** The live state, with the pins that it was read from. */
@@ -115,7 +115,7 @@ export interface Feature {
   /** Maps of one generation: their names, and their shapes, which depend on the image. */
   readonly ownMaps?: {
     readonly names: readonly string[]
-    readonly shapes: (image: Pick<Header, 'balance'>) => readonly MapShape[]
+    readonly shapes: (image: Pick<Image, 'balance' | 'sections'>) => readonly MapShape[]
     /** Whether a map with this many entries can serve as one of this shape. */
     readonly fits: (shape: MapShape, entries: number) => boolean
     /** Names of those with one value, which is random from the start. */

@@ -25,10 +25,11 @@ import { ESTABLISHED } from './established.ts'
 import type { Feature } from './feature.ts'
 import { FILTER } from './filter.ts'
 import { HEALTH } from './health.ts'
+import { RATES } from './rates.ts'
 import { SOCKETLESS } from './socketless.ts'
 
 /** In the order of their steps and rows. */
-export const FEATURES: readonly Feature[] = [FILTER, BANS, BALANCER, HEALTH, ESTABLISHED, SOCKETLESS]
+export const FEATURES: readonly Feature[] = [FILTER, BANS, BALANCER, HEALTH, ESTABLISHED, SOCKETLESS, RATES]
 
 /** Maps that outlive generations. */
 export const SHARED_MAPS: readonly MapShape[] = FEATURES.flatMap(({ maps }) => Object.values(maps))

@@ -20,5 +20,8 @@ export const PORT_RANGES = 16
 /** Number of backups of one service. */
 export const BACKUPS_A_SERVICE = 655
 
+/** Counter slots for rate limits. */
+export const RATE_LIMITS = 64
+
 /** Number of addresses in the source pools of all services. */
 export const POOL_SLOTS = 64

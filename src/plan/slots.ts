@@ -9,6 +9,7 @@ import {
   INTERFACE_SLOTS,
   LIST_SLOTS,
   POOL_SLOTS,
+  RATE_LIMITS,
   SERVICE_SLOTS,
 } from '../model/limits.ts'
 import type { Live, Slots } from '../model/live.ts'
@@ -66,7 +67,7 @@ const most = (what: string, wanted: number, possible: number): string =>
   `${formatCount(wanted)} ${what}; one instance can have ${formatCount(possible)}`
 
 /**
- * The slots of everything in a state. Throws XdpError E047, E203, E205, E209 or E210 if there are too few.
+ * The slots of everything in a state. Throws XdpError E047, E203, E205, E209, E210 or E133 if there are too few.
  */
 export function assignSlots(state: State, live: Live, leaving: readonly LeavingBackend[] = []): Slots {
   const { slots } = live
@@ -88,5 +89,8 @@ export function assignSlots(state: State, live: Live, leaving: readonly LeavingB
   const pools = assign(poolNames(state), slots.pools, 0, POOL_SLOTS)
   if (pools === undefined)
     throw fail('E047', `the source pools have ${most('addresses', poolNames(state).length, POOL_SLOTS)}`)
-  return { interfaces, lists, services, backends, pools }
+  const limits = [...(state.rateLimits?.keys() ?? [])]
+  const rates = assign(limits, slots.rates ?? new Map(), 0, RATE_LIMITS)
+  if (rates === undefined) throw fail('E133', `the config has ${most('rate limits', limits.length, RATE_LIMITS)}`)
+  return { interfaces, lists, services, backends, pools, rates }
 }

@@ -25,6 +25,7 @@ import { type MapShape, mapWords, policyMap } from '../../src/abi/paths.ts'
 import { BALANCER_MAPS, balancerMaps } from '../../src/features/balancer.ts'
 import { ALL_PARTS, NO_PARTS, partsFor, SHARED_MAPS } from '../../src/features/features.ts'
 import { FILTER } from '../../src/features/filter.ts'
+import { rateMaps } from '../../src/features/rates.ts'
 import { runBatch, runBpftool } from '../../src/kernel/tools/bpftool.ts'
 import { loadObject, withObjects } from '../../src/kernel/tools/object.ts'
 import { CommandError } from '../../src/kernel/tools/spawn.ts'
@@ -121,7 +122,7 @@ export class DataPlane {
     this.#generation++
     const pin = `policy-${this.#generation}`
     const content = imageFrom(image)
-    const own = Object.values(balancerMaps(content))
+    const own = [...Object.values(balancerMaps(content)), ...Object.values(rateMaps(content))]
     const fresh = own.filter(({ name, entries }) => this.#balance.get(name)?.entries !== entries)
     for (const { name } of fresh) rmSync(this.#pin(name), { force: true })
     await runBatch([

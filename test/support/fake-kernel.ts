@@ -7,6 +7,7 @@ import { basename, dirname, join } from 'node:path'
 import {
   explanationCodec,
   LINE_SIZE,
+  NO_SLOT,
   progressCodec,
   REASON,
   spanCodec,
@@ -468,6 +469,8 @@ export class FakeKernel {
             scope: 0,
             service: 0,
             backend: 0,
+            rate_limit: NO_SLOT,
+            rate_used: 0,
           }
           explanationCodec.encode(dropped, new DataView(data.buffer), testRunCodec.size)
         }

@@ -192,6 +192,7 @@ function liveState(
     interfaces,
     lists: image?.lists ?? new Map(),
     services: image?.services ?? new Map(),
+    ...(image?.rateLimits.size && { rateLimits: image.rateLimits }),
     localPorts: image?.localPorts,
   }
 }

@@ -4,6 +4,7 @@
 import { CLASS_RULES } from '../../abi/generated.ts'
 import { type List, scopeKey } from '../../model/state.ts'
 import { MAX_CLASS, type Part, partsOf, rulesIn } from './classes.ts'
+import type { InterfaceSets } from './interfaces.ts'
 import type { ListRecord } from './lists.ts'
 import { encodeClasses, type LiveClasses } from './rules.ts'
 
@@ -115,11 +116,15 @@ export class ClassSets {
   }
 
   /** The sections of classes and rules; undefined: unchanged. Unused classes have no rules. */
-  encode(live: LiveClasses, slots: ReadonlyMap<string, number>): ReturnType<typeof encodeClasses> | undefined {
+  encode(
+    live: LiveClasses,
+    slots: ReadonlyMap<string, number>,
+    sets: InterfaceSets,
+  ): ReturnType<typeof encodeClasses> | undefined {
     if (live.isMarked && this.#isSame && this.#sameParts(live, slots)) return undefined
     const { gone, parts } = this.#numbers
     const members = this.#members.map((numbers) => (numbers.some((part) => gone.has(part)) ? [] : numbers))
-    return encodeClasses(members, parts, slots)
+    return encodeClasses(members, parts, slots, sets)
   }
 
   get count(): number {

@@ -11,7 +11,7 @@ import {
 } from '../../abi/generated.ts'
 import { fail } from '../../diagnostics.ts'
 import type { PortRange } from '../../model/ports.ts'
-import type { List, Scope } from '../../model/state.ts'
+import type { Scope, State } from '../../model/state.ts'
 import { corrupt, LINE_WORDS, makeLines, viewOf } from '../lines/lines.ts'
 
 /** Names are free of white space. */
@@ -42,17 +42,23 @@ export class InterfaceSets {
   }
 }
 
+/** The sets of interfaces of all lists and rate limits. Throws XdpError E216 if there are too many. */
+export const interfaceSets = ({ lists, rateLimits }: Pick<State, 'lists' | 'rateLimits'>): InterfaceSets =>
+  new InterfaceSets([
+    ...[...lists.values()].flatMap((list) => list.sets.map(({ scope }) => scope)),
+    ...[...(rateLimits?.values() ?? [])].map(({ scope }) => scope),
+  ])
+
 /**
  * Encodes the section; empty if no scope names an interface and nothing depends on local ports.
  *
  * @param slots by interface name; interfaces without a slot are missing from the host
  */
 export function encodeInterfaces(
-  lists: ReadonlyMap<string, List>,
+  { sets }: Pick<InterfaceSets, 'sets'>,
   slots: ReadonlyMap<string, number>,
   ports: PortRange | undefined,
 ): Uint32Array<ArrayBuffer> {
-  const { sets } = new InterfaceSets([...lists.values()].flatMap((list) => list.sets.map(({ scope }) => scope)))
   const names = [...new Set(sets.flat())].sort()
   const missing = names.filter((name) => !slots.has(name))
   const words = makeLines(names.length > 0 ? INTERFACE_SLOTS + missing.length : ports ? 1 : 0)

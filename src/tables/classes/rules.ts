@@ -16,14 +16,14 @@ import type { PortRange } from '../../model/ports.ts'
 import { type ListKind, type Scope, scopeKey } from '../../model/state.ts'
 import { corrupt, makeLines, viewOf } from '../lines/lines.ts'
 import type { Part } from './classes.ts'
-import { InterfaceSets } from './interfaces.ts'
+import type { InterfaceSets } from './interfaces.ts'
 
 const ANY_PORT: PortRange = { first: 0, last: 0xffff }
 /** ICMP and ICMPv6. */
 const ICMP = { protocol4: 1, protocol6: 58 }
 
 /** `interfaces`: number of the scope's set of interfaces. */
-function rulesOf(kind: ListKind, scope: Scope, number: number, slot: number, interfaces: number): Rule[] {
+export function rulesOf(kind: ListKind, scope: Scope, number: number, slot: number, interfaces: number): Rule[] {
   const protocols =
     scope.protocol === 'any'
       ? { protocol4: 0, protocol6: 0 }
@@ -85,13 +85,14 @@ const rank = ({ list: { kind, name }, set: { scope } }: Part): string =>
  * @param members part numbers by class
  * @param parts by number, in any order
  * @param slots list_stats slot by list name
+ * @param sets numbers of the sets of interfaces of all scopes
  */
 export function encodeClasses(
   members: readonly (readonly number[])[],
   parts: ReadonlyMap<number, Part>,
   slots: ReadonlyMap<string, number>,
+  sets: InterfaceSets,
 ): { classes: Uint32Array; rules: Uint32Array; ruleCount: number } {
-  const sets = new InterfaceSets([...parts.values()].map(({ set: { scope } }) => scope))
   const byPart = new Map(
     [...parts].map(
       ([
@@ -232,7 +233,7 @@ const SOCKETS: ReadonlyMap<number, Pick<Scope, 'established' | 'socket'>> = new 
   [RULE_FLAG.SOCKET_NONE, { socket: 'none' }],
 ])
 
-function livePart(number: number, rules: readonly Rule[], sets: readonly (readonly string[])[]): LivePart {
+export function livePart(number: number, rules: readonly Rule[], sets: readonly (readonly string[])[]): LivePart {
   const [{ list, flags, protocol4, protocol6, interfaces: set }] = rules as [Rule]
   const interfaces = flags & RULE_FLAG.INTERFACES ? (sets[set] ?? []) : undefined
   if (interfaces?.length === 0) throw corrupt(`the interfaces of scope ${number}`)

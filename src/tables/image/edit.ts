@@ -6,7 +6,7 @@ import type { AddressSet, Family, Ranges } from '../../model/address.ts'
 import { DEFAULT_POLICY } from '../../model/policy.ts'
 import { NumberSets } from '../classes/classes.ts'
 import { ClassSets, numberParts } from '../classes/edit.ts'
-import { decodeInterfaces, encodeInterfaces } from '../classes/interfaces.ts'
+import { decodeInterfaces, encodeInterfaces, interfaceSets } from '../classes/interfaces.ts'
 import { encodeLists, readRecords } from '../classes/lists.ts'
 import { type Partition, sweep } from '../classes/partition.ts'
 import { decodeClasses } from '../classes/rules.ts'
@@ -16,6 +16,7 @@ import { type Change6, editTable6 } from '../ipv6/edit.ts'
 import { packTable6, unpackTable6 } from '../ipv6/table6.ts'
 import { nextDigest } from '../layout/difference.ts'
 import type { Image } from '../layout/layout.ts'
+import { decodeRates, encodeRates } from '../rates/rates.ts'
 import { type Content, contentOf, layOut } from './image.ts'
 import { compileBalance, type Source } from './source.ts'
 
@@ -91,6 +92,11 @@ export function editImage(source: EditSource): Image | undefined {
   const { policy = DEFAULT_POLICY, lists } = state
   const { sections, meta: said } = previous
   const { sets } = decodeInterfaces(sections.INTERFACES)
+  const named = interfaceSets(state)
+  // Rules name sets of interfaces by numbers, which move with the sets of rate limits.
+  const { limits } = decodeRates(sections.SETTINGS, sets)
+  if ([...limits.values(), ...(state.rateLimits?.values() ?? [])].some(({ scope }) => scope.interfaces))
+    return undefined
   const live = decodeClasses(sections.CLASSES, sections.RULES, said.class_count, said.rule_count, sets)
   const numbers = numberParts(live, readRecords(sections.LISTS, said.list_count), lists)
   if (!numbers) return undefined
@@ -107,7 +113,7 @@ export function editImage(source: EditSource): Image | undefined {
   const made6 = editTable6(unpackTable6(before.shape6, before.table6), changes6(...changed(6)))
   if (!made6 || classes.failed) return undefined
   const [table4, table6] = [packTable4(made4), packTable6(made6)]
-  const encoded = classes.encode(live, slots.lists)
+  const encoded = classes.encode(live, slots.lists, named)
   const content: Content = {
     policy,
     shape4: table4.shape,
@@ -120,7 +126,8 @@ export function editImage(source: EditSource): Image | undefined {
     lists: encodeLists(lists, slots.lists),
     classes: encoded?.classes ?? sections.CLASSES,
     rules: encoded?.rules ?? sections.RULES,
-    interfaces: encodeInterfaces(lists, slots.interfaces, state.localPorts),
+    interfaces: encodeInterfaces(named, slots.interfaces, state.localPorts),
+    rates: encodeRates(state.rateLimits ?? new Map(), slots.rates ?? new Map(), named),
     table4: table4.sections,
     table6: table6.sections,
     ...compileBalance(source),

@@ -19,7 +19,7 @@ import { DEFAULT_POLICY, type Policy } from '../../model/policy.ts'
 import type { LeavingBackend, Service } from '../../model/service.ts'
 import type { List, Role } from '../../model/state.ts'
 import { Classes, type Part, partsOf } from '../classes/classes.ts'
-import { decodeInterfaces, encodeInterfaces, type LiveInterfaces } from '../classes/interfaces.ts'
+import { decodeInterfaces, encodeInterfaces, interfaceSets, type LiveInterfaces } from '../classes/interfaces.ts'
 import { collect, decodeLists, encodeLists } from '../classes/lists.ts'
 import { sweep } from '../classes/partition.ts'
 import { decodeClasses, encodeClasses } from '../classes/rules.ts'
@@ -38,6 +38,7 @@ import {
 import { policyDigest } from '../lines/digest.ts'
 import { digestLines, type LineDigest, NO_LINES } from '../lines/line-digest.ts'
 import { corrupt, LINE_WORDS, viewOf } from '../lines/lines.ts'
+import { decodeRates, encodeRates, type LiveRates } from '../rates/rates.ts'
 import { balanceLine, balanceSections, decodeRoles, rawServices, saysRoles } from '../services/balance.ts'
 import { type DecodedServices, decodeServices } from '../services/decode.ts'
 import { keepRings } from '../services/edit-rings.ts'
@@ -58,6 +59,14 @@ function numberedParts(lists: ReadonlyMap<string, List>): Part[] {
   throw fail('E203', `the lists have ${parts.length} scopes in all, but at most ${MAX_PARTS} fit`, hint)
 }
 
+function joined(first: Uint32Array, second: Uint32Array): Uint32Array {
+  if (second.length === 0) return first
+  const words = new Uint32Array(first.length + second.length)
+  words.set(first)
+  words.set(second, first.length)
+  return words
+}
+
 /** The content of an image, without its placement. */
 export interface Content {
   readonly policy: Policy
@@ -74,6 +83,8 @@ export interface Content {
   /** undefined: no services. */
   readonly services: ServiceSections | undefined
   readonly roles: Roles
+  /** Lines of rate limits. */
+  readonly rates: Uint32Array
 }
 
 /** The sections of the content that exist already. */
@@ -86,12 +97,13 @@ const namedSections = ({
   table6,
   services,
   policy,
+  rates,
 }: Content): Omit<Sections, 'RINGS'> => ({
   LISTS: lists,
   CLASSES: classes,
   RULES: rules,
   INTERFACES: interfaces,
-  SETTINGS: settingLines(policy),
+  SETTINGS: joined(settingLines(policy), rates),
   HOST_FILTER4: table4.hostFilter,
   HOSTS4: table4.hosts,
   RANGE_FILTER4: table4.rangeFilter,
@@ -106,7 +118,7 @@ const namedSections = ({
 })
 
 /** The content of an image without services: the reverse of layOut. */
-export const contentOf = ({ settings, table6, meta, sections, roles }: Image): Omit<Content, 'services'> => ({
+export const contentOf = ({ settings, table6, meta, sections, roles }: Image): Omit<Content, 'services' | 'rates'> => ({
   roles,
   policy: policyOf({ settings, sections }),
   shape4: settings.table4,
@@ -219,7 +231,8 @@ export function compileImage(source: Source): Image {
   const ranges6 = parts.map(({ set }) => set.addresses.v6)
   const table4 = compileTable4(sweep(4, ranges4, classes))
   const table6 = compileTable6(sweep(6, ranges6, classes))
-  const encoded = encodeClasses(classes.members, new Map(parts.entries()), slots.lists)
+  const sets = interfaceSets(source.state)
+  const encoded = encodeClasses(classes.members, new Map(parts.entries()), slots.lists, sets)
   const content: Content = {
     policy,
     shape4: table4.shape,
@@ -228,7 +241,8 @@ export function compileImage(source: Source): Image {
     lists: encodeLists(lists, slots.lists),
     classes: encoded.classes,
     rules: encoded.rules,
-    interfaces: encodeInterfaces(lists, slots.interfaces, localPorts),
+    interfaces: encodeInterfaces(sets, slots.interfaces, localPorts),
+    rates: encodeRates(source.state.rateLimits ?? new Map(), slots.rates ?? new Map(), sets),
     table4: table4.sections,
     table6: table6.sections,
     ...compileBalance(source),
@@ -242,6 +256,7 @@ export interface DecodedImage {
   /** Canonical, like those of a desired state. */
   readonly lists: ReadonlyMap<string, List>
   readonly services: ReadonlyMap<string, Service>
+  readonly rateLimits: LiveRates['limits']
   readonly slots: Omit<Slots, 'interfaces'>
   /** By interface slot. */
   readonly roles: readonly (readonly Role[])[]
@@ -322,12 +337,14 @@ export function decodeImage(image: Image): DecodedImage {
   const records = viewOf(section('LISTS', meta.lists))
   const addresses = collect(partition4, partition6, classes)
   const decoded = decodeLists(records, meta.list_count, classes, addresses)
+  const rates = decodeRates(section('SETTINGS'), interfaces.sets)
   const balanced = hasServices(image) ? decodeServices(image.balance, rawServices(section, image.balance)) : NO_SERVICES
   return {
     policy,
     lists: decoded.lists,
     services: balanced.services,
-    slots: { lists: decoded.slots, ...balanced.slots },
+    rateLimits: rates.limits,
+    slots: { lists: decoded.slots, ...balanced.slots, rates: rates.slots },
     roles: decodeRoles(image.roles),
     scopedInterfaces: interfaces.slots,
     localPorts: interfaces.localPorts,
@@ -338,6 +355,7 @@ export function decodeImage(image: Image): DecodedImage {
       ...(isPolicyWhole(image) ? [] : ['policy' as const]),
       ...[...decoded.drifted.keys()].map((name) => `list:${name}` as const),
       ...balanced.drifted.map((name) => `service:${name}` as const),
+      ...rates.drifted.map((name) => `rate_limit:${name}` as const),
     ],
     recordedLists: decoded.drifted,
   }

@@ -7,6 +7,7 @@ import type { List } from '../../model/state.ts'
 import { decodeInterfaces } from '../classes/interfaces.ts'
 import { type ListRecord, readRecords } from '../classes/lists.ts'
 import type { Header, SectionName, Sections } from '../layout/layout.ts'
+import { decodeRates } from '../rates/rates.ts'
 import { decodeRoles } from '../services/balance.ts'
 import { type RecordedServices, readRecordedServices } from '../services/decode.ts'
 import { compileServices } from '../services/services.ts'
@@ -74,19 +75,21 @@ export function recognizeImage(
   const lists = found.flatMap(([record, list]) => (list ? [[record, list] as const] : []))
   if (lists.length !== meta.list_count || !isPolicyWhole({ ...header, sections })) return undefined
   const interfaces = decodeInterfaces(sections.INTERFACES)
+  const rates = decodeRates(sections.SETTINGS, interfaces.sets)
   const { services, slots, leaving, deadlines } = known ?? recordedServices(header, sections)
   return {
     policy: policyOf({ ...header, sections }),
     lists: new Map(lists.map(([{ name }, list]) => [name, list])),
     services,
-    slots: { ...slots, lists: new Map(lists.map(([{ name, slot }]) => [name, slot])) },
+    rateLimits: rates.limits,
+    slots: { ...slots, lists: new Map(lists.map(([{ name, slot }]) => [name, slot])), rates: rates.slots },
     roles: decodeRoles(header.roles),
     scopedInterfaces: interfaces.slots,
     localPorts: interfaces.localPorts,
     leaving,
     deadlines,
     meta,
-    drifted: [],
+    drifted: rates.drifted.map((name) => `rate_limit:${name}` as const),
     recordedLists: new Map(),
   }
 }

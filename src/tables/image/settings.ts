@@ -14,8 +14,8 @@ import {
 import { decodeProtected, encodeProtected } from '../../abi/protect.ts'
 import { ESSENTIAL_GROUPS, type EssentialGroup, type Policy, SETTING_NAMES } from '../../model/policy.ts'
 import { parseProtect, protectTexts } from '../../model/protect.ts'
-import { hasHashKey, type Sections } from '../layout/layout.ts'
-import { LINE_WORDS, makeLines, viewOf } from '../lines/lines.ts'
+import { hasHashKey, ratesStart, type Sections } from '../layout/layout.ts'
+import { makeLines, viewOf } from '../lines/lines.ts'
 
 /** Settings with a number. A name here that is no field of struct settings is an error of types. */
 type NumberName = { [K in keyof Policy]: Policy[K] extends number ? K : never }[keyof Policy]
@@ -69,7 +69,7 @@ export function settingLines({ hash_key: digits, protect }: Policy): Uint32Array
 function protectOf(lines: Uint32Array): readonly string[] {
   const view = viewOf(lines)
   return protectTexts(
-    Array.from({ length: lines.length / LINE_WORDS }, (_, i) => decodeProtected(view, i * LINE_SIZE) ?? []).flat(),
+    Array.from({ length: ratesStart(lines) }, (_, i) => decodeProtected(view, i * LINE_SIZE) ?? []).flat(),
   )
 }
 

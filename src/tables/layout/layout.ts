@@ -13,6 +13,7 @@ import {
   type Meta,
   metaCodec,
   protectedPrefixCodec,
+  RATE_FAMILY,
   type Roles,
   rolesCodec,
   SECTION,
@@ -126,6 +127,15 @@ export function placeSections(
 export const hasHashKey = (settings: Uint32Array): boolean =>
   settings.length > 0 && protectedPrefixCodec.decode(viewOf(settings)).family === 0
 
+/** Line of a section of settings at which rate limits begin; its number of lines if there are none. */
+export function ratesStart(settings: Uint32Array): number {
+  const view = viewOf(settings)
+  const lines = settings.length / LINE_WORDS
+  for (let line = 0; line < lines; line++)
+    if (protectedPrefixCodec.decode(view, line * LINE_SIZE).family === RATE_FAMILY) return line
+  return lines
+}
+
 function directoryLines(
   directory: Directory,
   { SETTINGS }: Pick<Sections, 'SETTINGS'>,
@@ -138,7 +148,9 @@ function directoryLines(
     sections[SECTION[name]] = { extent: { first, lines }, digest: [...digest] }
   }
   const hash_key = hasHashKey(SETTINGS) ? directory.SETTINGS.first : 0
-  return { sections, header_digest: [...headerDigest], hash_key }
+  const rates = ratesStart(SETTINGS)
+  const rate_limits = rates * LINE_WORDS < SETTINGS.length ? directory.SETTINGS.first + rates : 0
+  return { sections, header_digest: [...headerDigest], hash_key, rate_limits }
 }
 
 /** The header without the fields that are written later: the time of the commit, and the header's digest. */

@@ -113,7 +113,8 @@ test('refuses a source and destination of different families', () => {
 test('a packet has room for an explanation, which reads back', () => {
   for (const source of [V4, V6]) {
     const frame = packetFor({ source })
-    const explanation = { verdict: 1, reason: 7, class: 0x12345678, list: 3, scope: 0xffff, service: 1, backend: 2 }
+    const slots = { list: 3, scope: 0xffff, service: 1, backend: 2, rate_limit: 4 }
+    const explanation = { verdict: 1, reason: 7, class: 0x12345678, ...slots, rate_used: 5 }
     expect(frame.length).toBeGreaterThanOrEqual(explanationCodec.size)
     explanationCodec.encode(explanation, new DataView(frame.buffer))
     expect(explanationOf(frame)).toEqual(explanation)

@@ -5,26 +5,19 @@ import { INTERFACE_SETS, INTERFACE_SLOTS, LINE_SIZE, scopedInterfaceCodec } from
 import type { Scope } from '../../../src/model/state.ts'
 import { decodeInterfaces, encodeInterfaces, InterfaceSets } from '../../../src/tables/classes/interfaces.ts'
 import { viewOf } from '../../../src/tables/lines/lines.ts'
-import { ANY, addresses, listOf, stateOf } from '../../support/tables.ts'
+import { ANY } from '../../support/tables.ts'
 
 const on = (...interfaces: string[]): Scope => ({ ...ANY, interfaces })
-const listsOf = (...scopes: Scope[]) =>
-  stateOf([
-    listOf(
-      'blocklist',
-      'a',
-      scopes.map((scope, i) => [scope, addresses([[BigInt(i), BigInt(i)]])]),
-    ),
-  ]).lists
+const setsOf = (...scopes: Scope[]): InterfaceSets => new InterfaceSets(scopes)
 
 test('without interfaces in scopes there is no section', () => {
-  expect(encodeInterfaces(listsOf(ANY), new Map([['eth0', 1]]), undefined).length).toBe(0)
+  expect(encodeInterfaces(setsOf(ANY), new Map([['eth0', 1]]), undefined).length).toBe(0)
   expect(decodeInterfaces(new Uint32Array(0)).slots.size).toBe(0)
 })
 
 test('the line of a slot says to which sets its interface belongs; missing interfaces have lines behind', () => {
   const words = encodeInterfaces(
-    listsOf(on('eth0'), on('eth0', 'lan'), on('gone')),
+    setsOf(on('eth0'), on('eth0', 'lan'), on('gone')),
     new Map([
       ['eth0', 3],
       ['lan', 5],
@@ -52,13 +45,13 @@ test('the line of a slot says to which sets its interface belongs; missing inter
 test('the first line has local ports, with interfaces and without', () => {
   const ports = { first: 32768, last: 60999 }
   const slots = new Map([['eth0', 3]])
-  expect(decodeInterfaces(encodeInterfaces(listsOf(ANY), slots, ports))).toMatchObject({
+  expect(decodeInterfaces(encodeInterfaces(setsOf(ANY), slots, ports))).toMatchObject({
     localPorts: ports,
     slots: new Map(),
   })
-  const both = encodeInterfaces(listsOf(on('eth0')), slots, ports)
+  const both = encodeInterfaces(setsOf(on('eth0')), slots, ports)
   expect(decodeInterfaces(both)).toMatchObject({ localPorts: ports, slots })
-  expect(decodeInterfaces(encodeInterfaces(listsOf(on('eth0')), slots, undefined)).localPorts).toBeUndefined()
+  expect(decodeInterfaces(encodeInterfaces(setsOf(on('eth0')), slots, undefined)).localPorts).toBeUndefined()
 })
 
 test('a name with a comma is one interface', () => {
@@ -76,7 +69,7 @@ test.each([
   ['a set without a name', 4, ''],
   ['one name on two lines', 4, 'eth0'],
 ])('refuses %s', (_, line, name) => {
-  const words = encodeInterfaces(listsOf(on('eth0')), new Map([['eth0', 3]]), undefined)
+  const words = encodeInterfaces(setsOf(on('eth0')), new Map([['eth0', 3]]), undefined)
   scopedInterfaceCodec.encode({ sets: 1n, name }, viewOf(words), line * LINE_SIZE)
   expect(() => decodeInterfaces(words)).toThrow(
     expect.objectContaining({ diagnostics: [expect.objectContaining({ code: 'E113' })] }),

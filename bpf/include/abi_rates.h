@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The shared bytes of rate limits. The limits are lines of a generation: struct rate_header, one struct rate_limit for
+ * each limit in the order in which packets meet them, the details that these lines point to, and two lines of struct
+ * rate_record for each limit. Their state is in `rate_buckets`, which generations hand on.
+ */
+#pragma once
+
+#include <linux/types.h>
+#include "abi_rules.h"
+
+/* Maximum number of limits, and slots of their counters. */
+#define RATE_LIMITS 64
+/* Maximum number of combinations of port ranges in one limit, the first of which is in its line. */
+#define RATE_RULES 64
+/* Maximum number of source ranges of one limit. */
+#define RATE_SOURCES 64
+#define RATE_BUCKETS_A_LINE 4
+/* In the field `family` of struct protected_prefix, in whose section the lines are: the limits begin here. */
+#define RATE_FAMILY 0x65746172
+
+enum rate_flag {
+	RATE_PACKETS = 1,	/* packet_time and packet_burst are set */
+	RATE_BITS = 2,		/* byte_time and byte_burst are set */
+	RATE_OBSERVE = 4,	/* what exceeds is counted and goes on */
+	RATE_FINE = 8,		/* a burst is so short that the clock of timer ticks is too coarse */
+};
+
+/* Packets that share a bucket. */
+enum rate_per {
+	RATE_ALL = 0,
+	RATE_SOURCE = 1,
+	RATE_DESTINATION = 2,
+	RATE_SERVICE = 3,	/* equal in destination address, protocol and destination port */
+};
+
+/* Buckets count time in units of 1/16 ns: what passes takes time, and a bucket is a time up to which it has passed. */
+#define RATE_UNITS 16
+/* The time of a byte has this many bits more. */
+#define RATE_BYTE_SHIFT 10
+
+struct rate_header {
+	__u32 count;		/* of limits */
+	__u32 lines;		/* in all, this one included */
+	__u32 buckets;		/* of each limit that has more than one */
+	__u32 bucket_lines;	/* of `rate_buckets` in use */
+	__u32 pad[4];
+	__u32 family;		/* RATE_FAMILY */
+	__u32 rest[7];
+};
+
+struct rate_limit {
+	__u64 packet_time;	/* of one packet */
+	__u64 packet_burst;	/* of as many packets as may come at once */
+	__u64 byte_time;	/* of one byte << RATE_BYTE_SHIFT */
+	__u64 byte_burst;
+	struct rule first;	/* the packets it counts: list and scope are 0 */
+	__u32 more;		/* line of further rules, 4 a line, then of struct rate_source, 2 a line; from struct rate_header on */
+	__u8 shift;		/* its state has 2^shift buckets; 0: one */
+	__u8 flags;		/* enum rate_flag */
+	__u8 per;		/* enum rate_per */
+	__u8 prefix4;		/* lengths of the prefixes that share a bucket */
+	__u8 prefix6;
+	__u8 slot;		/* of its counters */
+	__u8 rules;		/* >= 1 */
+	__u8 sources;		/* 0 = every source */
+	__u32 line;		/* of rate_buckets: the first of its state */
+};
+
+/* Inclusive, IPv4 as ::ffff:a.b.c.d; two numbers in host order each, most significant half first. */
+struct rate_source {
+	__u64 first_high;
+	__u64 first_low;
+	__u64 last_high;
+	__u64 last_low;
+};
+
+/* For the control plane only. */
+struct rate_record {
+	char name[40];
+	__u64 digest;		/* start of the SHA-256 of its lines as applied; differs from live = drift */
+	__u64 packets_per_second;	/* 0 = none */
+	__u64 packet_burst;
+	__u64 bits_per_second;	/* 0 = none */
+	__u64 bit_burst;
+	__u64 pad[6];
+};
+
+/*
+ * Generic cell rate algorithm (ITU-T I.371, virtual scheduling): the theoretical arrival time of the next packet at the
+ * full rate, in RATE_UNITS of CLOCK_MONOTONIC; one clock for packets and one for bits.
+ */
+struct rate_bucket {
+	__u64 packets;
+	__u64 bits;
+};
+
+/* By slot, per CPU. */
+struct rate_counter {
+	__u64 packets;		/* counted */
+	__u64 bytes;
+	__u64 exceeding_packets;	/* dropped, or with `observe` only counted */
+	__u64 exceeding_bytes;
+};
+
+/* The limit that is closest to its rate, of those that count the packet of a test run. */
+struct rate_answer {
+	__u16 slot;		/* NO_SLOT: none counts it */
+	__u16 used;		/* of the burst, in 1/65535 */
+	__u32 matched;		/* number of limits that count it */
+};

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The meter of rate limits: whether a packet conforms to a rate, by two buckets that its key chooses. Each bucket runs the
+ * generic cell rate algorithm (ITU-T I.371); together they are a count-min sketch of two rows with conservative update (Estan
+ * and Varghese, 2002): the emptier bucket decides, and the fuller one is only raised to what that has become. So a key never
+ * gets more than its rate, and loses only what others put into both of its buckets. See docs/adr/0076.
+ */
+#pragma once
+
+#include <linux/types.h>
+#include <bpf/bpf_helpers.h>
+#include "abi_rates.h"
+
+/* CPUs that take from a bucket at a time may be this often in each other's way. */
+#define METER_TRIES 16
+
+static __always_inline __u64 later(__u64 a, __u64 b)
+{
+	return a > b ? a : b;
+}
+
+static __always_inline __u64 earlier(__u64 a, __u64 b)
+{
+	return a < b ? a : b;
+}
+
+/* How far both buckets are ahead of the clock: what the key has used at most. */
+static __always_inline __u64 metered(const __u64 *first, const __u64 *second, __u64 now)
+{
+	return earlier(later(*(const volatile __u64 *)first, now), later(*(const volatile __u64 *)second, now)) - now;
+}
+
+/*
+ * Takes `cost` from a key's buckets, which may be one. Returns 0 if it exceeds the rate, and then takes nothing. All in
+ * RATE_UNITS; `now`: the clock; `burst`: how far a bucket may be ahead of it.
+ *
+ * A cost above the whole burst conforms if nothing else is used. A bucket is never taken to be further ahead than `burst` and
+ * `most`, the largest cost: after a change of the limit it would wait for the old one.
+ *
+ * Other CPUs take from the buckets at the same time: every store is a compare-and-swap, and the last one is of the emptier
+ * bucket, of two equal ones the first. So of two CPUs that see the same state one begins again, and nothing passes twice.
+ */
+static __always_inline int take(__u64 *first, __u64 *second, __u64 now, __u64 cost, __u64 burst, __u64 most)
+{
+	for (int try = 0; try < METER_TRIES; try++) {
+		const __u64 a = *(volatile __u64 *)first, b = *(volatile __u64 *)second;
+		const __u64 ahead_a = later(a, now), ahead_b = later(b, now);
+		const int is_first = ahead_a <= ahead_b;
+		const __u64 least = earlier(is_first ? ahead_a : ahead_b, now + burst + most);
+		const __u64 next = least + cost;
+		__u64 *emptier = is_first ? first : second, *fuller = is_first ? second : first;
+		const __u64 was = is_first ? a : b, other = is_first ? b : a;
+
+		if (next - now > burst && least > now)
+			return 0;
+		if (first != second && (other < next || other > now + burst + most) &&
+		    __sync_val_compare_and_swap(fuller, other, next) != other)
+			continue;
+		if (__sync_val_compare_and_swap(emptier, was, next) == was)
+			return 1;
+	}
+	return 0;
+}

@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Rate limits: of the packets that neither lists nor bans decide, those beyond a rate are dropped. The limits are few and
+ * tried one after the other; the state of all keys of a limit is an array of a fixed size, so a flood of sources fills
+ * nothing. A packet touches two lines of it for each limit that counts it, one if it has a single bucket.
+ */
+#pragma once
+
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+#include "abi.h"
+#include "clock.h"
+#include "flow.h"
+#include "judge.h"
+#include "meter.h"
+#include "parts.h"
+#include "scope.h"
+#include "translate.h"
+
+const volatile __u32 part_rates = 1;
+
+/* The last line of struct directory, and the number in it that is the line of struct rate_header. */
+#define RATES_LINE HASH_KEY_LINE
+#define RATES_AT 15
+_Static_assert(__builtin_offsetof(struct directory, rate_limits) == (RATES_LINE - 3) * LINE_SIZE + RATES_AT * 4,
+	       "RATES_AT");
+
+/* Beyond the longest datagram and any header in front of it. */
+#define LARGEST_FRAME 0x12000
+
+/* Buckets of all limits; struct rate_limit says where its own begin. Sized by user space. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct line);
+	__uint(max_entries, 1);
+} rate_buckets SEC(".maps");
+
+/* The secret of the places in them; one value, as `flow_keys`. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct flow_keys);
+	__uint(max_entries, 1);
+} rate_keys SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__type(key, __u32);
+	__type(value, struct rate_counter);
+	__uint(max_entries, RATE_LIMITS);
+} rate_stats SEC(".maps");
+
+/* The address, without the bits behind its prefix. */
+static __always_inline void cut_prefix(__u64 *high, __u64 *low, __u32 length)
+{
+	if (length <= 64) {
+		*low = 0;
+		*high = length ? *high & ~0ull << ((64 - length) & 63) : 0;
+	} else {
+		*low &= ~0ull << ((128 - length) & 63);
+	}
+}
+
+/* Whether a <= b. */
+static __always_inline int not_above(__u64 a_high, __u64 a_low, __u64 b_high, __u64 b_low)
+{
+	return a_high < b_high || (a_high == b_high && a_low <= b_low);
+}
+
+/* The kernel hands callbacks of loops memory of the stack only. */
+static __always_inline struct rate_walk *open_walk(void)
+{
+	struct scratch *scratch = open_scratch();
+
+	return scratch ? &scratch->rates : 0;
+}
+
+static long try_rule(__u32 index, __u32 *line)
+{
+	struct rate_walk *walk = open_walk();
+	const struct settings *settings = lookup_line(SETTINGS_LINE);
+	const struct rule *rules = (const void *)policy_line(*line + index / RULES_PER_LINE);
+
+	if (!walk || !settings || !rules)
+		return 1;
+	if (matches(settings, rules + index % RULES_PER_LINE, &walk->subject))
+		walk->found = 1;
+	return walk->found ? 1 : 0;
+}
+
+static long try_source(__u32 index, __u32 *line)
+{
+	struct rate_walk *walk = open_walk();
+	const struct rate_source *range = (const void *)policy_line(*line + index / 2);
+
+	if (!walk || !range)
+		return 1;
+	range += index % 2;
+	if (not_above(range->first_high, range->first_low, walk->source_high, walk->source_low) &&
+	    not_above(walk->source_high, walk->source_low, range->last_high, range->last_low))
+		walk->found = 1;
+	return walk->found ? 1 : 0;
+}
+
+/*
+ * Whether the details of a limit match the packet. `is_ruled`: its first rule does. A global function for the verifier's
+ * sake, as judge_further_rules.
+ */
+__noinline int match_details(const struct rate_limit *limit, __u32 is_ruled)
+{
+	struct rate_walk *walk = open_walk();
+	__u32 line;
+
+	if (!limit || !walk)
+		return 0;
+	line = walk->line + limit->more;
+	if (!is_ruled) {
+		walk->found = 0;
+		bpf_loop(limit->rules - 1, try_rule, &line, 0);
+		if (!walk->found)
+			return 0;
+	}
+	if (!limit->sources)
+		return 1;
+	line += (limit->rules + RULES_PER_LINE - 2) / RULES_PER_LINE;
+	walk->found = 0;
+	bpf_loop(limit->sources, try_source, &line, 0);
+	return walk->found;
+}
+
+/* Whether a limit counts the packet. */
+static __always_inline int is_counted(const struct rate_walk *walk, const struct rate_limit *limit)
+{
+	const struct settings *settings = lookup_line(SETTINGS_LINE);
+	int is_ruled = settings && matches(settings, &limit->first, &walk->subject);
+
+	if ((is_ruled || limit->rules < 2) && !limit->sources)
+		return is_ruled;
+	return (is_ruled || limit->rules > 1) && match_details(limit, is_ruled);
+}
+
+/* The place of the packet's key in the state of a limit. */
+static __always_inline __u64 place_key(const struct rate_walk *walk, const struct rate_limit *limit)
+{
+	const __u32 length = walk->subject.ipv6 ? limit->prefix6 : 96 + limit->prefix4;
+	const struct flow_keys *keys;
+	__u64 high, low, scope = (__u64)(limit->slot + 1) << 32;
+	__u32 zero = 0;
+
+	if (limit->per == RATE_ALL)
+		return 0;
+	keys = bpf_map_lookup_elem(&rate_keys, &zero);
+	if (!keys)
+		return 0;
+	high = limit->per == RATE_SOURCE ? walk->source_high : walk->destination_high;
+	low = limit->per == RATE_SOURCE ? walk->source_low : walk->destination_low;
+	cut_prefix(&high, &low, length);
+	if (limit->per == RATE_SERVICE)
+		scope |= (__u32)walk->subject.protocol << 16 | walk->subject.destination_port;
+	return mixed(keyed_product(high, keys->source_high) + keyed_product(low, keys->source_low) +
+		     keyed_product(scope, keys->scope));
+}
+
+/* One of the two buckets of a key: the first in the lower half of the limit's state, the second in the upper one. */
+static __always_inline struct rate_bucket *find_bucket(const struct rate_limit *limit, __u64 place, __u32 second)
+{
+	const __u32 half = limit->shift ? 1u << ((limit->shift - 1) & 31) : 0;
+	const __u32 number = half ? ((__u32)(second ? place >> 32 : place) & (half - 1)) + (second ? half : 0) : 0;
+	__u32 line = limit->line + number / RATE_BUCKETS_A_LINE;
+	struct rate_bucket *buckets = bpf_map_lookup_elem(&rate_buckets, &line);
+
+	return buckets ? buckets + number % RATE_BUCKETS_A_LINE : 0;
+}
+
+static __always_inline __u64 rate_now(const struct rate_limit *limit)
+{
+	return (limit->flags & RATE_FINE ? bpf_ktime_get_ns() : monotonic_now()) * RATE_UNITS;
+}
+
+static __always_inline __u64 byte_cost(const struct rate_limit *limit, __u64 bytes)
+{
+	return bytes * limit->byte_time >> RATE_BYTE_SHIFT;
+}
+
+/* Whether the packet conforms to the rates of a limit. What exceeds the rate of bits still counts in that of packets. */
+static __always_inline int conforms(const struct rate_limit *limit, struct rate_bucket *first,
+				    struct rate_bucket *second, __u32 bytes)
+{
+	const __u64 now = rate_now(limit);
+
+	if (limit->flags & RATE_PACKETS &&
+	    !take(&first->packets, &second->packets, now, limit->packet_time, limit->packet_burst, 0))
+		return 0;
+	return !(limit->flags & RATE_BITS) || take(&first->bits, &second->bits, now, byte_cost(limit, bytes),
+						   limit->byte_burst, byte_cost(limit, LARGEST_FRAME));
+}
+
+static __always_inline __u64 share(__u64 used, __u64 burst)
+{
+	const __u64 whole = (burst >> 16) + 1;
+
+	return used / whole > 0xffff ? 0xffff : used / whole;
+}
+
+/* For a test run, which takes nothing. */
+static __always_inline void answer_rate(struct rate_walk *walk, const struct rate_limit *limit,
+					const struct rate_bucket *first, const struct rate_bucket *second)
+{
+	const __u64 now = rate_now(limit);
+	__u64 used = 0, bits;
+
+	if (limit->flags & RATE_PACKETS)
+		used = share(metered(&first->packets, &second->packets, now), limit->packet_burst);
+	if (limit->flags & RATE_BITS) {
+		bits = share(metered(&first->bits, &second->bits, now), limit->byte_burst);
+		used = bits > used ? bits : used;
+	}
+	if (!walk->answer.matched || used > walk->answer.used) {
+		walk->answer.slot = limit->slot;
+		walk->answer.used = used;
+	}
+	walk->answer.matched++;
+}
+
+static __always_inline void count_rate(const struct rate_walk *walk, const struct rate_limit *limit, int exceeds)
+{
+	__u32 slot = limit->slot;
+	struct rate_counter *counter = bpf_map_lookup_elem(&rate_stats, &slot);
+
+	if (!counter)
+		return;
+	counter->packets++;
+	counter->bytes += walk->subject.account.bytes;
+	if (!exceeds)
+		return;
+	counter->exceeding_packets++;
+	counter->exceeding_bytes += walk->subject.account.bytes;
+}
+
+static long judge_rate(__u32 index, __u32 *line)
+{
+	const struct rate_limit *limit = (const void *)policy_line(*line + 1 + index);
+	struct rate_walk *walk = open_walk();
+	struct rate_bucket *first, *second;
+	__u64 place;
+	int exceeds;
+
+	if (!walk || !limit)
+		return 1;
+	if (!is_counted(walk, limit))
+		return 0;
+	place = place_key(walk, limit);
+	first = find_bucket(limit, place, 0);
+	second = find_bucket(limit, place, 1);
+	if (!first || !second)
+		return 0;
+	if (!is_live(&walk->subject.account)) {
+		answer_rate(walk, limit, first, second);
+		return 0;
+	}
+	exceeds = !conforms(limit, first, second, walk->subject.account.bytes);
+	count_rate(walk, limit, exceeds);
+	if (!exceeds || limit->flags & RATE_OBSERVE)
+		return 0;
+	walk->exceeds = 1;
+	return 1;
+}
+
+/* Reads the addresses of an IP header, wherever it lies in the frame. -1: it is not there. */
+static __always_inline int read_ends(struct xdp_md *ctx, __u32 network, __u32 ipv6, struct rate_walk *walk)
+{
+	__be32 *words = walk->words;
+
+	if (ipv6) {
+		if (bpf_xdp_load_bytes(ctx, network + 8, words, 32))
+			return -1;
+		walk->source_high = half_of(words);
+		walk->source_low = half_of(words + 2);
+		walk->destination_high = half_of(words + 4);
+		walk->destination_low = half_of(words + 6);
+		return 0;
+	}
+	if (bpf_xdp_load_bytes(ctx, network + 12, words, 8))
+		return -1;
+	walk->source_high = 0;
+	walk->destination_high = 0;
+	walk->source_low = IPV4_IN_IPV6 | bpf_ntohl(words[0]);
+	walk->destination_low = IPV4_IN_IPV6 | bpf_ntohl(words[1]);
+	return 0;
+}
+
+/* IP protocol number, enum transport and whether the packet is IPv6, as one number. */
+#define RATE_KIND(protocol, transport, ipv6) ((__u32)(protocol) | (__u32)(transport) << 16 | (__u32)(ipv6) << 24)
+
+/*
+ * Counts a packet in every limit that it matches, up to one that it exceeds; returns whether that one drops it. Of a test
+ * run it only keeps the answer. `head`: as in struct packet.
+ *
+ * A global function for the verifier's sake, as judge_further_rules; few arguments for the stack of its callers.
+ */
+__noinline int exceeds_rate(struct xdp_md *ctx, __u32 origin, __u32 network, __u32 head, __u32 kind)
+{
+	const __u32 *words = (const void *)policy_line(RATES_LINE);
+	struct rate_walk *walk = open_walk();
+	const struct rate_header *header;
+	__u32 line;
+
+	if (!words || !walk)
+		return 0;
+	walk->subject = (struct subject){
+		.account = { .origin = origin, .bytes = bpf_xdp_get_buff_len(ctx) },
+		.protocol = (__u16)kind,
+		.ipv6 = kind >> 24,
+	};
+	if ((__u8)(kind >> 16) == TRANSPORT_PORTS) {
+		walk->subject.has_ports = 1;
+		walk->subject.source_port = head >> 16;
+		walk->subject.destination_port = head;
+	}
+	line = words[RATES_AT];
+	walk->line = line;
+	walk->exceeds = 0;
+	header = line ? (const void *)policy_line(line) : 0;
+	if (!header || read_ends(ctx, network, kind >> 24, walk))
+		return 0;
+	bpf_loop(header->count, judge_rate, &line, 0);
+	return walk->exceeds;
+}
+
+/* Before a test run: no limit counts its packet. A function of its own for the stack's sake, as the next one. */
+__noinline int forget_rate(void)
+{
+	struct rate_walk *walk = PART(rates) ? open_walk() : 0;
+
+	if (walk)
+		walk->answer = (struct rate_answer){ .slot = NO_SLOT };
+	return 0;
+}
+
+/* After it: rate_limit and rate_used of struct explanation as one number. */
+__noinline __u32 read_rate(void)
+{
+	const struct rate_walk *walk = PART(rates) ? open_walk() : 0;
+
+	return walk ? *(const __u32 *)&walk->answer : NO_SLOT;
+}

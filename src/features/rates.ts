@@ -1,0 +1,80 @@
+// Rate limits: their counters, and the buckets of their keys, which generations hand on (bpf/include/rate.h).
+
+import { ran } from '../abi/answer.ts'
+import { type Part, plainRun } from '../abi/command.ts'
+import { flowKeysCodec, LINE_SIZE, RATE_BUCKETS_A_LINE, RATE_LIMITS, rateCounterCodec } from '../abi/generated.ts'
+import { arrayMap, type MapShape, MMAPABLE, perCpuMap } from '../abi/paths.ts'
+import type { Slots } from '../model/live.ts'
+import type { Metric } from '../report/metric.ts'
+import type { Image } from '../tables/layout/layout.ts'
+import { rateLinesOf } from '../tables/rates/rates.ts'
+import { type Feature, gauges, type Lowering } from './feature.ts'
+import { newlyOwned } from './filter.ts'
+import type { Step } from './step.ts'
+
+/** Names of the maps of a generation. */
+export const RATE_MAPS = { buckets: 'rate_buckets', keys: 'rate_keys' } as const
+
+/** Maps of a generation, sized for its limits; one line of buckets without any. */
+export const rateMaps = ({ sections }: Pick<Image, 'sections'>) => ({
+  buckets: arrayMap(RATE_MAPS.buckets, LINE_SIZE, rateLinesOf(sections.SETTINGS), MMAPABLE),
+  keys: arrayMap(RATE_MAPS.keys, flowKeysCodec.size, 1),
+})
+
+const maps = { stats: perCpuMap('rate_stats', rateCounterCodec.size, RATE_LIMITS) } as const
+const programs = { count: 'rate_count' } as const
+
+/** A larger map will do: the state of a limit is at a place that only its slot decides. */
+const fits = ({ entries }: MapShape, existing: number): boolean =>
+  entries === 1 ? existing === 1 : existing >= entries
+
+const label = { limit: 'name of the rate limit' }
+
+export const RATE_METRICS = [] as const satisfies readonly Metric[]
+void label
+
+export const RATES = {
+  name: 'rates',
+  maps,
+  ownMaps: {
+    names: Object.values(RATE_MAPS),
+    shapes: (image) => Object.values(rateMaps(image)),
+    fits,
+    secret: [RATE_MAPS.keys],
+  },
+  programs,
+  parts: { rates: ({ rateLimits }) => (rateLimits?.size ?? 0) > 0 },
+  reasons: ['rate-limit'],
+  needs: [],
+  prepare: (lowering: Lowering) => zeroCounters(lowering, lowering.live.slots, lowering.plan.slots),
+  reverting: (lowering: Lowering) => zeroCounters(lowering, lowering.plan.slots, lowering.live.slots),
+  gauges: gauges({
+    rows: {
+      rate_buckets:
+        'buckets of rate limits that are in use at the moment; only with limits. Two keys with one bucket in common are ' +
+        'harmless; a table that is full for longer than a flood is too small: see `limits.rate_buckets`',
+    },
+    part: ({ paths, generation, programs: pinned }): Part<number> | undefined =>
+      pinned.has(programs.count)
+        ? { commands: [plainRun(paths.program(generation, programs.count))], finish: ([output]) => ran(output).retval }
+        : undefined,
+    fill: (used, { generation: { ownMaps } }) => {
+      const lines = ownMaps.get(RATE_MAPS.buckets)?.entries ?? 1
+      return lines === 1 ? [] : [{ name: 'rate_buckets', used, capacity: lines * RATE_BUCKETS_A_LINE }]
+    },
+  }),
+  metrics: RATE_METRICS,
+} as const satisfies Feature
+
+type CounterSlots = Pick<Slots, 'rates'>
+
+/** Zeroes the counters of slots with a new owner; a map that does not exist yet will hold zeros. */
+function zeroCounters({ paths, live }: Lowering, before: CounterSlots, after: CounterSlots): Step[] {
+  if (live.instance.missing.includes(maps.stats)) return []
+  return newlyOwned(before.rates ?? new Map(), after.rates ?? new Map()).map((slot) => ({
+    kind: 'zero-counter',
+    map: paths.sharedMap(maps.stats),
+    slot,
+    size: rateCounterCodec.size,
+  }))
+}

@@ -1,0 +1,285 @@
+// Rate limits as lines of an image (bpf/include/abi_rates.h), and back. They lie in the section of settings, behind the
+// protected prefixes.
+
+import { createHash } from 'node:crypto'
+import {
+  LINE_SIZE,
+  RATE_BUCKETS_A_LINE,
+  RATE_BYTE_SHIFT,
+  RATE_FAMILY,
+  RATE_FLAG,
+  RATE_PER,
+  RATE_UNITS,
+  type RateLimit as RateLine,
+  type Rule,
+  rateHeaderCodec,
+  rateLimitCodec,
+  rateRecordCodec,
+  rateSourceCodec,
+  ruleCodec,
+} from '../../abi/generated.ts'
+import type { AddressSet, Ranges } from '../../model/address.ts'
+import { normalize } from '../../model/ranges.ts'
+import { RATE, type Rate, type RateLimit, type RatePer } from '../../model/rate-limit.ts'
+import type { InterfaceSets } from '../classes/interfaces.ts'
+import { livePart, rulesOf } from '../classes/rules.ts'
+import { ratesStart } from '../layout/layout.ts'
+import { corrupt, LINE_WORDS, makeLines, viewOf } from '../lines/lines.ts'
+
+const NANOSECONDS = 1_000_000_000n
+const UNITS = NANOSECONDS * BigInt(RATE_UNITS)
+const BITS_A_BYTE = 8n
+/** Shorter bursts need a clock finer than the ticks of the kernel's timer, of 10 ms at most. */
+const FINE_UNITS = (UNITS * 64n) / 1000n
+
+const ceilDivide = (a: number, b: number): number => Math.ceil(a / b)
+const RULES_A_LINE = LINE_SIZE / ruleCodec.size
+const SOURCES_A_LINE = LINE_SIZE / rateSourceCodec.size
+const RECORD_LINES = rateRecordCodec.size / LINE_SIZE
+
+/** Quotient, rounded. */
+const divide = (a: bigint, b: bigint): bigint => (a + b / 2n) / b
+
+/** Time of a packet, and of a burst, in RATE_UNITS. */
+function packetTimes(rate: Rate | undefined): { readonly packet_time: bigint; readonly packet_burst: bigint } {
+  if (rate === undefined) return { packet_time: 0n, packet_burst: 0n }
+  const time = divide(UNITS, BigInt(rate.perSecond))
+  return { packet_time: time, packet_burst: time * BigInt(rate.burst) }
+}
+
+/** Time of a byte, shifted, and of a burst. */
+function byteTimes(rate: Rate | undefined): { readonly byte_time: bigint; readonly byte_burst: bigint } {
+  if (rate === undefined) return { byte_time: 0n, byte_burst: 0n }
+  const shift = BigInt(RATE_BYTE_SHIFT)
+  const time = divide((UNITS * BITS_A_BYTE) << shift, BigInt(rate.perSecond))
+  return { byte_time: time, byte_burst: (time * (BigInt(rate.burst) / BITS_A_BYTE)) >> shift }
+}
+
+const PER: Readonly<Record<RatePer, number>> = {
+  all: RATE_PER.ALL,
+  source: RATE_PER.SOURCE,
+  destination: RATE_PER.DESTINATION,
+  service: RATE_PER.SERVICE,
+}
+const PER_NAMES = new Map(Object.entries(PER).map(([name, number]) => [number, name as RatePer]))
+
+const IPV4_IN_IPV6 = 0xffff00000000n
+
+interface SourceRange {
+  readonly first_high: bigint
+  readonly first_low: bigint
+  readonly last_high: bigint
+  readonly last_low: bigint
+}
+
+const half = (words: Uint32Array, at: number): bigint =>
+  (BigInt(words[at] as number) << 32n) | BigInt(words[at + 1] as number)
+
+function sourceRanges({ v4, v6 }: AddressSet): SourceRange[] {
+  const low = (bounds: Uint32Array, i: number): bigint => IPV4_IN_IPV6 | BigInt(bounds[i] as number)
+  return [
+    ...Array.from({ length: v4.length }, (_, i) => ({
+      first_high: 0n,
+      first_low: low(v4.start, i),
+      last_high: 0n,
+      last_low: low(v4.end, i),
+    })),
+    ...Array.from({ length: v6.length }, (_, i) => ({
+      first_high: half(v6.start, i * 4),
+      first_low: half(v6.start, i * 4 + 2),
+      last_high: half(v6.end, i * 4),
+      last_low: half(v6.end, i * 4 + 2),
+    })),
+  ]
+}
+
+/** Buckets of the state of a limit, as a power of two. */
+const shiftOf = ({ per, buckets }: Pick<RateLimit, 'per' | 'buckets'>): number =>
+  per === 'all' ? 0 : Math.log2(buckets)
+
+/** Lines of `rate_buckets` for each slot. */
+export const bucketLines = (buckets: number): number => buckets / RATE_BUCKETS_A_LINE
+
+/**
+ * Lines of `rate_buckets` for limits in these slots: room for a power of two of them, so that most edits hand the map on;
+ * 1 without limits.
+ */
+export function rateBucketLines(limits: ReadonlyMap<string, RateLimit>, slots: ReadonlyMap<string, number>): number {
+  const [first] = limits.values()
+  if (first === undefined) return 1
+  const used = Math.max(...[...limits.keys()].map((name) => slots.get(name) as number)) + 1
+  return 2 ** Math.ceil(Math.log2(used)) * bucketLines(first.buckets)
+}
+
+interface Encoded {
+  readonly limit: RateLimit
+  readonly line: RateLine
+  readonly rules: readonly Rule[]
+  readonly sources: readonly SourceRange[]
+}
+
+function encodeLimit(limit: RateLimit, slot: number, sets: InterfaceSets): Encoded {
+  const interfaces = limit.scope.interfaces ? sets.numberOf(limit.scope.interfaces) : 0
+  const [first, ...rules] = rulesOf('blocklist', limit.scope, 0, 0, interfaces) as [Rule, ...Rule[]]
+  const sources = limit.sources ? sourceRanges(limit.sources) : []
+  const times = { ...packetTimes(limit.packets), ...byteTimes(limit.bits) }
+  const bursts = [limit.packets && times.packet_burst, limit.bits && times.byte_burst]
+  const isFine = bursts.some((burst) => burst !== undefined && burst < FINE_UNITS)
+  const line: RateLine = {
+    ...times,
+    first,
+    more: 0,
+    shift: shiftOf(limit),
+    flags:
+      (limit.packets ? RATE_FLAG.PACKETS : 0) |
+      (limit.bits ? RATE_FLAG.BITS : 0) |
+      (limit.action === 'observe' ? RATE_FLAG.OBSERVE : 0) |
+      (isFine ? RATE_FLAG.FINE : 0),
+    per: PER[limit.per],
+    prefix4: limit.prefix.v4,
+    prefix6: limit.prefix.v6,
+    slot,
+    rules: rules.length + 1,
+    sources: sources.length,
+    line: slot * bucketLines(limit.buckets),
+  }
+  return { limit, line, rules, sources }
+}
+
+const detailLines = ({ rules, sources }: Pick<Encoded, 'rules' | 'sources'>): number =>
+  ceilDivide(rules.length, RULES_A_LINE) + ceilDivide(sources.length, SOURCES_A_LINE)
+
+/** Start of the SHA-256 of what a limit is, wherever its lines are. */
+function digestOf(name: string, line: RateLine, rules: readonly Rule[], sources: readonly SourceRange[]): bigint {
+  const text = (_: string, value: unknown): unknown => (typeof value === 'bigint' ? `${value}` : value)
+  const content = JSON.stringify([name, { ...line, more: 0 }, rules, sources], text)
+  return createHash('sha256').update(content).digest().readBigUInt64LE()
+}
+
+/**
+ * The lines of rate limits; empty without any.
+ *
+ * @param slots of their counters, by name
+ * @param sets numbers of the sets of interfaces that scopes name
+ */
+export function encodeRates(
+  limits: ReadonlyMap<string, RateLimit>,
+  slots: ReadonlyMap<string, number>,
+  sets: InterfaceSets,
+): Uint32Array {
+  if (limits.size === 0) return makeLines(0)
+  const ordered = [...limits.values()].sort((a, b) => a.position - b.position)
+  const encoded = ordered.map((limit) => encodeLimit(limit, slots.get(limit.name) as number, sets))
+  const details = encoded.reduce((sum, entry) => sum + detailLines(entry), 0)
+  const lines = 1 + encoded.length + details + encoded.length * RECORD_LINES
+  const words = makeLines(lines)
+  const view = viewOf(words)
+  const [{ buckets }] = ordered as [RateLimit]
+  const header = { buckets, bucket_lines: rateBucketLines(limits, slots), rest: [0, 0, 0, 0, 0, 0, 0] }
+  rateHeaderCodec.encode({ count: encoded.length, lines, family: RATE_FAMILY, ...header }, view)
+  let more = 1 + encoded.length
+  for (const [i, { limit, line, rules, sources }] of encoded.entries()) {
+    rateLimitCodec.encode({ ...line, more }, view, (1 + i) * LINE_SIZE)
+    for (const [n, rule] of rules.entries()) ruleCodec.encode(rule, view, more * LINE_SIZE + n * ruleCodec.size)
+    const from = more + ceilDivide(rules.length, RULES_A_LINE)
+    for (const [n, range] of sources.entries())
+      rateSourceCodec.encode(range, view, from * LINE_SIZE + n * rateSourceCodec.size)
+    const record = {
+      name: limit.name,
+      digest: digestOf(limit.name, line, rules, sources),
+      packets_per_second: BigInt(limit.packets?.perSecond ?? 0),
+      packet_burst: BigInt(limit.packets?.burst ?? 0),
+      bits_per_second: BigInt(limit.bits?.perSecond ?? 0),
+      bit_burst: BigInt(limit.bits?.burst ?? 0),
+    }
+    rateRecordCodec.encode(record, view, (1 + encoded.length + details + i * RECORD_LINES) * LINE_SIZE)
+    more += detailLines({ rules, sources })
+  }
+  return words
+}
+
+/** Lines of `rate_buckets` that an image needs. */
+export function rateLinesOf(settings: Uint32Array): number {
+  const at = ratesStart(settings)
+  return at * LINE_WORDS < settings.length ? rateHeaderCodec.decode(viewOf(settings), at * LINE_SIZE).bucket_lines : 1
+}
+
+/** Rate limits of an image, decoded. */
+export interface LiveRates {
+  readonly limits: ReadonlyMap<string, RateLimit>
+  readonly slots: ReadonlyMap<string, number>
+  /** Names of those that differ from the record of the apply that wrote them. */
+  readonly drifted: readonly string[]
+}
+
+const NO_RATES: LiveRates = { limits: new Map(), slots: new Map(), drifted: [] }
+
+function rangesOf(family: 4 | 6, ranges: readonly SourceRange[]): Ranges {
+  const words = (high: bigint, low: bigint): number[] => {
+    const all = [high >> 32n, high & 0xffffffffn, low >> 32n, low & 0xffffffffn].map(Number)
+    return family === 4 ? all.slice(3) : all
+  }
+  const start = Uint32Array.from(ranges.flatMap(({ first_high, first_low }) => words(first_high, first_low)))
+  const end = Uint32Array.from(ranges.flatMap(({ last_high, last_low }) => words(last_high, last_low)))
+  return normalize(family, start, end)
+}
+
+const isMapped = ({ first_high, first_low }: SourceRange): boolean =>
+  first_high === 0n && first_low >> 32n === IPV4_IN_IPV6 >> 32n
+
+const rateOf = (perSecond: bigint, burst: bigint): Rate | undefined =>
+  perSecond === 0n ? undefined : { perSecond: Number(perSecond), burst: Number(burst) }
+
+/**
+ * Decodes the rate limits of a section of settings.
+ *
+ * @param sets the sets of interfaces by number
+ * @throws XdpError E113 if a limit refers to lines that do not exist
+ */
+export function decodeRates(settings: Uint32Array, sets: readonly (readonly string[])[]): LiveRates {
+  const words = settings.subarray(ratesStart(settings) * LINE_WORDS)
+  if (words.length === 0) return NO_RATES
+  const view = viewOf(words)
+  const total = words.length / LINE_WORDS
+  const { count, lines, buckets } = rateHeaderCodec.decode(view)
+  const records = lines - count * RECORD_LINES
+  if (count > RATE.limits || lines > total || records < 1 + count) throw corrupt('the rate limits are truncated')
+  const limits = new Map<string, RateLimit>()
+  const slots = new Map<string, number>()
+  const drifted: string[] = []
+  for (let position = 0; position < count; position++) {
+    const line = rateLimitCodec.decode(view, (1 + position) * LINE_SIZE)
+    const record = rateRecordCodec.decode(view, (records + position * RECORD_LINES) * LINE_SIZE)
+    const { name } = record
+    const more = line.more + ceilDivide(line.rules - 1, RULES_A_LINE)
+    if (line.rules < 1 || more + ceilDivide(line.sources, SOURCES_A_LINE) > records || name === '' || limits.has(name))
+      throw corrupt(`rate limit ${position}`)
+    const rules = Array.from({ length: line.rules - 1 }, (_, n) =>
+      ruleCodec.decode(view, line.more * LINE_SIZE + n * ruleCodec.size),
+    )
+    const sources = Array.from({ length: line.sources }, (_, n) =>
+      rateSourceCodec.decode(view, more * LINE_SIZE + n * rateSourceCodec.size),
+    )
+    const { scope } = livePart(0, [line.first, ...rules], sets)
+    const packets = rateOf(record.packets_per_second, record.packet_burst)
+    const bits = rateOf(record.bits_per_second, record.bit_burst)
+    const times = { ...packetTimes(packets), ...byteTimes(bits) }
+    const isTimed = (Object.keys(times) as (keyof typeof times)[]).every((key) => times[key] === line[key])
+    if (!isTimed || digestOf(name, line, rules, sources) !== record.digest) drifted.push(name)
+    const [v4, v6] = [sources.filter(isMapped), sources.filter((range) => !isMapped(range))]
+    slots.set(name, line.slot)
+    limits.set(name, {
+      name,
+      position,
+      scope,
+      ...(sources.length > 0 && { sources: { v4: rangesOf(4, v4), v6: rangesOf(6, v6) } }),
+      per: PER_NAMES.get(line.per) ?? 'all',
+      prefix: { v4: line.prefix4, v6: line.prefix6 },
+      ...(packets && { packets }),
+      ...(bits && { bits }),
+      action: line.flags & RATE_FLAG.OBSERVE ? 'observe' : 'drop',
+      buckets,
+    })
+  }
+  return { limits, slots, drifted }
+}
