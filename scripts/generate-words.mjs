@@ -31,6 +31,8 @@ export interface Words {
   readonly whenMissing?: string
   /** The place of the keys of this mapping, for a misplaced one. */
   readonly home?: string
+  /** Other names that people write for this key. */
+  readonly aliases?: readonly string[]
   /** Words to choose from, for "did you mean". */
   readonly words?: readonly string[]
   /** By key of a mapping. */

@@ -29,6 +29,8 @@ export const X_ERROR = {
       whenMissing: text,
       /** The place of the keys of this mapping, for a misplaced one. */
       home: text,
+      /** Other names that people write for this key, in lower case, for "did you mean". */
+      aliases: { type: 'array', minItems: 1, items: { type: 'string', pattern: '^[a-z_]+$' } },
     },
   },
 }

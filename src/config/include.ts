@@ -41,6 +41,7 @@ const ANYWHERE: readonly string[] = [
   'balancer',
   'allowlist',
   'blocklist',
+  'rate_limits',
   'services',
 ]
 

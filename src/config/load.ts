@@ -16,18 +16,19 @@ import { readConfig, readIncludes, readTop } from './include.ts'
 import { interfaceNames, readInterfaces } from './interfaces.ts'
 import { type PlacedEntry, readLists } from './lists/lists.ts'
 import { readProtect } from './lists/protect.ts'
+import { readRateLimits } from './lists/rate-limits.ts'
 import type { Shelf } from './lists/shelf.ts'
 import { readPolicy } from './policy.ts'
 import { readRadius } from './radius.ts'
 import { readServices } from './services/services.ts'
 import { readDuration } from './text/duration.ts'
 import { fileNumber } from './text/file-number.ts'
-import type { Part } from './text/part.ts'
+import { type Part, soundField } from './text/part.ts'
 import { createReport, type Report } from './text/report.ts'
 import { isUnusable, newReads, type Reads, refuse, sourcesOf } from './text/source.ts'
 import { wordsOf } from './text/words.ts'
 import type { WrittenLimits } from './text/written.ts'
-import { warnOfEverything, warnOfIdleEntries, warnOfIdleServices, warnOfSecret } from './warn.ts'
+import { warnOfEverything, warnOfIdleEntries, warnOfIdleServices, warnOfRateLimits, warnOfSecret } from './warn.ts'
 import { readWatch } from './watch.ts'
 
 const LISTS = ['allowlist', 'blocklist'] as const
@@ -74,14 +75,13 @@ function checkLimit({ root, source, wrong }: Part, lists: ReadonlyMap<string, Li
 }
 
 /** `limits.confirm` in milliseconds; undefined if it is not written. */
-function readConfirm({ root, source, wrong }: Part, report: Report): number | undefined {
-  const placed = root.fields?.get('limits')?.fields?.get('confirm')
-  const isWrong = [...wrong].some((path) => path === 'limits' || path.startsWith('limits/'))
-  if (placed === undefined || isWrong) return undefined
+function readConfirm(top: Part, report: Report): number | undefined {
+  const placed = soundField(top, 'limits', 'confirm')
+  if (placed === undefined) return undefined
   const written = placed.value as string
   const milliseconds = readDuration(written)
   if (milliseconds >= CONFIRM.least && milliseconds <= CONFIRM.most) return milliseconds
-  const at = source.locate(placed.from, placed.to)
+  const at = top.source.locate(placed.from, placed.to)
   report.error('E013', at, `confirm must be ${CONFIRM.text}, not ${written}`, wordsOf(['limits', 'confirm'])?.hint)
   return undefined
 }
@@ -124,13 +124,22 @@ function load(path: string, { shelf = {}, reads = newReads() }: LoadOptions): Lo
   const entries = LISTS.flatMap((kind) => parts.flatMap((part) => soundEntries(part, kind)))
   const { lists, provenance, feeds } = readLists(entries, reads, report, shelf, interfaceNames(parts))
   checkLimit(top, lists, report)
+  const rates = readRateLimits(parts, interfaceNames(parts), report)
   for (const part of parts) warnOfSecret(part, reads, report)
   const { services, health, places } = readServices(parts, report)
-  const state = { program: undefined, policy, interfaces: attachments, lists, services }
+  const { rateLimits } = rates
+  const state = {
+    program: undefined,
+    policy,
+    interfaces: attachments,
+    lists,
+    services,
+    ...(rateLimits && { rateLimits }),
+  }
   const desired: Desired = {
     state,
     options,
-    provenance: { ...provenance, services: places },
+    provenance: { ...provenance, services: places, rateLimits: rates.places },
     feeds,
     health,
     protect,
@@ -144,6 +153,7 @@ function load(path: string, { shelf = {}, reads = newReads() }: LoadOptions): Lo
   warnOfEverything(desired, report)
   if (!report.failed) warnOfIdleEntries(desired, report)
   warnOfIdleServices(desired, report)
+  warnOfRateLimits(desired, report)
   return { desired, warnings: report.finish() }
 }
 

@@ -2,16 +2,13 @@
 // names of the files would decide which of them holds.
 
 import { DEFAULT_POLICY, type Policy, SETTING_NAMES, type SettingName, settingOf } from '../model/policy.ts'
-import { lineOf, type Part, reportTwice } from './text/part.ts'
+import { lineOf, type Part, reportTwice, soundField } from './text/part.ts'
 import type { Report } from './text/report.ts'
 import type { Placed } from './text/tree.ts'
 
 /** The key of a setting in a file; undefined if it is missing or has an error, or is read elsewhere. */
-function placeOf({ root, wrong }: Part, [outer, inner]: readonly [string, string?]): Placed | undefined {
-  if (inner === undefined) return undefined
-  const isWrong = [...wrong].some((path) => path === outer || path.startsWith(`${outer}/`))
-  return isWrong ? undefined : root.fields?.get(outer)?.fields?.get(inner)
-}
+const placeOf = (part: Part, [outer, inner]: readonly [string, string?]): Placed | undefined =>
+  inner === undefined ? undefined : soundField(part, outer, inner)
 
 /** The value of a setting; undefined: no file sets it. */
 function readSetting(name: SettingName, parts: readonly Part[], report: Report): unknown {

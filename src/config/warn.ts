@@ -63,6 +63,22 @@ export function warnOfIdleEntries({ state, provenance }: Desired, report: Report
   }
 }
 
+/** Warns about limits that count no packet, and about those that one sender can use up for everybody. */
+export function warnOfRateLimits({ state, provenance }: Desired, report: Report): void {
+  const filters = (name: string): boolean => state.interfaces.get(name)?.roles.includes('filter') ?? false
+  for (const { name, scope, sources, per, action } of state.rateLimits?.values() ?? []) {
+    const at = provenance.rateLimits.get(name)
+    const names = scope.interfaces ?? [...state.interfaces.keys()]
+    if (!names.some(filters)) {
+      const message = `rate limit ${name} applies on ${names.join(', ')} only, where no packet is filtered`
+      report.warning('W270', at, message, 'add `filter` to `roles` of the interface')
+    }
+    if (per !== 'all' || action === 'observe' || scope.protocol !== 'any' || sources !== undefined) continue
+    const message = `rate limit ${name} counts every packet of all sources together: a flood of one drops those of all, SSH included`
+    report.warning('W271', at, message, 'write `per: source`, or name a protocol and ports')
+  }
+}
+
 /** Warns about lists that cover every packet of a family. */
 export function warnOfEverything(desired: Desired, report: Report): void {
   for (const list of desired.state.lists.values()) {

@@ -66,6 +66,8 @@ export interface Provenance {
   readonly lists: ReadonlyMap<string, readonly ListSource[]>
   /** By service name. */
   readonly services: ReadonlyMap<string, ServicePlaces>
+  /** The name of each rate limit, by that name. */
+  readonly rateLimits: ReadonlyMap<string, Location>
 }
 
 /** One file of a feed, and the result of reading it. */

@@ -2,7 +2,7 @@
 // service, or for all together. A limit is no list: it decides about a packet that lists and bans leave alone.
 
 import type { AddressSet } from './address.ts'
-import type { Scope } from './state.ts'
+import type { Scope } from './packet-scope.ts'
 
 /** Packets that are counted together: equal in their source, destination, destination and port, or all of them. */
 export type RatePer = 'source' | 'destination' | 'service' | 'all'

@@ -2,33 +2,19 @@
 // here, and no encoding.
 
 import type { AddressSet } from './address.ts'
-import type { Established, Policy } from './policy.ts'
+import type { Scope } from './packet-scope.ts'
+import type { Policy } from './policy.ts'
 import { type PortRange, protocolName } from './ports.ts'
 import { countPrefixes } from './prefixes.ts'
 import type { RateLimit } from './rate-limit.ts'
 import type { Service } from './service.ts'
 
+export type { Scope }
+
 /** Attach mode of a program. */
 export type AttachMode = 'native' | 'generic' | 'offload'
 
 export type ListKind = 'allowlist' | 'blocklist'
-
-/**
- * Scope of an entry: the packets from its addresses that it applies to. Canonical: port ranges sorted, disjoint,
- * non-adjacent; empty = any port; ports only with protocol 6 or 17.
- */
-export interface Scope {
-  /** IP protocol number; `icmp` = ICMP in IPv4 and ICMPv6 in IPv6; `any` = every packet. */
-  readonly protocol: 'any' | 'icmp' | number
-  readonly sourcePorts: readonly PortRange[]
-  readonly destinationPorts: readonly PortRange[]
-  /** Names of the interfaces that receive the packets; sorted, not empty. undefined = every interface. */
-  readonly interfaces?: readonly string[]
-  /** Blocklists only: whether connections that this host opened pass. undefined = as `policy.established`. */
-  readonly established?: Established
-  /** Blocklists and TCP only: packets for which this host has no socket. undefined = any packet. Excludes `established`. */
-  readonly socket?: 'none'
-}
 
 /** Addresses that a list holds under one scope. */
 export interface ScopedSet {

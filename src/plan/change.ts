@@ -6,6 +6,7 @@ import type { AddressSet } from '../model/address.ts'
 import type { Cuts } from '../model/contact.ts'
 import type { AttachedProgram, Drift, ObjectKey, Slots } from '../model/live.ts'
 import type { Policy } from '../model/policy.ts'
+import type { RateLimit } from '../model/rate-limit.ts'
 import type { Backend, LeavingBackend, Service } from '../model/service.ts'
 import type { Attachment, List, Program, State } from '../model/state.ts'
 
@@ -36,6 +37,7 @@ interface Objects {
   interface: Attachment
   list: List
   service: Service
+  rate_limit: RateLimit
 }
 
 export type Kind = keyof Objects

@@ -4,7 +4,8 @@
 
 import type { Link, Live, ObjectKey } from '../model/live.ts'
 import { changedSettings, type Policy, settingOf } from '../model/policy.ts'
-import type { Attachment, List, Program, State } from '../model/state.ts'
+import { type RateLimit, rateLimitKey } from '../model/rate-limit.ts'
+import { type Attachment, type List, type Program, type State, scopeKey } from '../model/state.ts'
 import { attachImpact, displaceImpact, driftOf, foreignPrograms, ownAttachments } from './attachments.ts'
 import type { Change, ChangeReason } from './change.ts'
 import { listDelta } from './delta.ts'
@@ -58,6 +59,21 @@ function diffList(name: string, before: List | undefined, after: List | undefine
   return [{ kind: 'list', key: `list:${name}`, impact: 'hitless', ...made, reason, delta }]
 }
 
+const keyOf = (limit: RateLimit): string => rateLimitKey(limit, scopeKey(limit.scope))
+
+function diffRateLimit(
+  name: string,
+  before: RateLimit | undefined,
+  after: RateLimit | undefined,
+  drifted: boolean,
+): Change[] {
+  const made = step(before, after, (left, right) => keyOf(left) === keyOf(right) && !drifted)
+  if (made === undefined) return []
+  return [
+    { kind: 'rate_limit', key: `rate_limit:${name}`, impact: 'hitless', ...made, reason: reasonOf(made.op, drifted) },
+  ]
+}
+
 const sameRoles = (left: Attachment, right: Attachment): boolean => left.roles.join() === right.roles.join()
 
 function diffInterface(
@@ -91,6 +107,8 @@ function diffInterface(
   return [{ ...common, ...made, impact, reason: reasonOf(made.op, drifted) }]
 }
 
+const NONE: ReadonlyMap<string, RateLimit> = new Map()
+
 function both<T>(left: ReadonlyMap<string, T>, right: ReadonlyMap<string, T>): string[] {
   return [...new Set([...left.keys(), ...right.keys()])].sort()
 }
@@ -120,6 +138,10 @@ export function diffStates(
   const lists = both(desired.lists, state.lists).flatMap((name) =>
     diffList(name, state.lists.get(name), desired.lists.get(name), drift.has(`list:${name}`)),
   )
+  const [wanted, present] = [desired.rateLimits ?? NONE, state.rateLimits ?? NONE]
+  const rateLimits = both(wanted, present).flatMap((name) =>
+    diffRateLimit(name, present.get(name), wanted.get(name), drift.has(`rate_limit:${name}`)),
+  )
   const services = both(desired.services, state.services).flatMap((name) =>
     diffService(name, state.services.get(name), desired.services.get(name), drift.has(`service:${name}`)),
   )
@@ -127,6 +149,7 @@ export function diffStates(
     ...diffProgram(state.program, desired.program, drift.has('program')),
     ...diffPolicy(state.policy, desired.policy, drift.has('policy')),
     ...lists,
+    ...rateLimits,
     ...services,
     ...interfaces,
   ]

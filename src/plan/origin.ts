@@ -26,6 +26,7 @@ function isEdited(change: Change, { applied, drift }: Live): boolean | undefined
       return change.before?.digest !== change.after?.digest || change.before?.abi !== change.after?.abi
     case 'list':
     case 'policy':
+    case 'rate_limit':
       return applied.edited.get(key) ?? (op === 'delete' ? true : undefined)
     case 'service':
       if (op === 'delete') return true

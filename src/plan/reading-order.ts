@@ -5,29 +5,38 @@ import type { Change } from './change.ts'
 
 /**
  * Position in the order, in which an object follows those that it depends on: the program, the allowlists, the default
- * verdict and the blocklists (both need their exceptions), the services, the interfaces. Deletes come last, in the
- * opposite order.
+ * verdict and the blocklists (both need their exceptions), the rate limits, the services, the interfaces. Deletes come
+ * last, in the opposite order.
  */
 function rank(change: Change): number {
   const going = change.op === 'delete'
   switch (change.kind) {
     case 'program':
-      return going ? 11 : 0
+      return going ? 13 : 0
     case 'list':
-      if ((change.after ?? change.before).kind === 'allowlist') return going ? 9 : 1
-      return going ? 8 : 3
+      if ((change.after ?? change.before).kind === 'allowlist') return going ? 11 : 1
+      return going ? 10 : 3
     case 'policy':
-      return going ? 10 : 2
+      return going ? 12 : 2
+    case 'rate_limit':
+      return going ? 9 : 4
     case 'service':
-      return going ? 7 : 4
+      return going ? 8 : 5
     case 'interface':
-      return going ? 6 : 5
+      return going ? 7 : 6
     default:
       return change satisfies never
   }
 }
 
-/** Sorts changes by rank, then by key. */
+/** Rate limits judge in the order of the file; others have no order. */
+const positionOf = (change: Change): number =>
+  change.kind === 'rate_limit' ? (change.after ?? change.before).position : 0
+
+/** Sorts changes by rank, then by position, then by key. */
 export function order(changes: readonly Change[]): Change[] {
-  return changes.toSorted((left, right) => rank(left) - rank(right) || (left.key < right.key ? -1 : 1))
+  return changes.toSorted(
+    (left, right) =>
+      rank(left) - rank(right) || positionOf(left) - positionOf(right) || (left.key < right.key ? -1 : 1),
+  )
 }

@@ -10,15 +10,9 @@ import type { Change } from '../plan/change.ts'
 import { type Sample, type ScopeSummary, summarizeList } from './list-summary.ts'
 import type { Paint } from './paint.ts'
 import { shownPolicy } from './policy.ts'
+import { rateLimitLines } from './rate-limit.ts'
 import { serviceLines } from './service.ts'
-
-/** `name: old -> new`, or `name: value` where nothing differs. */
-function setting(name: string, before: string | undefined, after: string | undefined): string {
-  if (before === undefined || after === undefined || before === after) return `${name}: ${after ?? before}`
-  return `${name}: ${before} -> ${after}`
-}
-
-const SAME = 'rewritten; the content already matches the config'
+import { SAME, setting } from './setting.ts'
 
 function programLines(before: Program | undefined, after: Program | undefined): string[] {
   const digest = (program: Program | undefined) => program?.digest.slice(0, 16)
@@ -116,6 +110,8 @@ export function changeLines(change: Change, provenance: Provenance | undefined, 
       return interfaceLines(change)
     case 'list':
       return listLines(change, provenance, most, style)
+    case 'rate_limit':
+      return rateLimitLines(change, provenance, most, style)
     case 'service':
       return serviceLines(change, provenance, most, style)
     default:

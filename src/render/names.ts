@@ -7,7 +7,7 @@ import type { Change } from '../plan/change.ts'
 /** The list of unnamed entries has the name of its kind. */
 export const listTitle = (kind: ListKind, name: string): string => (kind === name ? kind : `${kind} ${name}`)
 
-/** `interface eth0`, `blocklist spamhaus`, `service web`, `policy`. */
+/** `interface eth0`, `blocklist spamhaus`, `rate_limit dns`, `service web`, `policy`. */
 export function changeTitle(change: Change): string {
   switch (change.kind) {
     case 'program':
@@ -19,8 +19,9 @@ export function changeTitle(change: Change): string {
       const { kind, name }: List = change.after ?? change.before
       return listTitle(kind, name)
     }
+    case 'rate_limit':
     case 'service':
-      return `service ${(change.after ?? change.before).name}`
+      return `${change.kind} ${(change.after ?? change.before).name}`
     default:
       return change satisfies never
   }

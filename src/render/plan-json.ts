@@ -14,6 +14,7 @@ import { jsonDocument } from './json.ts'
 import { SAMPLES, type Sample, summarizeList } from './list-summary.ts'
 import type { PlanView } from './plan.ts'
 import { shownPolicy } from './policy.ts'
+import { rateLimitJson, rateLimitPlace } from './rate-limit.ts'
 import { balanceJson, serviceJson } from './service-json.ts'
 
 const listJson = ({ name, kind, sets }: List) => ({
@@ -27,6 +28,11 @@ function objectsJson(change: Change): { before: unknown; after: unknown } {
     return {
       before: change.before ? serviceJson(change.before) : null,
       after: change.after ? serviceJson(change.after) : null,
+    }
+  if (change.kind === 'rate_limit')
+    return {
+      before: change.before ? rateLimitJson(change.before) : null,
+      after: change.after ? rateLimitJson(change.after) : null,
     }
   if (change.kind === 'policy')
     return {
@@ -81,7 +87,8 @@ function balanceOf(change: Change, provenance: Provenance | undefined) {
 }
 
 /**
- * One change, in one shape for every kind. Lists add `delta`, services `balance`, interfaces `displaces`.
+ * One change, in one shape for every kind. Lists add `delta`, services `balance`, interfaces `displaces`, rate limits
+ * `at`.
  */
 export function changeJson(change: Change, provenance: Provenance | undefined, most: number) {
   const { op, kind, key, impact, reason, origin } = change
@@ -98,6 +105,7 @@ export function changeJson(change: Change, provenance: Provenance | undefined, m
     ...deltaJson(change, provenance, most),
     ...balanceOf(change, provenance),
     ...displaces,
+    ...(change.kind === 'rate_limit' && { at: rateLimitPlace(change, provenance) ?? null }),
   }
 }
 

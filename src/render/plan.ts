@@ -14,6 +14,7 @@ import { SAMPLES } from './list-summary.ts'
 import { changeTitle, keyTitle } from './names.ts'
 import { seconds } from './numbers.ts'
 import { type Paint, paint } from './paint.ts'
+import { rateText } from './rate-limit.ts'
 import { serviceNote } from './service.ts'
 
 export interface PlanView {
@@ -118,6 +119,7 @@ function cutLines({ cuts }: Plan, { detail, provenance }: PlanView, style: Paint
 
 function summaryNote(change: Change): string {
   if (change.kind === 'service') return `  ${serviceNote(change)}`
+  if (change.kind === 'rate_limit') return `  ${rateText(change.after ?? change.before)}`
   if (change.kind !== 'list') return ''
   const { added, removed } = countDelta([change])
   return `  +${formatCount(added)} -${formatCount(removed)} prefixes`

@@ -24,6 +24,10 @@ function patchOne(state: State, change: Change): State {
     }
     case 'service':
       return { ...state, services: put(state.services, (change.after ?? change.before).name, change.after) }
+    case 'rate_limit': {
+      const limits = put(state.rateLimits ?? new Map(), (change.after ?? change.before).name, change.after)
+      return { ...state, rateLimits: limits.size > 0 ? limits : undefined }
+    }
     default:
       return change satisfies never
   }

@@ -7,6 +7,7 @@ import { type AttachedProgram, type Link, type Live, NO_RECORDS } from '../../sr
 import { DEFAULT_POLICY, type Policy } from '../../src/model/policy.ts'
 import { NO_RADIUS } from '../../src/model/radius.ts'
 import { normalize, WIDTH } from '../../src/model/ranges.ts'
+import { RATE, type RateLimit } from '../../src/model/rate-limit.ts'
 import type { Service } from '../../src/model/service.ts'
 import {
   type AttachMode,
@@ -61,12 +62,28 @@ export function list(kind: ListKind, name: string, ...sets: readonly ScopedSet[]
   return { kind, name, sets: sorted }
 }
 
+/** A limit of 1,000 packets per second and source, unless `own` differs. */
+export const rateLimit = (name: string, own: Partial<RateLimit> = {}): RateLimit => ({
+  name,
+  position: 0,
+  scope: ANY,
+  sources: undefined,
+  per: 'source',
+  prefix: RATE.prefix,
+  packets: { perSecond: 1000, burst: 1000 },
+  bits: undefined,
+  action: 'drop',
+  buckets: RATE.buckets.initial,
+  ...own,
+})
+
 interface Parts {
   readonly program?: Program | undefined
   readonly policy?: Policy['default'] | undefined
   readonly interfaces?: Readonly<Record<string, readonly AttachMode[]>>
   readonly lists?: readonly List[]
   readonly services?: readonly Service[]
+  readonly rateLimits?: readonly RateLimit[]
   readonly roles?: Attachment['roles']
 }
 
@@ -76,6 +93,7 @@ export function state({
   interfaces = {},
   lists = [],
   services = [],
+  rateLimits = [],
   roles = EVERY_ROLE,
 }: Parts): State {
   const attachments = Object.entries(interfaces).map(([name, modes]): [string, Attachment] => [
@@ -88,6 +106,7 @@ export function state({
     interfaces: new Map(attachments),
     lists: new Map(lists.map((one) => [one.name, one])),
     services: new Map(services.map((one) => [one.name, one])),
+    ...(rateLimits.length > 0 && { rateLimits: new Map(rateLimits.map((one) => [one.name, one])) }),
   }
 }
 
@@ -153,7 +172,7 @@ export function live(facts: Partial<Omit<Live, 'links'>> & { readonly links?: re
   }
 }
 
-const NO_PROVENANCE: Provenance = { files: ['xdp.yaml'], lists: new Map(), services: new Map() }
+const NO_PROVENANCE: Provenance = { files: ['xdp.yaml'], lists: new Map(), services: new Map(), rateLimits: new Map() }
 
 export function desired(wanted: State, options: Readonly<Record<string, Partial<InterfaceOptions>>> = {}): Desired {
   const at = { file: 'xdp.yaml', line: 4, column: 3, length: 4 }

@@ -92,8 +92,8 @@ export const PLAN_FLAGS = {
     type: 'string',
     multiple: true,
     value: 'KIND:NAME',
-    help: 'show only this object (repeatable): interface:NAME, blocklist:NAME, allowlist:NAME, service:NAME, policy or program',
-    completes: ['policy', 'program', 'interface:', 'blocklist:', 'allowlist:', 'service:'],
+    help: 'show only this object (repeatable): interface:NAME, blocklist:NAME, allowlist:NAME, rate_limit:NAME, service:NAME, policy or program',
+    completes: ['policy', 'program', 'interface:', 'blocklist:', 'allowlist:', 'rate_limit:', 'service:'],
   },
 } as const satisfies FlagSpecs
 

@@ -6,7 +6,7 @@ import { nearest } from '../../model/nearest.ts'
 import type { State } from '../../model/state.ts'
 import type { Plan } from '../../plan/change.ts'
 
-const KINDS = ['interface', 'blocklist', 'allowlist', 'service', 'policy', 'program'] as const
+const KINDS = ['interface', 'blocklist', 'allowlist', 'rate_limit', 'service', 'policy', 'program'] as const
 type TargetKind = (typeof KINDS)[number]
 
 /** Names of all objects of a kind, in the file or in the kernel. */
@@ -14,6 +14,7 @@ function namesOf(kind: TargetKind, states: readonly State[]): string[] {
   if (kind === 'policy' || kind === 'program') return []
   if (kind === 'interface') return states.flatMap(({ interfaces }) => [...interfaces.keys()])
   if (kind === 'service') return states.flatMap(({ services }) => [...services.keys()])
+  if (kind === 'rate_limit') return states.flatMap(({ rateLimits }) => [...(rateLimits?.keys() ?? [])])
   return states.flatMap(({ lists }) => [...lists.values()].filter((list) => list.kind === kind).map(({ name }) => name))
 }
 
@@ -45,7 +46,7 @@ function parseTarget(text: string, states: readonly State[]): ObjectKey {
   if (name === '') throw fail('E300', `--target ${text} lacks the name of the ${kind}`, `write --target ${kind}:NAME`)
   const known = namesOf(kind, states)
   if (!known.includes(name)) throw unknownName(text, kind, name, known)
-  return kind === 'interface' || kind === 'service' ? `${kind}:${name}` : `list:${name}`
+  return kind === 'blocklist' || kind === 'allowlist' ? `list:${name}` : `${kind}:${name}`
 }
 
 /**

@@ -12,6 +12,16 @@ export interface Part {
   readonly wrong: ReadonlySet<string>
 }
 
+/** The key of a mapping at the top level; undefined if it is missing, or the mapping has an error in it. */
+export function soundField(
+  { root, wrong }: Pick<Part, 'root' | 'wrong'>,
+  outer: string,
+  key: string,
+): Placed | undefined {
+  const isWrong = [...wrong].some((path) => path === outer || path.startsWith(`${outer}/`))
+  return isWrong ? undefined : root.fields?.get(outer)?.fields?.get(key)
+}
+
 /** The fields of a mapping without an error in them. */
 export function soundFields({ root, wrong }: Pick<Part, 'root' | 'wrong'>, key: string): (readonly [string, Placed])[] {
   return [...(root.fields?.get(key)?.fields ?? [])].filter(([name]) => !wrong.has(`${key}/${name}`))

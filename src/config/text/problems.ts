@@ -8,7 +8,7 @@ import type { Report } from './report.ts'
 import { listed, quote, show } from './show.ts'
 import type { Source } from './source.ts'
 import { at, type Placed } from './tree.ts'
-import { homeOf, keysOf, wordsOf } from './words.ts'
+import { aliased, homeOf, keysOf, wordsOf } from './words.ts'
 
 /** Keys and indexes from the root of the file to a value. */
 export type Path = readonly string[]
@@ -46,7 +46,7 @@ export function unknownKey(context: Context, path: Path, key: string): void {
     context.report.error('E015', where, message, `quote it: "${address}"`)
     return
   }
-  const meant = nearest(key, keys)
+  const meant = nearest(key, keys) ?? aliased(path, key)
   const home = homeOf(key)
   const hints = [
     meant !== undefined && `did you mean ${quote(meant)}?`,

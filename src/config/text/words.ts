@@ -20,6 +20,12 @@ export function wordsOf(path: readonly string[]): Words | undefined {
 /** The keys of the mapping at a path. */
 export const keysOf = (path: readonly string[]): readonly string[] => Object.keys(wordsOf(path)?.below ?? {})
 
+/** The key of the mapping at a path that `key` is another name of. */
+export function aliased(path: readonly string[], key: string): string | undefined {
+  const plain = key.toLowerCase().replaceAll('-', '_')
+  return Object.entries(wordsOf(path)?.below ?? {}).find(([, { aliases }]) => aliases?.includes(plain))?.[0]
+}
+
 let homes: Map<string, string> | undefined
 
 function collect({ home, below: keys = {}, each }: Words, into: Map<string, string>): Map<string, string> {

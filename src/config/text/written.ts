@@ -1,6 +1,7 @@
 // The config as written: the shape that schemas/xdp.schema.json guarantees. Past this room nothing is optional.
 
 import type { OnConflict, OnDrift, OnMissing, OnStop } from '../../model/desired.ts'
+import type { RateAction, RatePer } from '../../model/rate-limit.ts'
 import type { AttachMode, Role } from '../../model/state.ts'
 
 /** Formats of list files. */
@@ -39,6 +40,24 @@ export interface WrittenEntry {
   readonly comment?: string
 }
 
+/** A number, or one with a decimal unit: `500M`. */
+export type WrittenBits = number | string
+
+export interface WrittenRateLimit
+  extends Pick<
+    WrittenEntry,
+    'cidr' | 'cidrs' | 'protocol' | 'source_port' | 'destination_port' | 'interfaces' | 'comment'
+  > {
+  readonly name: string
+  readonly per?: RatePer
+  readonly prefix?: { readonly v4?: number; readonly v6?: number }
+  readonly packets_per_second?: number
+  readonly bits_per_second?: WrittenBits
+  readonly burst?: number
+  readonly burst_bits?: WrittenBits
+  readonly action?: RateAction
+}
+
 export interface WrittenProtected {
   readonly cidr: string
   readonly protocol?: 'tcp' | 'udp' | 'icmp' | number
@@ -51,6 +70,7 @@ export interface WrittenLimits {
   readonly max_blocked?: string
   readonly widest?: { readonly v4?: number; readonly v6?: number }
   readonly confirm?: string
+  readonly rate_buckets?: number
 }
 
 export interface WrittenWatch {

@@ -72,7 +72,9 @@ describe('words', () => {
     expect(wordsOf(['blocklist', '7', 'cidrs', '0'])).toEqual(wordsOf(['allowlist', '0', 'cidrs', '1']))
     expect(wordsOf(['policy', 'constructor'])).toBeUndefined()
     expect(wordsOf(['nothing', 'below'])).toBeUndefined()
-    expect(keysOf(['limits'])).toEqual(['prefixes', 'max_removed', 'max_blocked', 'widest', 'confirm', 'flows'])
+    expect(keysOf(['limits'])).toEqual([
+      ...['prefixes', 'max_removed', 'max_blocked', 'widest', 'confirm', 'flows', 'rate_buckets'],
+    ])
     expect(keysOf(['version'])).toEqual([])
   })
 
@@ -108,6 +110,7 @@ describe('the validator', () => {
 
   const accepted = [
     config({ policy: {}, allowlist: [], blocklist: ['x', { cidrs: ['x'], protocol: 6, source_port: [1, '2-3'] }] }),
+    config({ rate_limits: [{ name: 'x', bits_per_second: '1.5G', burst_bits: 64_000, prefix: { v6: 56 } }] }),
     config({ policy: { default: 'drop' }, watch: { debounce: '0ms' }, limits: { flows: 1024 } }),
   ]
 
@@ -129,7 +132,11 @@ describe('the validator', () => {
     config({ blocklist: [{ cidr: 'x', source_port: 1, protocol: 'icmp' }] }),
     config({ blocklist: [{ cidr: 'x', name: 'x'.repeat(40) }] }),
     config({ watch: { debounce: '100' } }),
-    config({ rate_limits: [] }),
+    config({ rate_limits: [{ packets_per_second: 1 }] }),
+    config({ rate_limits: [{ name: 'x', packets_per_second: '1k' }] }),
+    config({ rate_limits: [{ name: 'x', bits_per_second: '1Mbit' }] }),
+    config({ rate_limits: [{ name: 'x', destination_port: 53, packets_per_second: 1 }] }),
+    config({ rate_limits: {} }),
   ]
 
   test.each(accepted)('takes %j', (value) => {

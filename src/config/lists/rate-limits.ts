@@ -1,0 +1,240 @@
+// `rate_limits:` → limits in canonical form. Their order is that of the files: the top file, then included ones.
+
+import type { Location } from '../../diagnostics.ts'
+import type { AddressSet, Ranges } from '../../model/address.ts'
+import { formatCount, plural } from '../../model/numbers.ts'
+import { RATE, type Rate, type RateLimit, type RatePer } from '../../model/rate-limit.ts'
+import type { Scope } from '../../model/state.ts'
+import { EntryCollector } from '../entries/entries.ts'
+import { explainRange, rangeBuffer, readRangeText } from '../entries/range.ts'
+import { readScope } from '../entries/scope.ts'
+import { lineOf, type Part, soundField } from '../text/part.ts'
+import { fieldOf, keyLocation, type Reading, reportAt } from '../text/place.ts'
+import type { Report } from '../text/report.ts'
+import { quote } from '../text/show.ts'
+import type { Placed } from '../text/tree.ts'
+import type { WrittenBits, WrittenRateLimit } from '../text/written.ts'
+
+/** One limit as written. */
+interface Context extends Reading {
+  readonly placed: Placed
+  readonly written: WrittenRateLimit
+}
+
+const UNITS: Readonly<Record<string, number>> = { k: 3, K: 3, M: 6, G: 9, T: 12 }
+
+/** `1.5G` → 1500000000; undefined unless it is a whole number. */
+export function readBits(written: WrittenBits): number | undefined {
+  if (typeof written === 'number') return written
+  const [, whole = '', decimals = '', unit = ''] = /^(\d+)(?:\.(\d+?)0*)?([kKMGT]?)$/.exec(written) ?? []
+  const zeros = UNITS[unit] ?? 0
+  return decimals.length > zeros ? undefined : Number(`${whole}${decimals.padEnd(zeros, '0')}`)
+}
+
+/** Each burst with the rate that it needs. */
+const BURSTS = { burst: 'packets_per_second', burst_bits: 'bits_per_second' } as const
+
+type BurstKey = keyof typeof BURSTS
+
+/** Reports keys that contradict each other, or lack one that they need. */
+function checkKeys({ placed, written, ...reading }: Context): void {
+  const refuse = (key: keyof WrittenRateLimit, message: string, hint: string): void =>
+    reading.report.error('E135', keyLocation(reading, fieldOf(placed, key)), message, hint)
+  if (written.packets_per_second === undefined && written.bits_per_second === undefined) {
+    const hint = 'add `packets_per_second: 1000`, or `bits_per_second: 100M`'
+    reportAt(reading, placed, 'E135', `rate limit ${written.name} has no rate`, hint)
+  } else {
+    for (const [burst, other] of [
+      ['burst', 'burst_bits'],
+      ['burst_bits', 'burst'],
+    ] as const) {
+      if (written[burst] === undefined || written[BURSTS[burst]] !== undefined) continue
+      refuse(burst, `${burst} needs ${BURSTS[burst]}`, `add \`${BURSTS[burst]}:\`, or write \`${other}:\``)
+    }
+  }
+  if (written.per === 'all' && written.prefix !== undefined)
+    refuse('prefix', '`per: all` counts packets of all prefixes together', 'remove `prefix`, or write `per: source`')
+  if (written.cidr !== undefined && written.cidrs !== undefined)
+    refuse('cidrs', 'the limit has cidr and cidrs, but may have only one of them', 'write all of them under cidrs')
+}
+
+/** Reports a burst that takes too much of its rate. */
+function checkBurst(key: BurstKey, burst: number, perSecond: number, context: Context): void {
+  const most = perSecond * RATE.burstSeconds
+  if (burst <= most) return
+  const message = `${key} is more than ${formatCount(RATE.burstSeconds)} seconds of the rate`
+  reportAt(context, fieldOf(context.placed, key), 'E133', message, `write at most ${most}, or a higher rate`)
+}
+
+function readPackets(context: Context): Rate | undefined {
+  const { packets_per_second: perSecond, burst = perSecond } = context.written
+  if (perSecond === undefined || burst === undefined) return undefined
+  checkBurst('burst', burst, perSecond, context)
+  return { perSecond, burst }
+}
+
+/** Bits of the largest frame without VLAN tags at an MTU of 1500: a smaller burst lets no such frame pass. */
+const FRAME = 1514 * 8
+
+/** The bits that a key names, if they are within the bounds. Reports others. */
+function bitsOf(
+  key: 'bits_per_second' | 'burst_bits',
+  { least, most, text }: { readonly least: number; readonly most: number; readonly text: string },
+  context: Context,
+): number | undefined {
+  const written = context.written[key]
+  if (written === undefined) return undefined
+  const bits = readBits(written)
+  if (bits !== undefined && bits >= least && bits <= most) return bits
+  const must = bits === undefined ? 'a whole number of bits' : text
+  reportAt(context, fieldOf(context.placed, key), 'E133', `${key} must be ${must}, not ${written}`)
+  return undefined
+}
+
+const BIT_RATES = { ...RATE.bits, text: 'from 1k to 10T' }
+const BIT_BURSTS = {
+  least: FRAME,
+  most: RATE.bits.most * RATE.burstSeconds,
+  text: `at least ${FRAME}, which is one frame of 1,514 bytes, and at most 36000T`,
+}
+
+function readBitRate(context: Context): Rate | undefined {
+  const perSecond = bitsOf('bits_per_second', BIT_RATES, context)
+  if (perSecond === undefined) return undefined
+  const burst = bitsOf('burst_bits', BIT_BURSTS, context) ?? Math.max(perSecond, FRAME)
+  checkBurst('burst_bits', burst, perSecond, context)
+  return { perSecond, burst }
+}
+
+/** A word for every source, in place of a range. */
+const EVERY = 'any'
+const LIKE_EVERY = /^(?:any|all|every|world|\*|0\/0)$/i
+
+const isEverything = ({ length, start, end }: Ranges): boolean =>
+  length === 1 && start.every((word) => word === 0) && end.every((word) => word === 0xffffffff)
+
+const range = rangeBuffer()
+
+/** The sources that a limit names; undefined: every source. */
+function readSources({ placed, written, ...reading }: Context): AddressSet | undefined {
+  const { cidr, cidrs = [] } = written
+  const list = fieldOf(placed, 'cidrs')
+  const texts = [
+    ...(cidr === undefined ? [] : [[cidr, fieldOf(placed, 'cidr')] as const]),
+    ...cidrs.map((text, index) => [text, list.items?.[index] ?? list] as const),
+  ]
+  const [v4, v6] = [new EntryCollector(4), new EntryCollector(6)]
+  for (const [text, at] of texts) {
+    if (text === EVERY) continue
+    if (readRangeText(text, range)) {
+      const collector = range.family === 4 ? v4 : v6
+      collector.add(range.start, range.end, 1)
+    } else {
+      const { code, message, hint } = explainRange(text)
+      reportAt(reading, at, code, message, LIKE_EVERY.test(text) ? 'for every source write any' : hint)
+    }
+  }
+  if (texts.length === 0 || texts.some(([text]) => text === EVERY)) return undefined
+  const sources = { v4: v4.ranges, v6: v6.ranges }
+  const count = sources.v4.length + sources.v6.length
+  if (count > RATE.sources) {
+    const message = `rate limit ${written.name} has ${formatCount(count)} ranges of sources; a limit can have ${RATE.sources}`
+    reportAt(reading, list, 'E134', message, 'name fewer prefixes, or write several limits')
+  }
+  return isEverything(sources.v4) && isEverything(sources.v6) ? undefined : sources
+}
+
+/** Reports a scope with more rules than the data plane has for a limit. */
+function checkRules({ sourcePorts, destinationPorts }: Scope, { placed, written, ...reading }: Context): void {
+  const rules = Math.max(1, sourcePorts.length) * Math.max(1, destinationPorts.length)
+  if (rules <= RATE.rules) return
+  const message = `rate limit ${written.name} has ${formatCount(rules)} combinations of port ranges; a limit can have ${RATE.rules}`
+  const at = fieldOf(placed, destinationPorts.length > 1 ? 'destination_port' : 'source_port')
+  reportAt(reading, at, 'E134', message, 'name fewer ports, or write several limits')
+}
+
+const prefixOf = (per: RatePer, { v4 = RATE.prefix.v4, v6 }: NonNullable<WrittenRateLimit['prefix']> = {}) => ({
+  v4,
+  // A customer has a network of sources, but a destination is one address.
+  v6: v6 ?? (per === 'source' || per === 'all' ? RATE.prefix.v6 : 128),
+})
+
+function readLimit(context: Context, interfaces: ReadonlySet<string>, position: number, buckets: number): RateLimit {
+  const { written, placed, source, report } = context
+  checkKeys(context)
+  // Limits share no table of sets of interfaces, so each may name its own.
+  const scope = readScope('blocklist', written, placed, {
+    source,
+    report,
+    interfaces: { names: interfaces, sets: new Set() },
+  })
+  checkRules(scope, context)
+  const { name, per = 'source', prefix, action = 'drop' } = written
+  return {
+    name,
+    position,
+    scope,
+    sources: readSources(context),
+    per,
+    prefix: prefixOf(per, per === 'all' ? undefined : prefix),
+    packets: readPackets(context),
+    bits: readBitRate(context),
+    action,
+    buckets,
+  }
+}
+
+/** Reports a name that a limit before has. `first`: the place of that one, by name. */
+function checkName(
+  { placed, written, ...reading }: Context,
+  first: Map<string, { readonly part: Part; readonly at: Placed }>,
+  part: Part,
+): void {
+  const at = fieldOf(placed, 'name')
+  const other = first.get(written.name)
+  if (other === undefined) {
+    first.set(written.name, { part, at })
+    return
+  }
+  const where = other.part === part ? `on line ${part.source.lineOf(other.at.from)}` : lineOf(other.part, other.at)
+  const message = `the name ${quote(written.name)} is used by two rate limits; the first is ${where}`
+  reportAt(reading, at, 'E031', message, 'give each limit its own name')
+}
+
+export interface RateLimits {
+  /** By name, in the order of the files; undefined: none. */
+  readonly rateLimits: ReadonlyMap<string, RateLimit> | undefined
+  /** The place of each name. */
+  readonly places: ReadonlyMap<string, Location>
+}
+
+/** Buckets of each limit, a power of two. */
+function readBuckets(top: Part | undefined): number {
+  const placed = top && soundField(top, 'limits', 'rate_buckets')
+  return placed === undefined ? RATE.buckets.initial : 2 ** Math.ceil(Math.log2(placed.value as number))
+}
+
+/** The limits of all parts. Ignore the result if `report.failed`. `interfaces`: names of the config's interfaces. */
+export function readRateLimits(parts: readonly Part[], interfaces: ReadonlySet<string>, report: Report): RateLimits {
+  const buckets = readBuckets(parts[0])
+  const found = parts.flatMap((part) => {
+    const items = part.root.fields?.get('rate_limits')?.items ?? []
+    return items.flatMap((placed, index) => (part.wrong.has(`rate_limits/${index}`) ? [] : [{ part, placed }]))
+  })
+  const first = new Map<string, { readonly part: Part; readonly at: Placed }>()
+  const read = found.map(({ part, placed }, position) => {
+    const context = { source: part.source, report, placed, written: placed.value as WrittenRateLimit }
+    checkName(context, first, part)
+    return readLimit(context, interfaces, position, buckets)
+  })
+  const beyond = found[RATE.limits]
+  if (beyond !== undefined) {
+    const message = `the config has ${plural(found.length, 'rate limit')}; one instance can have ${RATE.limits}`
+    report.error('E134', beyond.part.source.locate(beyond.placed.from, beyond.placed.to), message)
+  }
+  const places = [...first].map(([name, { part, at }]) => [name, part.source.locate(at.from, at.to)] as const)
+  return {
+    rateLimits: read.length === 0 ? undefined : new Map(read.map((limit) => [limit.name, limit])),
+    places: new Map(places),
+  }
+}
