@@ -26,6 +26,9 @@ enum rate_flag {
 	RATE_FINE = 8,		/* a burst is so short that the clock of timer ticks is too coarse */
 };
 
+/* Position of enum rate_per above these flags. */
+#define RATE_PER_SHIFT 4
+
 /* Packets that share a bucket. */
 enum rate_per {
 	RATE_ALL = 0,
@@ -57,8 +60,8 @@ struct rate_limit {
 	struct rule first;	/* the packets it counts: list and scope are 0 */
 	__u32 more;		/* line of further rules, 4 a line, then of struct rate_source, 2 a line; from struct rate_header on */
 	__u8 shift;		/* its state has 2^shift buckets; 0: one */
-	__u8 flags;		/* enum rate_flag */
-	__u8 per;		/* enum rate_per */
+	__u8 flags;		/* enum rate_flag, and enum rate_per << RATE_PER_SHIFT */
+	__u8 sources4;		/* of the sources, the first are of IPv4 */
 	__u8 prefix4;		/* lengths of the prefixes that share a bucket */
 	__u8 prefix6;
 	__u8 slot;		/* of its counters */

@@ -34,8 +34,9 @@ static __always_inline __u64 metered(const __u64 *first, const __u64 *second, __
  * Takes `cost` from a key's buckets, which may be one. Returns 0 if it exceeds the rate, and then takes nothing. All in
  * RATE_UNITS; `now`: the clock; `burst`: how far a bucket may be ahead of it.
  *
- * A cost above the whole burst conforms if nothing else is used. A bucket is never taken to be further ahead than `burst` and
- * `most`, the largest cost: after a change of the limit it would wait for the old one.
+ * A cost above the whole burst conforms if nothing else is used. A bucket that is further ahead than `burst` and `most` is set
+ * back to that: it would wait for what a limit allowed before a change. `most` leaves room for the largest cost, and for
+ * CPUs whose clocks differ by ticks.
  *
  * Other CPUs take from the buckets at the same time: every store is a compare-and-swap, and the last one is of the emptier
  * bucket, of two equal ones the first. So of two CPUs that see the same state one begins again, and nothing passes twice.
@@ -44,16 +45,23 @@ static __always_inline int take(__u64 *first, __u64 *second, __u64 now, __u64 co
 {
 	for (int try = 0; try < METER_TRIES; try++) {
 		const __u64 a = *(volatile __u64 *)first, b = *(volatile __u64 *)second;
-		const __u64 ahead_a = later(a, now), ahead_b = later(b, now);
+		const __u64 ahead_a = later(a, now), ahead_b = later(b, now), bound = now + burst + most;
 		const int is_first = ahead_a <= ahead_b;
-		const __u64 least = earlier(is_first ? ahead_a : ahead_b, now + burst + most);
+		const __u64 least = is_first ? ahead_a : ahead_b;
 		const __u64 next = least + cost;
 		__u64 *emptier = is_first ? first : second, *fuller = is_first ? second : first;
 		const __u64 was = is_first ? a : b, other = is_first ? b : a;
 
+		if (a > bound || b > bound) {
+			if (a > bound)
+				__sync_val_compare_and_swap(first, a, bound);
+			if (b > bound)
+				__sync_val_compare_and_swap(second, b, bound);
+			continue;
+		}
 		if (next - now > burst && least > now)
 			return 0;
-		if (first != second && (other < next || other > now + burst + most) &&
+		if (first != second && other < next &&
 		    __sync_val_compare_and_swap(fuller, other, next) != other)
 			continue;
 		if (__sync_val_compare_and_swap(emptier, was, next) == was)

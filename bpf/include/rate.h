@@ -27,6 +27,8 @@ _Static_assert(__builtin_offsetof(struct directory, rate_limits) == (RATES_LINE 
 
 /* Beyond the longest datagram and any header in front of it. */
 #define LARGEST_FRAME 0x12000
+/* 64 ms in RATE_UNITS: far above the difference of two CPUs' clocks, which move with ticks of 10 ms at most. */
+#define CLOCK_SLACK (64ull * 1000000 * RATE_UNITS)
 
 /* Buckets of all limits; struct rate_limit says where its own begin. Sized by user space. */
 struct {
@@ -98,6 +100,8 @@ static long try_source(__u32 index, __u32 *line)
 	if (!walk || !range)
 		return 1;
 	range += index % 2;
+	if ((index < walk->sources4) == walk->subject.ipv6)
+		return 0;
 	if (not_above(range->first_high, range->first_low, walk->source_high, walk->source_low) &&
 	    not_above(walk->source_high, walk->source_low, range->last_high, range->last_low))
 		walk->found = 1;
@@ -126,6 +130,7 @@ __noinline int match_details(const struct rate_limit *limit, __u32 is_ruled)
 		return 1;
 	line += (limit->rules + RULES_PER_LINE - 2) / RULES_PER_LINE;
 	walk->found = 0;
+	walk->sources4 = limit->sources4;
 	bpf_loop(limit->sources, try_source, &line, 0);
 	return walk->found;
 }
@@ -145,19 +150,20 @@ static __always_inline int is_counted(const struct rate_walk *walk, const struct
 static __always_inline __u64 place_key(const struct rate_walk *walk, const struct rate_limit *limit)
 {
 	const __u32 length = walk->subject.ipv6 ? limit->prefix6 : 96 + limit->prefix4;
+	const __u32 per = limit->flags >> RATE_PER_SHIFT;
 	const struct flow_keys *keys;
 	__u64 high, low, scope = (__u64)(limit->slot + 1) << 32;
 	__u32 zero = 0;
 
-	if (limit->per == RATE_ALL)
+	if (per == RATE_ALL)
 		return 0;
 	keys = bpf_map_lookup_elem(&rate_keys, &zero);
 	if (!keys)
 		return 0;
-	high = limit->per == RATE_SOURCE ? walk->source_high : walk->destination_high;
-	low = limit->per == RATE_SOURCE ? walk->source_low : walk->destination_low;
+	high = per == RATE_SOURCE ? walk->source_high : walk->destination_high;
+	low = per == RATE_SOURCE ? walk->source_low : walk->destination_low;
 	cut_prefix(&high, &low, length);
-	if (limit->per == RATE_SERVICE)
+	if (per == RATE_SERVICE)
 		scope |= (__u32)walk->subject.protocol << 16 | walk->subject.destination_port;
 	return mixed(keyed_product(high, keys->source_high) + keyed_product(low, keys->source_low) +
 		     keyed_product(scope, keys->scope));
@@ -191,10 +197,11 @@ static __always_inline int conforms(const struct rate_limit *limit, struct rate_
 	const __u64 now = rate_now(limit);
 
 	if (limit->flags & RATE_PACKETS &&
-	    !take(&first->packets, &second->packets, now, limit->packet_time, limit->packet_burst, 0))
+	    !take(&first->packets, &second->packets, now, limit->packet_time, limit->packet_burst, CLOCK_SLACK))
 		return 0;
 	return !(limit->flags & RATE_BITS) || take(&first->bits, &second->bits, now, byte_cost(limit, bytes),
-						   limit->byte_burst, byte_cost(limit, LARGEST_FRAME));
+						   limit->byte_burst,
+						   byte_cost(limit, LARGEST_FRAME) + CLOCK_SLACK);
 }
 
 static __always_inline __u64 share(__u64 used, __u64 burst)

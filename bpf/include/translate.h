@@ -52,7 +52,8 @@ struct rate_walk {
 	__u64 destination_low;
 	__be32 words[8];	/* the addresses as on the wire */
 	__u32 line;		/* of struct rate_header */
-	__u32 found;		/* 1: one of them matches */
+	__u32 found;		/* 1: one of its details matches */
+	__u32 sources4;		/* of the limit that is tried */
 	__u32 exceeds;		/* 1: and the limit drops */
 	struct rate_answer answer;
 };

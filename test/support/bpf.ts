@@ -25,7 +25,7 @@ import { type MapShape, mapWords, policyMap } from '../../src/abi/paths.ts'
 import { BALANCER_MAPS, balancerMaps } from '../../src/features/balancer.ts'
 import { ALL_PARTS, NO_PARTS, partsFor, SHARED_MAPS } from '../../src/features/features.ts'
 import { FILTER } from '../../src/features/filter.ts'
-import { rateMaps } from '../../src/features/rates.ts'
+import { RATE_MAPS, rateMaps } from '../../src/features/rates.ts'
 import { runBatch, runBpftool } from '../../src/kernel/tools/bpftool.ts'
 import { loadObject, withObjects } from '../../src/kernel/tools/object.ts'
 import { CommandError } from '../../src/kernel/tools/spawn.ts'
@@ -36,6 +36,7 @@ import type { Count } from '../../src/report/result.ts'
 import { decodeInterfaces } from '../../src/tables/classes/interfaces.ts'
 import { compileImage } from '../../src/tables/image/image.ts'
 import { imageBytes, imageFrom } from '../../src/tables/layout/layout.ts'
+import { rateLinesOf } from '../../src/tables/rates/rates.ts'
 import { writeLines } from './lines.ts'
 import { FLOW_KEYS } from './place.ts'
 import { slotsFor } from './slots.ts'
@@ -80,6 +81,7 @@ function partsOfImage(image: Uint8Array): ProgramParts {
     ...all,
     ['established', decodeInterfaces(sections.INTERFACES).localPorts !== undefined],
     ['socketless', true],
+    ['rates', rateLinesOf(sections.SETTINGS) > 1],
   ])
 }
 
@@ -131,6 +133,7 @@ export class DataPlane {
     ])
     for (const shape of own) this.#balance.set(shape.name, shape)
     if (fresh.some(({ name }) => name === BALANCER_MAPS.flowKeys)) await this.setFlowKeys(FLOW_KEYS)
+    if (fresh.some(({ name }) => name === RATE_MAPS.keys)) await this.setFlowKeys(FLOW_KEYS, RATE_MAPS.keys)
     const maps = [
       ...SHARED_MAPS.map(({ name }) => [name, name] as const),
       ...own.map(({ name }) => [name, name] as const),
@@ -150,10 +153,10 @@ export class DataPlane {
   }
 
   /** Sets the secret by which flows find their places in the tables. */
-  async setFlowKeys(keys: FlowKeys): Promise<void> {
+  async setFlowKeys(keys: FlowKeys, map: string = BALANCER_MAPS.flowKeys): Promise<void> {
     const bytes = new Uint8Array(flowKeysCodec.size)
     flowKeysCodec.encode(keys, new DataView(bytes.buffer))
-    await this.setValue(BALANCER_MAPS.flowKeys, 0, bytes)
+    await this.setValue(map, 0, bytes)
   }
 
   /** Makes the next load create new balancer maps: without flows, and with all counters at zero. */

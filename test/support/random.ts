@@ -3,8 +3,9 @@
 
 import { DEFAULT_POLICY, ESSENTIAL_GROUPS } from '../../src/model/policy.ts'
 import type { PortRange } from '../../src/model/ports.ts'
+import type { RateLimit } from '../../src/model/rate-limit.ts'
 import { EVERY_ROLE, type List, type Scope, type State } from '../../src/model/state.ts'
-import { allow, block, type Entry, policy, scope } from './lists.ts'
+import { allow, block, type Entry, policy, ranges, scope } from './lists.ts'
 import type { Layer } from './packets.ts'
 import * as layers from './packets.ts'
 
@@ -126,6 +127,37 @@ export function randomState(random: Random): State {
       essential: ESSENTIAL_GROUPS.filter(() => random.chance(0.5)),
     },
   }
+}
+
+/** Rate limits that hold nothing up: a test run only asks which of them counts its packet. */
+export function randomLimits(random: Random): Map<string, RateLimit> {
+  const all = Array.from({ length: 1 + random.below(6) }, (__, position): RateLimit => {
+    const { established, socket, ...scope } = scopeOf(random)
+    const texts = Array.from({ length: random.below(12) }, () => addresses(random))
+    const sources = {
+      v4: ranges(
+        4,
+        texts.filter((text) => !text.includes(':')),
+      ),
+      v6: ranges(
+        6,
+        texts.filter((text) => text.includes(':')),
+      ),
+    }
+    return {
+      name: `limit-${position}`,
+      position,
+      scope,
+      ...(texts.length > 0 && { sources }),
+      per: random.pick(['source', 'destination', 'service', 'all']),
+      prefix: { v4: random.below(33), v6: random.below(129) },
+      packets: { perSecond: 1 + random.below(1_000_000), burst: 1 + random.below(1000) },
+      ...(random.chance(0.5) && { bits: { perSecond: 1000 + random.below(1e9), burst: 20_000 } }),
+      action: random.pick(['drop', 'observe']),
+      buckets: 1024,
+    }
+  })
+  return new Map(all.map((limit) => [limit.name, limit]))
 }
 
 function upper(random: Random): Layer[] {

@@ -7,7 +7,7 @@ import { formatAddress } from '../../src/model/text.ts'
 
 /** `place`: the slot of the n-th name in order. */
 export function slotsFor(
-  { lists, services, interfaces }: Pick<State, 'lists' | 'services' | 'interfaces'>,
+  { lists, services, interfaces, rateLimits }: Pick<State, 'lists' | 'services' | 'interfaces' | 'rateLimits'>,
   place: (n: number) => number = (n) => n,
 ): Slots {
   const numbered = (names: Iterable<string>, first = 0): Map<string, number> =>
@@ -22,6 +22,7 @@ export function slotsFor(
         [...backends, ...(sorry ? [sorry] : [])].map((backend) => backendSlotKey(name, backend)),
       ),
     ),
+    rates: numbered(rateLimits?.keys() ?? []),
     pools: numbered(all.flatMap(({ snatPool }) => snatPool.map(({ family, words }) => formatAddress(family, words)))),
   }
 }

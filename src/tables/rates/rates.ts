@@ -9,6 +9,7 @@ import {
   RATE_FAMILY,
   RATE_FLAG,
   RATE_PER,
+  RATE_PER_SHIFT,
   RATE_UNITS,
   type RateLimit as RateLine,
   type Rule,
@@ -134,8 +135,9 @@ function encodeLimit(limit: RateLimit, slot: number, sets: InterfaceSets): Encod
       (limit.packets ? RATE_FLAG.PACKETS : 0) |
       (limit.bits ? RATE_FLAG.BITS : 0) |
       (limit.action === 'observe' ? RATE_FLAG.OBSERVE : 0) |
-      (isFine ? RATE_FLAG.FINE : 0),
-    per: PER[limit.per],
+      (isFine ? RATE_FLAG.FINE : 0) |
+      (PER[limit.per] << RATE_PER_SHIFT),
+    sources4: limit.sources?.v4.length ?? 0,
     prefix4: limit.prefix.v4,
     prefix6: limit.prefix.v6,
     slot,
@@ -224,9 +226,6 @@ function rangesOf(family: 4 | 6, ranges: readonly SourceRange[]): Ranges {
   return normalize(family, start, end)
 }
 
-const isMapped = ({ first_high, first_low }: SourceRange): boolean =>
-  first_high === 0n && first_low >> 32n === IPV4_IN_IPV6 >> 32n
-
 const rateOf = (perSecond: bigint, burst: bigint): Rate | undefined =>
   perSecond === 0n ? undefined : { perSecond: Number(perSecond), burst: Number(burst) }
 
@@ -266,14 +265,14 @@ export function decodeRates(settings: Uint32Array, sets: readonly (readonly stri
     const times = { ...packetTimes(packets), ...byteTimes(bits) }
     const isTimed = (Object.keys(times) as (keyof typeof times)[]).every((key) => times[key] === line[key])
     if (!isTimed || digestOf(name, line, rules, sources) !== record.digest) drifted.push(name)
-    const [v4, v6] = [sources.filter(isMapped), sources.filter((range) => !isMapped(range))]
+    const [v4, v6] = [sources.slice(0, line.sources4), sources.slice(line.sources4)]
     slots.set(name, line.slot)
     limits.set(name, {
       name,
       position,
       scope,
       ...(sources.length > 0 && { sources: { v4: rangesOf(4, v4), v6: rangesOf(6, v6) } }),
-      per: PER_NAMES.get(line.per) ?? 'all',
+      per: PER_NAMES.get(line.flags >> RATE_PER_SHIFT) ?? 'all',
       prefix: { v4: line.prefix4, v6: line.prefix6 },
       ...(packets && { packets }),
       ...(bits && { bits }),
