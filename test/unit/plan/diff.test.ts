@@ -78,7 +78,7 @@ describe('diff', () => {
 
   test('rate limits judge between blocklists and services, in the order of the file', () => {
     const limits = [rateLimit('a', { position: 1 }), rateLimit('b')]
-    const both = state({ ...parts(ONE), lists: [BLOCK], rateLimits: limits })
+    const both = state({ ...parts(ONE), interfaces: { eth0: ['native'] }, rateLimits: limits })
     expect(brief(plan(desired(both), live({ links: [link('eth0')] }), PROGRAM).changes)).toEqual([
       'create program hitless new-in-config',
       'create policy hitless new-in-config',
