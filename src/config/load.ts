@@ -122,9 +122,10 @@ function load(path: string, { shelf = {}, reads = newReads() }: LoadOptions): Lo
   const protect = readProtect(top, report)
   const policy = readPolicy(parts, protectTexts(protect), report)
   const entries = LISTS.flatMap((kind) => parts.flatMap((part) => soundEntries(part, kind)))
-  const { lists, provenance, feeds } = readLists(entries, reads, report, shelf, interfaceNames(parts))
+  const interfaces = { names: interfaceNames(parts), sets: new Set<string>() }
+  const { lists, provenance, feeds } = readLists(entries, reads, report, shelf, interfaces)
   checkLimit(top, lists, report)
-  const rates = readRateLimits(parts, interfaceNames(parts), report)
+  const rates = readRateLimits(parts, interfaces, report)
   for (const part of parts) warnOfSecret(part, reads, report)
   const { services, health, places } = readServices(parts, report)
   const { rateLimits } = rates

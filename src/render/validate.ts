@@ -8,6 +8,7 @@ import { formatAddress } from '../model/text.ts'
 import { diagnosticsJson } from './diagnostic.ts'
 import { jsonDocument } from './json.ts'
 import { policyJson } from './policy.ts'
+import { rateLimitJson } from './rate-limit.ts'
 import { portJson, protocolJson } from './service-json.ts'
 
 function servicesText({ services }: State): string {
@@ -21,6 +22,7 @@ export function renderValidate({ config, state }: Desired): string {
   const parts = [
     plural(state.interfaces.size, 'interface'),
     `${plural(lists.length, 'list')} with ${plural(prefixes, 'prefix', 'prefixes')}`,
+    ...(state.rateLimits ? [plural(state.rateLimits.size, 'rate limit')] : []),
     ...(state.services.size > 0 ? [servicesText(state)] : []),
     `default ${state.policy?.default ?? 'pass'}`,
   ]
@@ -53,6 +55,7 @@ export function renderValidateJson({ config, state, feeds }: Desired, warnings: 
     lists: [...state.lists.values()]
       .map((list) => ({ name: list.name, kind: list.kind, prefixes: listPrefixes(list) }))
       .sort(byName),
+    rate_limits: [...(state.rateLimits?.values() ?? [])].map(rateLimitJson),
     services: [...state.services.values()].map((service) => ({
       name: service.name,
       vip: formatAddress(service.vip.family, service.vip.words),

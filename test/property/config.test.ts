@@ -6,8 +6,10 @@ import { expect, test } from 'vitest'
 import { stringify } from 'yaml'
 import { loadConfig } from '../../src/config/load.ts'
 import { type Diagnostic, XdpError } from '../../src/diagnostics.ts'
+import type { AddressSet } from '../../src/model/address.ts'
 import type { Desired } from '../../src/model/desired.ts'
-import { scopeKey } from '../../src/model/state.ts'
+import { type RateLimit, rateLimitKey } from '../../src/model/rate-limit.ts'
+import { type Scope, scopeKey } from '../../src/model/state.ts'
 import { formatRange, wordsOf } from '../../src/model/text.ts'
 import { renderDiagnostics, renderErrorJson } from '../../src/render/diagnostic.ts'
 import { writeFiles } from '../support/config.ts'
@@ -141,7 +143,8 @@ function meaning({ state, options }: Desired): unknown {
     sets.map(({ scope, addresses }) => [scopeKey(scope), addresses]),
   ])
   const wishes = [...options].map(([name, { onConflict, missing }]) => [name, onConflict, missing])
-  return { lists, wishes, policy: state.policy, interfaces: [...state.interfaces] }
+  const limits = [...(state.rateLimits?.values() ?? [])].map((limit) => rateLimitKey(limit, scopeKey(limit.scope)))
+  return { lists, wishes, limits, policy: state.policy, interfaces: [...state.interfaces] }
 }
 
 const word = fc.nat({ max: 0xffffffff })
@@ -183,6 +186,54 @@ const entry = fc.oneof(
     .map(([base, interfaces, cidrs]) => ({ ...base, ...(interfaces && { interfaces }), cidrs })),
 )
 
+const bits = fc.oneof(fc.integer({ min: 1_000_000, max: 9_000_000 }), fc.constantFrom('1M', '1.5G', '2000k'))
+/** Keys of a limit of packets, of bits, and of both. */
+const rate = fc.oneof(
+  fc.record(
+    { packets_per_second: fc.integer({ min: 1, max: 9 }), burst: fc.integer({ min: 1, max: 3600 }) },
+    { requiredKeys: ['packets_per_second'] },
+  ),
+  fc.record({ bits_per_second: bits, burst_bits: bits }, { requiredKeys: ['bits_per_second'] }),
+  fc.record({ packets_per_second: fc.integer({ min: 1, max: 9 }), bits_per_second: bits }),
+)
+const counted = fc.oneof(
+  fc.record({ per: fc.constant('all') }),
+  fc.record(
+    {
+      per: fc.constantFrom('source', 'destination', 'service'),
+      prefix: fc.record({ v4: fc.nat(32), v6: fc.nat(128) }, { requiredKeys: ['v4'] }),
+    },
+    { requiredKeys: [] },
+  ),
+)
+const limits = fc
+  .array(
+    fc.tuple(
+      scope,
+      rate,
+      counted,
+      fc.record(
+        {
+          cidrs: fc.array(fc.oneof(bounds, fc.constant('any')), { minLength: 1, maxLength: 3 }),
+          action: fc.constantFrom('drop', 'observe'),
+        },
+        { requiredKeys: [] },
+      ),
+      fc.option(fc.uniqueArray(fc.nat(3), { minLength: 1 }), { nil: undefined, freq: 1 }),
+    ),
+    { maxLength: 4 },
+  )
+  .map((all) =>
+    all.map(([base, perSecond, per, more, interfaces], index) => ({
+      name: `limit${index}`,
+      ...base,
+      ...perSecond,
+      ...per,
+      ...more,
+      ...(interfaces && { interfaces }),
+    })),
+  )
+
 type Entry = string | { readonly interfaces?: readonly number[] }
 
 /** The entries with names of interfaces in place of their numbers. */
@@ -206,16 +257,19 @@ const numbered = fc.record(
     policy: fc.record({ default: fc.constantFrom('pass', 'drop') }),
     allowlist: fc.array(entry, { maxLength: 6 }),
     blocklist: fc.array(entry, { maxLength: 10 }),
+    rate_limits: limits,
+    limits: fc.record({ rate_buckets: fc.integer({ min: 1024, max: 5000 }) }),
   },
   { requiredKeys: ['version', 'interfaces'] },
 )
 const config = numbered.map((written) => {
   const names = Object.keys(written.interfaces)
-  const { allowlist, blocklist } = written
+  const { allowlist, blocklist, rate_limits: own } = written
   return {
     ...written,
     ...(allowlist && { allowlist: named(names, allowlist) }),
     ...(blocklist && { blocklist: named(names, blocklist) }),
+    ...(own && { rate_limits: named(names, own) }),
   }
 })
 
@@ -228,8 +282,10 @@ function shuffled(value: unknown, random: () => number): unknown {
       .map(({ item }) => item)
   if (Array.isArray(value)) {
     const items = value.map((item) => shuffled(item, random))
-    // The order of modes is the order of preference, the only order with a meaning.
-    return value.every((item) => item === 'generic' || item === 'native') ? items : order(items)
+    // The only orders with a meaning: modes are in the order of preference, rate limits in that of judgement.
+    const isOrdered = (item: unknown): boolean =>
+      item === 'generic' || item === 'native' || `${(item as { readonly name?: string }).name}`.startsWith('limit')
+    return value.every(isOrdered) ? items : order(items)
   }
   if (typeof value !== 'object' || value === null) return value
   return Object.fromEntries(order(Object.entries(value)).map(([key, item]) => [key, shuffled(item, random)]))
@@ -255,6 +311,31 @@ test('the order of keys and entries, and the YAML style, do not change the state
   )
 })
 
+/** The ports and interfaces of a scope as keys of an entry. */
+const scopeKeys = ({ protocol, sourcePorts, destinationPorts, interfaces }: Scope) => ({
+  ...(protocol === 'any' ? {} : { protocol }),
+  ...(sourcePorts.length > 0 && { source_port: sourcePorts.map((at) => `${at.first}-${at.last}`) }),
+  ...(destinationPorts.length > 0 && { destination_port: destinationPorts.map((at) => `${at.first}-${at.last}`) }),
+  ...(interfaces && { interfaces }),
+})
+
+const rangeTexts = ({ v4, v6 }: AddressSet): string[] =>
+  [v4, v6].flatMap(({ family, length, start, end }) =>
+    Array.from({ length }, (_, at) => formatRange(family, start, end, at * wordsOf(family))),
+  )
+
+/** A limit with every key that it can have. */
+const writtenLimit = ({ name, scope: of, sources, per, prefix, packets, bits: bitRate, action }: RateLimit) => ({
+  name,
+  ...scopeKeys(of),
+  ...(sources ? { cidrs: rangeTexts(sources) } : { cidr: 'any' }),
+  per,
+  ...(per === 'all' ? {} : { prefix }),
+  ...(packets && { packets_per_second: packets.perSecond, burst: packets.burst }),
+  ...(bitRate && { bits_per_second: bitRate.perSecond, burst_bits: bitRate.burst }),
+  action,
+})
+
 test('a state written as a file reads back as that state', async () => {
   const directory = writeFiles({})
   const path = join(directory, 'xdp.yaml')
@@ -264,8 +345,6 @@ test('a state written as a file reads back as that state', async () => {
     if (result instanceof XdpError) throw result
     return result
   }
-  const ranges = (family: 4 | 6, length: number, start: Uint32Array, end: Uint32Array): string[] =>
-    Array.from({ length }, (_, at) => formatRange(family, start, end, at * wordsOf(family)))
   await fc.assert(
     fc.asyncProperty(config, async (written) => {
       const first = await read(stringify(written))
@@ -273,18 +352,15 @@ test('a state written as a file reads back as that state', async () => {
         [...first.state.lists.values()]
           .filter((list) => list.kind === kind)
           .flatMap(({ sets }) =>
-            sets.map(({ scope: { protocol, sourcePorts, destinationPorts, interfaces }, addresses: { v4, v6 } }) => ({
-              cidrs: [...ranges(4, v4.length, v4.start, v4.end), ...ranges(6, v6.length, v6.start, v6.end)],
-              ...(protocol === 'any' ? {} : { protocol }),
-              ...(sourcePorts.length > 0 && { source_port: sourcePorts.map((at) => `${at.first}-${at.last}`) }),
-              ...(destinationPorts.length > 0 && {
-                destination_port: destinationPorts.map((at) => `${at.first}-${at.last}`),
-              }),
-              ...(interfaces && { interfaces }),
-            })),
+            sets.map(({ scope: of, addresses }) => ({ cidrs: rangeTexts(addresses), ...scopeKeys(of) })),
           )
       const again = await read(
-        stringify({ ...written, allowlist: entries('allowlist'), blocklist: entries('blocklist') }),
+        stringify({
+          ...written,
+          allowlist: entries('allowlist'),
+          blocklist: entries('blocklist'),
+          rate_limits: [...(first.state.rateLimits?.values() ?? [])].map(writtenLimit),
+        }),
       )
       expect(meaning(again)).toEqual(meaning(first))
     }),

@@ -5,6 +5,7 @@ import { FORWARDINGS } from '../../src/features/forwarding/forwarding.ts'
 import type { AddressSet, Ranges } from '../../src/model/address.ts'
 import type { Link } from '../../src/model/live.ts'
 import { equals, subtract, union } from '../../src/model/ranges.ts'
+import { RATE, type RateAction, type RatePer } from '../../src/model/rate-limit.ts'
 import {
   type AttachMode,
   EMPTY_STATE,
@@ -20,7 +21,7 @@ import { diff } from '../../src/plan/diff.ts'
 import { plan, planDestroy } from '../../src/plan/plan.ts'
 import { patch } from '../support/patch.ts'
 import { backend, service } from '../support/services.ts'
-import { ANY, DNS, desired, link, list, live, PROGRAM, scoped, state } from '../support/states.ts'
+import { ANY, addresses, DNS, desired, link, list, live, PROGRAM, rateLimit, scoped, state } from '../support/states.ts'
 
 const SCOPES: readonly Scope[] = [
   ANY,
@@ -76,12 +77,55 @@ const SERVICES = [
 ]
 const services = fc.uniqueArray(fc.constantFrom(...SERVICES), { maxLength: 3, selector: ({ name }) => name })
 
+const rates = fc.option(
+  fc.record({ perSecond: fc.integer({ min: 1, max: 3 }), burst: fc.integer({ min: 1, max: 3 }) }),
+  { nil: undefined, freq: 2 },
+)
+
+/** Limits in an order, of equal numbers of buckets, as every config has them. */
+const rateLimits = fc
+  .tuple(
+    fc.constantFrom(1024, 2048),
+    fc.uniqueArray(
+      fc.record({
+        name: fc.constantFrom('dns', 'spamhaus', 'web'),
+        scope: fc.constantFrom(...SCOPES),
+        sources: fc.option(fc.array(prefix, { minLength: 1, maxLength: 3 }), { nil: undefined }),
+        per: fc.constantFrom<RatePer>('source', 'destination', 'service', 'all'),
+        prefix: fc.constantFrom({ v4: 32, v6: 64 }, { v4: 24, v6: 64 }),
+        packets: rates,
+        bits: rates,
+        action: fc.constantFrom<RateAction>('drop', 'observe'),
+      }),
+      { maxLength: 3, selector: ({ name }) => name },
+    ),
+  )
+  .map(([buckets, made]) =>
+    made.map(({ sources, per, prefix: lengths, ...own }, position) =>
+      rateLimit(own.name, {
+        ...own,
+        per,
+        buckets,
+        position,
+        prefix: per === 'all' ? RATE.prefix : lengths,
+        sources: sources && addresses(...sources),
+      }),
+    ),
+  )
+
 const programs = fc.constantFrom(PROGRAM, { digest: 'ff', abi: 1 }, { digest: 'ee', abi: 2 })
 const interfaces = fc.dictionary(fc.constantFrom('eth0', 'eth1', 'eth2'), modes, { noNullPrototype: true })
 
 /** A file always names a policy. */
 const wanted: fc.Arbitrary<State> = fc
-  .record({ program: programs, policy: fc.constantFrom<'pass' | 'drop'>('pass', 'drop'), interfaces, lists, services })
+  .record({
+    program: programs,
+    policy: fc.constantFrom<'pass' | 'drop'>('pass', 'drop'),
+    interfaces,
+    lists,
+    rateLimits,
+    services,
+  })
   .map(state)
 
 /** A live state is empty, or complete as after an apply, each interface in exactly one mode. */
@@ -129,6 +173,7 @@ function same(left: State, right: State): boolean {
     }) &&
     names(left.lists) === names(right.lists) &&
     [...left.lists].every(([name, one]) => sameList(one, right.lists.get(name))) &&
+    JSON.stringify([...(left.rateLimits ?? [])].sort()) === JSON.stringify([...(right.rateLimits ?? [])].sort()) &&
     JSON.stringify([...left.services].sort()) === JSON.stringify([...right.services].sort())
   )
 }

@@ -210,20 +210,19 @@ export interface PlacedEntry {
  * Reads both lists with their files. Ignore the result if `report.failed`.
  *
  * @param reads has the paths of the config; gets those of list files
- * @param names of the config's interfaces
+ * @param interfaces gets the sets of interfaces that entries name
  */
 export function readLists(
   entries: readonly PlacedEntry[],
   reads: Reads,
   report: Report,
   shelf: Shelf,
-  names: ReadonlySet<string>,
+  interfaces: KnownInterfaces,
 ): Lists {
   const { files } = reads
   const configs = files.length
   const library: Library = { ...reads, contents: new Map(), shelf }
   const drafts = new Map<string, Draft>()
-  const interfaces = { names, sets: new Set<string>() }
   for (const { kind, placed, source } of entries)
     addEntry(kind, placed, { source, report, drafts, library, interfaces })
   const sound = report.failed ? [] : [...drafts.values()]

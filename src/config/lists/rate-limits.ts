@@ -7,7 +7,7 @@ import { RATE, type Rate, type RateLimit, type RatePer } from '../../model/rate-
 import type { Scope } from '../../model/state.ts'
 import { EntryCollector } from '../entries/entries.ts'
 import { explainRange, rangeBuffer, readRangeText } from '../entries/range.ts'
-import { readScope } from '../entries/scope.ts'
+import { type KnownInterfaces, readScope } from '../entries/scope.ts'
 import { lineOf, type Part, soundField } from '../text/part.ts'
 import { fieldOf, keyLocation, type Reading, reportAt } from '../text/place.ts'
 import type { Report } from '../text/report.ts'
@@ -159,15 +159,10 @@ const prefixOf = (per: RatePer, { v4 = RATE.prefix.v4, v6 }: NonNullable<Written
   v6: v6 ?? (per === 'source' || per === 'all' ? RATE.prefix.v6 : 128),
 })
 
-function readLimit(context: Context, interfaces: ReadonlySet<string>, position: number, buckets: number): RateLimit {
+function readLimit(context: Context, interfaces: KnownInterfaces, position: number, buckets: number): RateLimit {
   const { written, placed, source, report } = context
   checkKeys(context)
-  // Limits share no table of sets of interfaces, so each may name its own.
-  const scope = readScope('blocklist', written, placed, {
-    source,
-    report,
-    interfaces: { names: interfaces, sets: new Set() },
-  })
+  const scope = readScope('blocklist', written, placed, { source, report, interfaces })
   checkRules(scope, context)
   const { name, per = 'source', prefix, action = 'drop' } = written
   return {
@@ -214,8 +209,12 @@ function readBuckets(top: Part | undefined): number {
   return placed === undefined ? RATE.buckets.initial : 2 ** Math.ceil(Math.log2(placed.value as number))
 }
 
-/** The limits of all parts. Ignore the result if `report.failed`. `interfaces`: names of the config's interfaces. */
-export function readRateLimits(parts: readonly Part[], interfaces: ReadonlySet<string>, report: Report): RateLimits {
+/**
+ * The limits of all parts. Ignore the result if `report.failed`.
+ *
+ * @param interfaces gets the sets of interfaces that limits name, which count with those of the lists
+ */
+export function readRateLimits(parts: readonly Part[], interfaces: KnownInterfaces, report: Report): RateLimits {
   const buckets = readBuckets(parts[0])
   const found = parts.flatMap((part) => {
     const items = part.root.fields?.get('rate_limits')?.items ?? []

@@ -42,7 +42,7 @@ describe('a word is completed to', () => {
     ['why --protocol ', ['tcp', 'udp', 'icmp']],
     ['why 192.0.2.1 --protocol=', ['--protocol=tcp', '--protocol=udp', '--protocol=icmp']],
     ['import --from ', ['ipset', 'nft', 'xdp-filter', 'iptables', 'keepalived', 'ipvsadm']],
-    ['plan --target pol', ['policy', 'program', 'interface:', 'blocklist:', 'allowlist:', 'service:']],
+    ['plan --target pol', ['policy', 'program', 'interface:', 'blocklist:', 'allowlist:', 'rate_limit:', 'service:']],
     ['plan --target interface:', ['interface:lo', 'interface:eth0.10']],
     ['plan --target=interface:e', ['--target=interface:lo', '--target=interface:eth0.10']],
     ['why --interface ', ['lo', 'eth0.10']],

@@ -7,7 +7,7 @@ import { COMMANDS } from '../../../src/commands/table.ts'
 import { onlyTargets } from '../../../src/commands/verbs/targets.ts'
 import { readQuery } from '../../../src/commands/verbs/why.ts'
 import { plan } from '../../../src/plan/plan.ts'
-import { ANY, desired, link, list, live, PROGRAM, scoped, state } from '../../support/states.ts'
+import { ANY, desired, link, list, live, PROGRAM, rateLimit, scoped, state } from '../../support/states.ts'
 
 describe('durations', () => {
   test.each([
@@ -33,13 +33,14 @@ describe('targets', () => {
       list('blocklist', 'spamhaus', scoped(ANY, '192.0.2.1')),
       list('allowlist', 'office', scoped(ANY, '10.0.0.0/8')),
     ],
+    rateLimits: [rateLimit('dns')],
   })
   const now = live({ links: [link('eth0')] })
   const whole = plan(desired(wanted), now, PROGRAM)
   const keys = (...targets: readonly string[]) => onlyTargets(whole, targets, wanted, now).changes.map(({ key }) => key)
 
   test('keep the whole plan if there are none', () => {
-    expect(keys()).toHaveLength(5)
+    expect(keys()).toHaveLength(6)
   })
 
   test("keep the named objects, in the plan's order", () => {
@@ -50,13 +51,16 @@ describe('targets', () => {
     ])
     expect(keys('policy')).toEqual(['policy'])
     expect(keys('allowlist:office')).toEqual(['list:office'])
+    expect(keys('rate_limit:dns')).toEqual(['rate_limit:dns'])
   })
 
   test.each([
     ['blocklst:spamhaus', 'did you mean blocklist?'],
-    ['thing', 'kinds are interface, blocklist, allowlist, service, policy, program'],
+    ['thing', 'kinds are interface, blocklist, allowlist, rate_limit, service, policy, program'],
     ['blocklist:spamhause', 'did you mean blocklist:spamhaus?'],
     ['allowlist:spamhaus', 'names are office'],
+    ['rate_limt:dns', 'did you mean rate_limit?'],
+    ['rate_limit:spamhaus', 'names are dns'],
     ['interface', 'write --target interface:NAME'],
     ['policy:x', 'write --target policy'],
   ])('%s is answered with "%s"', (target, hint) => {

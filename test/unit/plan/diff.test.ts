@@ -1,8 +1,23 @@
 import { describe, expect, test } from 'vitest'
+import type { RateLimit } from '../../../src/model/rate-limit.ts'
+import type { State } from '../../../src/model/state.ts'
 import type { Change } from '../../../src/plan/change.ts'
 import { diff } from '../../../src/plan/diff.ts'
 import { plan, planDestroy } from '../../../src/plan/plan.ts'
-import { ANY, DNS, desired, foreign, link, list, live, PROGRAM, scoped, state } from '../../support/states.ts'
+import {
+  ANY,
+  addresses,
+  DNS,
+  desired,
+  foreign,
+  link,
+  list,
+  live,
+  PROGRAM,
+  rateLimit,
+  scoped,
+  state,
+} from '../../support/states.ts'
 
 const BLOCK = list('blocklist', 'blocklist', scoped(ANY, '198.51.100.0/24'))
 const ONE = state({ program: PROGRAM, policy: 'pass', interfaces: { eth0: ['native'] }, lists: [BLOCK] })
@@ -59,6 +74,54 @@ describe('diff', () => {
     const allow = list('allowlist', 'blocklist', ...BLOCK.sets)
     const [change] = diff({ ...ONE, lists: new Map([['blocklist', allow]]) }, live({ state: ONE }))
     expect(change).toMatchObject({ op: 'update', delta: [] })
+  })
+
+  test('rate limits judge between blocklists and services, in the order of the file', () => {
+    const limits = [rateLimit('a', { position: 1 }), rateLimit('b')]
+    const both = state({ ...parts(ONE), interfaces: { eth0: ['native'] }, rateLimits: limits })
+    expect(brief(plan(desired(both), live({ links: [link('eth0')] }), PROGRAM).changes)).toEqual([
+      'create program hitless new-in-config',
+      'create policy hitless new-in-config',
+      'create list:blocklist hitless new-in-config',
+      'create rate_limit:b hitless new-in-config',
+      'create rate_limit:a hitless new-in-config',
+      'create interface:eth0 hitless new-in-config',
+    ])
+    expect(brief(diff(both, live({ state: both })))).toEqual([])
+    expect(brief(planDestroy(live({ state: both })).changes).map((text) => text.split(' ')[1])).toEqual([
+      'interface:eth0',
+      'rate_limit:b',
+      'rate_limit:a',
+      'list:blocklist',
+      'policy',
+      'program',
+    ])
+  })
+
+  test.each<[string, Partial<RateLimit>]>([
+    ['its place', { position: 1 }],
+    ['the packets that it counts', { scope: DNS }],
+    ['its interfaces', { scope: { ...ANY, interfaces: ['eth0'] } }],
+    ['its sources', { sources: addresses('192.0.2.0/24') }],
+    ['what shares a rate', { per: 'service' }],
+    ['a length', { prefix: { v4: 32, v6: 56 } }],
+    ['a rate', { packets: { perSecond: 1001, burst: 1000 } }],
+    ['a burst', { packets: { perSecond: 1000, burst: 1001 } }],
+    ['a rate of bits', { bits: { perSecond: 1000, burst: 12_112 } }],
+    ['the unit of its rate', { packets: undefined, bits: { perSecond: 1000, burst: 1000 } }],
+    ['its action', { action: 'observe' }],
+    ['the number of buckets', { buckets: 1024 }],
+  ])('a rate limit that differs in %s is updated in place', (_, own) => {
+    const before = state({ rateLimits: [rateLimit('dns')] })
+    const after = state({ rateLimits: [rateLimit('dns', own)] })
+    expect(brief(diff(after, live({ state: before })))).toEqual(['update rate_limit:dns hitless config-changed'])
+  })
+
+  test('lengths of prefixes do not matter to a rate limit of all packets', () => {
+    const [before, after] = [32, 24].map((v4) =>
+      state({ rateLimits: [rateLimit('dns', { per: 'all', prefix: { v4, v6: 64 } })] }),
+    )
+    expect(diff(after as State, live({ state: before as State }))).toEqual([])
   })
 
   test('a live mode among the desired ones is in sync', () => {

@@ -6,7 +6,7 @@ import type { State } from '../../../src/model/state.ts'
 import { withNextHops } from '../../../src/plan/next-hops.ts'
 import { plan } from '../../../src/plan/plan.ts'
 import { EGRESS, service } from '../../support/services.ts'
-import { ANY, desired, foreign, link, list, live, PROGRAM, scoped, state } from '../../support/states.ts'
+import { ANY, desired, foreign, link, list, live, PROGRAM, rateLimit, scoped, state } from '../../support/states.ts'
 
 const block = (...texts: readonly string[]) => list('blocklist', 'blocklist', scoped(ANY, ...texts))
 const HAD = state({ program: PROGRAM, policy: 'pass', interfaces: { eth0: ['native'] }, lists: [block('192.0.2.1')] })
@@ -29,6 +29,7 @@ const origins = (wanted: State, facts: Live): Record<string, unknown> =>
     plan(desired(wanted), facts, PROGRAM).changes.map(({ key, origin, reason }) => [key, { ...origin, reason }]),
   )
 
+const LIMITED = { ...HAD, rateLimits: new Map([['dns', rateLimit('dns')]]) }
 const drift = (key: ObjectKey, what = 'changed') => new Map([[key, what]])
 const DETACHED = { ...HAD, interfaces: new Map() }
 
@@ -39,6 +40,22 @@ test.each<[string, State, Live, Record<string, unknown>]>([
     { ...HAD, lists: new Map([['blocklist', block('192.0.2.2')]]) },
     host(),
     { 'list:blocklist': { drifted: false, edited: true, reason: 'config-changed' } },
+  ],
+  [
+    'a rate limit that was overwritten',
+    LIMITED,
+    host({
+      state: LIMITED,
+      drift: drift('rate_limit:dns'),
+      applied: { interfaces: HAD.interfaces, edited: new Map([['rate_limit:dns', false]]) },
+    }),
+    { 'rate_limit:dns': { drifted: true, edited: false, reason: 'drift' } },
+  ],
+  [
+    'a rate limit that was overwritten and has left the config',
+    HAD,
+    host({ state: LIMITED, drift: drift('rate_limit:dns') }),
+    { 'rate_limit:dns': { drifted: true, edited: true, reason: 'not-in-config' } },
   ],
   [
     'a detached program',

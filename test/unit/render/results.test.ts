@@ -31,6 +31,7 @@ import {
   list,
   live,
   PROGRAM,
+  rateLimit,
   scoped,
   state,
 } from '../../support/states.ts'
@@ -543,6 +544,25 @@ test('validate JSON matches its schema', () => {
   expect(check('validate', renderValidateJson(desired(WANTED), warnings))).toMatchObject({
     valid: true,
     lists: [{}, {}],
+  })
+})
+
+test('rate limits are counted by validate, and listed with the keys of the config', () => {
+  const wanted = state({ rateLimits: [rateLimit('dns', { position: 1, per: 'all' }), rateLimit('web')] })
+  expect(renderValidate(desired(wanted))).toContain(' 2 rate limits, ')
+  expect(check('validate', renderValidateJson(desired(wanted), []))).toMatchObject({
+    rate_limits: [
+      {
+        name: 'dns',
+        position: 1,
+        scope: 'any',
+        per: 'all',
+        prefix: null,
+        packets_per_second: 1000,
+        bits_per_second: null,
+      },
+      { name: 'web', prefix: { v4: 32, v6: 64 }, burst: 1000, action: 'drop', buckets: 65_536 },
+    ],
   })
 })
 
