@@ -5,7 +5,8 @@ import { type Part, plainRun } from '../abi/command.ts'
 import { flowKeysCodec, LINE_SIZE, RATE_BUCKETS_A_LINE, RATE_LIMITS, rateCounterCodec } from '../abi/generated.ts'
 import { arrayMap, type MapShape, MMAPABLE, perCpuMap } from '../abi/paths.ts'
 import type { Slots } from '../model/live.ts'
-import type { Metric } from '../report/metric.ts'
+import type { Metric, Report, Sample } from '../report/metric.ts'
+import type { RateStatus } from '../report/result.ts'
 import type { Image } from '../tables/layout/layout.ts'
 import { rateLinesOf } from '../tables/rates/rates.ts'
 import { type Feature, gauges, type Lowering } from './feature.ts'
@@ -28,10 +29,33 @@ const programs = { count: 'rate_count' } as const
 const fits = ({ entries }: MapShape, existing: number): boolean =>
   entries === 1 ? existing === 1 : existing >= entries
 
-const label = { limit: 'name of the rate limit' }
+const byLimit =
+  (value: (status: RateStatus) => number) =>
+  ({ stats }: Report): readonly Sample[] =>
+    stats.rate_limits.map((status): Sample => [[status.name], value(status)])
 
-export const RATE_METRICS = [] as const satisfies readonly Metric[]
-void label
+const counter = (name: Metric['name'], help: string, value: (status: RateStatus) => number): Metric => ({
+  name,
+  type: 'counter',
+  help,
+  labels: ['limit'],
+  samples: byLimit(value),
+})
+
+const METRICS: readonly Metric[] = [
+  counter('xdp_rate_limit_packets_total', 'Packets that a rate limit counted.', ({ packets }) => packets),
+  counter('xdp_rate_limit_bytes_total', 'Bytes of these packets.', ({ bytes }) => bytes),
+  counter(
+    'xdp_rate_limit_exceeding_packets_total',
+    'Packets that exceeded the rate: dropped, or with `action: observe` only counted.',
+    ({ exceeding_packets }) => exceeding_packets,
+  ),
+  counter(
+    'xdp_rate_limit_exceeding_bytes_total',
+    'Bytes of these packets.',
+    ({ exceeding_bytes }) => exceeding_bytes,
+  ),
+]
 
 export const RATES = {
   name: 'rates',
@@ -63,7 +87,7 @@ export const RATES = {
       return lines === 1 ? [] : [{ name: 'rate_buckets', used, capacity: lines * RATE_BUCKETS_A_LINE }]
     },
   }),
-  metrics: RATE_METRICS,
+  metrics: METRICS,
 } as const satisfies Feature
 
 type CounterSlots = Pick<Slots, 'rates'>

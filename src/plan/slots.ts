@@ -67,7 +67,7 @@ const most = (what: string, wanted: number, possible: number): string =>
   `${formatCount(wanted)} ${what}; one instance can have ${formatCount(possible)}`
 
 /**
- * The slots of everything in a state. Throws XdpError E047, E203, E205, E209, E210 or E133 if there are too few.
+ * The slots of everything in a state. Throws XdpError E047, E203, E205, E209, E210 or E134 if there are too few.
  */
 export function assignSlots(state: State, live: Live, leaving: readonly LeavingBackend[] = []): Slots {
   const { slots } = live
@@ -91,6 +91,6 @@ export function assignSlots(state: State, live: Live, leaving: readonly LeavingB
     throw fail('E047', `the source pools have ${most('addresses', poolNames(state).length, POOL_SLOTS)}`)
   const limits = [...(state.rateLimits?.keys() ?? [])]
   const rates = assign(limits, slots.rates ?? new Map(), 0, RATE_LIMITS)
-  if (rates === undefined) throw fail('E133', `the config has ${most('rate limits', limits.length, RATE_LIMITS)}`)
+  if (rates === undefined) throw fail('E134', `the config has ${most('rate limits', limits.length, RATE_LIMITS)}`)
   return { interfaces, lists, services, backends, pools, rates }
 }

@@ -10,7 +10,7 @@ import { jsonDocument } from './json.ts'
 import { formatBytes, formatShare, seconds } from './numbers.ts'
 import { type Paint, paint } from './paint.ts'
 import { serviceStatusJson, serviceTables } from './service-status.ts'
-import { left, listTable, reasonTable, right, shownVerdicts, trouble } from './status.ts'
+import { left, listTable, rateTable, reasonTable, right, shownVerdicts, trouble } from './status.ts'
 import { formatTable } from './table.ts'
 
 export interface Totals {
@@ -122,6 +122,7 @@ export function renderStats(stats: Stats, surroundings: Surroundings, { color }:
         ...(interfaces.length + detached.length > 0 ? interfaceTable(interfaces, detached) : []),
         ...reasonTable(stats),
         ...listTable(stats),
+        ...rateTable(stats),
         ...serviceTables(stats.services),
         ...fillTable(fill),
         ...about,
@@ -139,8 +140,8 @@ const feedJson = ({ list, updatedAt, maxAge, entries, skipped }: FeedFacts) => (
 })
 
 export function renderStatsJson(stats: Stats, { config, feeds = [] }: Surroundings): string {
-  const { interfaces, unknown, detached, lists, fill, memory, program, generation, committed_at, drifted, time } = stats
-  const { pending } = stats
+  const { interfaces, unknown, detached, lists, rate_limits, fill, memory, program, generation, committed_at, drifted } = stats
+  const { time, pending } = stats
   return jsonDocument({
     time: new Date(time).toISOString(),
     generation,
@@ -151,6 +152,7 @@ export function renderStatsJson(stats: Stats, { config, feeds = [] }: Surroundin
     unknown_interfaces: unknown,
     detached,
     lists,
+    rate_limits,
     services: stats.services.map(serviceStatusJson),
     tables: fill.map(({ name, used, capacity }) => ({ name, used, capacity })),
     memory: { ...memory, total: memoryTotal(memory) },

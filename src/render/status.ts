@@ -64,6 +64,20 @@ export function listTable({ lists }: Pick<Status, 'lists'>): string[] {
   return ['', ...formatTable([left('LIST'), left('KIND'), right('PREFIXES'), right('PACKETS'), right('BYTES')], rows)]
 }
 
+export function rateTable({ rate_limits }: Pick<Status, 'rate_limits'>): string[] {
+  if (rate_limits.length === 0) return []
+  const rows = rate_limits.map(({ name, per, action, packets, exceeding_packets, exceeding_bytes }) => [
+    name,
+    per,
+    action,
+    formatCount(packets),
+    formatCount(exceeding_packets),
+    formatBytes(exceeding_bytes),
+  ])
+  const columns = [left('RATE LIMIT'), left('PER'), left('ACTION')]
+  return ['', ...formatTable([...columns, right('PACKETS'), right('EXCEEDING'), right('BYTES')], rows)]
+}
+
 const exceptUnparsed = ({ default: verdict, unparsed }: Policy): string =>
   unparsed === verdict ? '' : `, of unparsed packets: ${unparsed}`
 
@@ -137,19 +151,20 @@ export function renderStatus(status: Status, { color }: { readonly color: boolea
     status.interfaces.length === 0
       ? ['', 'Attached to no interface: nothing is filtered.']
       : ['', ...interfaceTable(status.interfaces), ...reasonTable(status)]
-  const tables = [...attached, ...listTable(status), ...serviceTables(status.services)]
+  const tables = [...attached, ...listTable(status), ...rateTable(status), ...serviceTables(status.services)]
   const top = [...head(status), ...waiting, ...rolledBack, ...watchLines(status, style)]
   const lines = [...top, ...tables, ...trouble(status, style), ...last, ...reverted]
   return `${lines.join('\n')}\n`
 }
 
 export function renderStatusJson(status: Status): string {
-  const { interfaces, unknown, lists, services, policy, program, generation, committed_at, bans, memory } = status
-  const { drift, drifted, leftovers, pending, reverted, rollback, watcher, last_apply } = status
+  const { interfaces, unknown, lists, rate_limits, services, policy, program, generation, committed_at, bans } = status
+  const { memory, drift, drifted, leftovers, pending, reverted, rollback, watcher, last_apply } = status
   return jsonDocument({
     interfaces,
     unknown_interfaces: unknown,
     lists,
+    rate_limits,
     services: services.map(serviceStatusJson),
     policy: policyJson(policy, services.length > 0),
     program: program ?? null,

@@ -3,6 +3,7 @@
 import type { Ban } from '../model/ban.ts'
 import type { ServiceMode } from '../model/overlay.ts'
 import type { Policy } from '../model/policy.ts'
+import type { RateAction, RatePer } from '../model/rate-limit.ts'
 import type { BackendState, NextHop, Service } from '../model/service.ts'
 import type { AttachMode, ListKind } from '../model/state.ts'
 import type { PendingConfirmation, Reverted } from './confirmation.ts'
@@ -83,10 +84,24 @@ export interface ServiceStatus extends Count {
   readonly backends: readonly BackendStatus[]
 }
 
+/** A rate limit with what it has counted. */
+export interface RateStatus {
+  readonly name: string
+  readonly per: RatePer
+  readonly action: RateAction
+  /** All that it counts. */
+  readonly packets: number
+  readonly bytes: number
+  /** What exceeded the rate: dropped, or with `observe` only counted. */
+  readonly exceeding_packets: number
+  readonly exceeding_bytes: number
+}
+
 export interface Status {
   readonly interfaces: readonly InterfaceStatus[]
   readonly unknown: UnknownInterfaces
   readonly lists: readonly ListStatus[]
+  readonly rate_limits: readonly RateStatus[]
   readonly services: readonly ServiceStatus[]
   readonly policy: Policy | undefined
   /** The build in the kernel; `tag` as bpftool shows it. */

@@ -17,6 +17,7 @@ import type { ObjectFile } from '../../src/abi/object.ts'
 import { type MapShape, mapWords, type Paths, pinPaths, policyMap } from '../../src/abi/paths.ts'
 import { balancerMaps } from '../../src/features/balancer.ts'
 import { PROGRAMS, partsFor, SHARED_MAPS } from '../../src/features/features.ts'
+import { rateMaps } from '../../src/features/rates.ts'
 import { FORWARDINGS, type Forwarding } from '../../src/features/forwarding/forwarding.ts'
 import { withParts } from '../../src/kernel/tools/object.ts'
 import { packChunks } from '../../src/kernel/tools/transfer.ts'
@@ -342,7 +343,7 @@ function preparePolicy(
   const shared = SHARED_MAPS.map((map) => `map name ${map.name} pinned ${paths.sharedMap(map)}`)
   const run = (program: string, input: string, output: string): string =>
     `prog run pinned ${paths.program(number, program)} data_in ${input} data_out ${output} ${DATA_OUT}`
-  const own: readonly MapShape[] = Object.values(balancerMaps(compiled))
+  const own: readonly MapShape[] = [...Object.values(balancerMaps(compiled)), ...Object.values(rateMaps(compiled))]
   const creates = [
     createLine(paths.policy(number), policyMap(image.length / LINE_SIZE)),
     ...own.map((shape) => createLine(paths.ownMap(number, shape), shape)),

@@ -47,6 +47,7 @@ export const EMPTY: Stats = {
   unknown: {},
   detached: [],
   lists: [],
+  rate_limits: [],
   services: [],
   fill: [],
   memory: { policy: 0, counters: 0, bans: 0 },

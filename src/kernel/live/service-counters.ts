@@ -1,4 +1,4 @@
-// Counters of services and backends, summed over CPUs in the kernel: see abi_counters.h.
+// Counters of services, backends and rate limits, summed over CPUs in the kernel: see abi_counters.h.
 
 import { writeFile } from 'node:fs/promises'
 import { ran } from '../../abi/answer.ts'
@@ -10,6 +10,8 @@ import {
   COUNTER_KIND,
   COUNTER_RECORDS,
   counterRequestCodec,
+  type RateCounter,
+  rateCounterCodec,
   type ServiceCounter,
   serviceCounterCodec,
 } from '../../abi/generated.ts'
@@ -40,6 +42,8 @@ interface Kind<T> {
 
 const SERVICES: Kind<ServiceCounter> = { number: COUNTER_KIND.SERVICES, codec: serviceCounterCodec }
 const BACKENDS: Kind<BackendCounter> = { number: COUNTER_KIND.BACKENDS, codec: backendCounterCodec }
+
+const RATES: Kind<RateCounter> = { number: COUNTER_KIND.RATES, codec: rateCounterCodec }
 
 function runsOf<T>(kind: Kind<T>, slots: readonly number[], cpus: readonly CpuRange[]): Run<T>[] {
   const count = Math.ceil(slots.length / COUNTER_RECORDS)
@@ -107,9 +111,29 @@ export async function readBalanceCounters(
   const cpus = await possibleCpus()
   const ofServices = runsOf(SERVICES, services, cpus)
   const ofBackends = runsOf(BACKENDS, backends, cpus)
+  const requests = [...ofServices.map(requestOf), ...ofBackends.map(requestOf)]
+  const answers = await answersTo(paths, generation, requests)
+  return {
+    services: collect(ofServices, answers.slice(0, ofServices.length)),
+    backends: collect(ofBackends, answers.slice(ofServices.length)),
+  }
+}
+
+/** The counters of rate limits in these slots, by slot. Throws as readBalanceCounters. */
+export async function readRateCounters(
+  paths: Paths,
+  generation: number,
+  slots: readonly number[],
+): Promise<ReadonlyMap<number, Counts<RateCounter>>> {
+  if (slots.length === 0) return new Map()
+  const runs = runsOf(RATES, slots, await possibleCpus())
+  return collect(runs, await answersTo(paths, generation, runs.map(requestOf)))
+}
+
+/** Runs the requests in one bpftool process. Throws E108 if the data plane refuses. */
+async function answersTo(paths: Paths, generation: number, requests: readonly Uint8Array[]): Promise<Uint8Array[]> {
   const program = paths.program(generation, BALANCER.programs.counters)
   return withExchange(async (directory) => {
-    const requests = [...ofServices.map(requestOf), ...ofBackends.map(requestOf)]
     const commands: Command[] = []
     for (const [number, request] of requests.entries()) {
       await writeFile(`${directory}/${number}`, request)
@@ -117,12 +141,8 @@ export async function readBalanceCounters(
     }
     const outputs = await askBatch(ran, commands)
     if (outputs.some(({ retval }) => retval !== READ)) throw fail('E108', 'the data plane refused to read counters')
-    const answers = await understand('bpftool', 'bpftool prog run', () =>
+    return understand('bpftool', 'bpftool prog run', () =>
       requests.map((request, number) => readOutput(`${directory}/${number}.out`, request.length)),
     )
-    return {
-      services: collect(ofServices, answers.slice(0, ofServices.length)),
-      backends: collect(ofBackends, answers.slice(ofServices.length)),
-    }
   })
 }

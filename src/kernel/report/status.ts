@@ -15,6 +15,7 @@ import { type Counters, readCounters } from '../live/counters.ts'
 import { type Observation, observe, refuseOtherNamespace } from '../observe/observe.ts'
 import { runParts } from '../tools/bpftool.ts'
 import { memoryPart } from './memory.ts'
+import { rateStatus } from './rate-status.ts'
 import { readServiceStatus } from './service-status.ts'
 
 /** Last second that a Date can represent (ECMA-262); a damaged record may hold any number. */
@@ -106,6 +107,10 @@ export async function readStatus(paths: Paths, memory: Memory): Promise<KernelSt
   const isReadable =
     live.instance.missing.length === 0 && live.committed?.unpinned.has(BALANCER.programs.counters) === false
   const services = isReadable ? await readServiceStatus(paths, { ...live, services: live.state.services }) : []
+  const { rateLimits = new Map() } = live.state
+  const rate_limits = isReadable
+    ? await rateStatus(paths, live.generation, rateLimits, live.slots.rates ?? new Map())
+    : []
   const drift = driftOf(live)
   return {
     interfaces: attached.flatMap(({ slot, link }) =>
@@ -123,6 +128,7 @@ export async function readStatus(paths: Paths, memory: Memory): Promise<KernelSt
       prefixes: listPrefixes(list),
       ...(counted.get(slot) ?? { packets: 0, bytes: 0 }),
     })),
+    rate_limits,
     services,
     policy: live.state.policy,
     program: programStatus(live),

@@ -123,6 +123,7 @@ const NOTHING: Status = {
   interfaces: [],
   unknown: {},
   lists: [],
+  rate_limits: [],
   services: [],
   policy: undefined,
   program: undefined,
