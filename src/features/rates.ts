@@ -50,11 +50,7 @@ const METRICS: readonly Metric[] = [
     'Packets that exceeded the rate: dropped, or with `action: observe` only counted.',
     ({ exceeding_packets }) => exceeding_packets,
   ),
-  counter(
-    'xdp_rate_limit_exceeding_bytes_total',
-    'Bytes of these packets.',
-    ({ exceeding_bytes }) => exceeding_bytes,
-  ),
+  counter('xdp_rate_limit_exceeding_bytes_total', 'Bytes of these packets.', ({ exceeding_bytes }) => exceeding_bytes),
 ]
 
 export const RATES = {

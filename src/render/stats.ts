@@ -140,7 +140,19 @@ const feedJson = ({ list, updatedAt, maxAge, entries, skipped }: FeedFacts) => (
 })
 
 export function renderStatsJson(stats: Stats, { config, feeds = [] }: Surroundings): string {
-  const { interfaces, unknown, detached, lists, rate_limits, fill, memory, program, generation, committed_at, drifted } = stats
+  const {
+    interfaces,
+    unknown,
+    detached,
+    lists,
+    rate_limits,
+    fill,
+    memory,
+    program,
+    generation,
+    committed_at,
+    drifted,
+  } = stats
   const { time, pending } = stats
   return jsonDocument({
     time: new Date(time).toISOString(),

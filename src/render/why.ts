@@ -2,7 +2,7 @@
 // (schemas/why.schema.json).
 
 import type { Ban } from '../model/ban.ts'
-import type { Covering, Everywhere, Judgement, LiveJudgement, WhyResult } from '../report/result.ts'
+import type { CountingLimit, Covering, Everywhere, Judgement, LiveJudgement, WhyResult } from '../report/result.ts'
 import { banJson, showable } from './bans.ts'
 import { formatDuration } from './duration.ts'
 import { jsonDocument } from './json.ts'
@@ -78,6 +78,19 @@ function coverLines(title: string, judgements: readonly Judgement[]): string[] {
       ]
 }
 
+/** The rate limits that count such packets, on any interface. */
+function limitLines(judgements: readonly Judgement[]): string[] {
+  const all = new Map(judgements.flatMap(({ rateLimits }) => rateLimits.map((limit) => [limit.name, limit] as const)))
+  const one = ({ name, action, at, used }: CountingLimit): string => {
+    const place = at === undefined ? '' : ` # ${at}`
+    if (used === undefined) return `Rate limit ${name} counts such packets.${place}`
+    const verb = action === 'drop' ? 'is dropped' : 'is only counted'
+    const share = `${Math.round(used * 100)} % of its burst is used`
+    return `Rate limit ${name} counts such packets; ${share}, and what exceeds it ${verb}.${place}`
+  }
+  return [...all.values()].map(one)
+}
+
 /** Bans are not in the file, so a differing verdict of the file is expected. */
 function banLines({ reason, by, ttlLeft }: Ban): string[] {
   const time = ttlLeft === undefined ? 'until it is lifted' : `for another ${formatDuration(ttlLeft)}`
@@ -109,6 +122,7 @@ export function renderWhy(
     lines.push('Packets of connections that this host opened pass.')
   if (judgements.some(({ needsSocket }) => needsSocket))
     lines.push('Packets for which this host has no socket are dropped, unless they open a connection.')
+  lines.push(...limitLines(ours.length > 0 ? ours : files))
   const ban = ours.find((one) => one.ban)?.ban
   const disagree = live !== undefined && desired !== undefined && !sameEverywhere(ours, files)
   if (ban) lines.push(...banLines(ban))
@@ -136,6 +150,12 @@ function judgementJson({ verdict, reason, list, prefix, at, service, backend, ba
     lists: covering,
     unless_established: rest.unlessEstablished,
     needs_socket: rest.needsSocket,
+    rate_limits: rest.rateLimits.map(({ name, action, at: line, used }) => ({
+      name,
+      action,
+      at: line ?? null,
+      used: used ?? null,
+    })),
   }
 }
 

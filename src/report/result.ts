@@ -180,6 +180,18 @@ export interface Judgement {
   readonly unlessEstablished: boolean
   /** The packet passes, but would be dropped if this host had no socket for it and it did not open a connection. */
   readonly needsSocket: boolean
+  /** The rate limits that count the packet, in the order in which it meets them. */
+  readonly rateLimits: readonly CountingLimit[]
+}
+
+/** A rate limit that counts a packet. */
+export interface CountingLimit {
+  readonly name: string
+  readonly action: RateAction
+  /** `file:line` of the limit. */
+  readonly at: string | undefined
+  /** Live, of the one that is closest to its rate: the share of its burst (0 to 1) that the packet's key has used. */
+  readonly used: number | undefined
 }
 
 /** Judgement by the kernel. */

@@ -144,7 +144,12 @@ export function coversOf(
 }
 
 /** Whether the verdict of a state on a packet may depend on the interface of ours that receives it. */
-export const dependsOnInterface = ({ lists, interfaces }: Pick<State, 'lists' | 'interfaces'>): boolean =>
+export const dependsOnInterface = ({
+  lists,
+  interfaces,
+  rateLimits,
+}: Pick<State, 'lists' | 'interfaces' | 'rateLimits'>): boolean =>
+  [...(rateLimits?.values() ?? [])].some(({ scope }) => scope.interfaces !== undefined) ||
   [...lists.values()].some(({ sets }) => sets.some(({ scope }) => scope.interfaces !== undefined)) ||
   [...interfaces.values()].some(({ roles }) => roles.length < EVERY_ROLE.length)
 

@@ -50,7 +50,9 @@ export async function readRates(
   if (!generation || !header || header.directory.SETTINGS.lines === 0 || missing.length > 0) return []
   const { SETTINGS, INTERFACES } = header.directory
   const [bytes] = await withExchange((files) =>
-    runParts(readPart(`${files}/rates`, paths.program(generation.number, FILTER.programs.read), [SETTINGS, INTERFACES])),
+    runParts(
+      readPart(`${files}/rates`, paths.program(generation.number, FILTER.programs.read), [SETTINGS, INTERFACES]),
+    ),
   )
   const words = new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength >>> 2)
   const settings = words.subarray(0, SETTINGS.lines * LINE_WORDS)

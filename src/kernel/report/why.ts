@@ -17,17 +17,19 @@ import { formatAddress, formatRange, type Prefix } from '../../model/text.ts'
 import { withNextHops } from '../../plan/next-hops.ts'
 import { adviceFor } from '../../plan/own-vip.ts'
 import type { Verdict } from '../../report/reason.ts'
-import type { Covering, Everywhere, Judgement, LiveJudgement, WhyResult } from '../../report/result.ts'
+import type { CountingLimit, Covering, Everywhere, Judgement, LiveJudgement, WhyResult } from '../../report/result.ts'
 import {
   type Circumstances,
   coversOf,
   dependsOnInterface,
+  type Facts,
   type Ingress,
   isExcepted,
   judge,
   type Match,
   needsSocket,
 } from '../../semantics/judge.ts'
+import { countingLimits } from '../../semantics/rates.ts'
 import type { Memory } from '../host/memory.ts'
 import { readBan } from '../live/bans.ts'
 import { REASON_NAMES } from '../live/counters.ts'
@@ -162,6 +164,7 @@ function desiredOn(
   const conditions = {
     unlessEstablished: isExcepted(state, facts, judged),
     needsSocket: needsSocket(state, facts, sockets, ingress),
+    rateLimits: limitsOf(state, facts, ingress, desired),
   }
   const common = { ...NOTHING, lists, verdict, reason, ...conditions }
   if (balanced) return { ...common, ...balancedPart(balanced, desired) }
@@ -169,6 +172,26 @@ function desiredOn(
   if (!match) return common
   const origin = originIn(desired, match, query.source)
   return { ...common, list: match.list.name, prefix: origin?.entry, at: origin?.at }
+}
+
+/** The limits that count a packet. `used`: what its key has used of one of them. */
+const limitsOf = (
+  state: State,
+  facts: Facts,
+  ingress: Ingress,
+  desired: Desired | undefined,
+  used?: { readonly name: string; readonly share: number },
+): CountingLimit[] =>
+  countingLimits(state, facts, ingress).map(({ name, action }) => {
+    const place = desired?.provenance.rateLimits.get(name)
+    const at = place && `${place.file}:${place.line}`
+    return { name, action, at, used: used?.name === name ? used.share : undefined }
+  })
+
+/** The limit closest to its rate, as a test run found it. */
+function usedBy({ slots }: Observation, { rate_limit, rate_used }: Explanation) {
+  const name = [...(slots.rates ?? [])].find(([, slot]) => slot === rate_limit)?.[0]
+  return name === undefined ? undefined : { name, share: Math.round((rate_used / 0xffff) * 100) / 100 }
 }
 
 /** The generation that the interface runs; the committed one if no interface is given. */
@@ -278,6 +301,7 @@ async function liveOn(
     })),
     unlessEstablished: isExcepted(live.state, factsFor(query), model),
     needsSocket: needsSocket(live.state, factsFor(query), circumstances, ingress),
+    rateLimits: ban ? [] : limitsOf(live.state, factsFor(query), ingress, desired, usedBy(live, explanation)),
     ...balancedPart(balanced, desired),
     ...(list && desired ? { at: originOf(desired.provenance, list, family, words)?.at } : {}),
     // The attached program, its twin, and the tables read back must agree.

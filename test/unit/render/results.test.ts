@@ -309,9 +309,10 @@ describe('why', () => {
     backup: false,
     interfaces: [],
     lists: [],
-  rate_limits: [],
+    rate_limits: [],
     unlessEstablished: false,
     needsSocket: false,
+    rateLimits: [],
     elsewhere: [],
   } as const
   const live_ = {

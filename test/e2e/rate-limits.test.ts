@@ -1,0 +1,83 @@
+// Rate limits end to end: packets between hosts, what is reported of them, and what an edit or a new program keeps.
+
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { ETH0, Lab } from '../support/hosts.ts'
+
+const HOST = '192.0.2.1'
+
+const config = (limits: string, more = ''): string =>
+  `version: 1\ninterfaces: { eth0: {} }\n${more}rate_limits:\n${limits}`
+const PINGS = '  - { name: pings, protocol: icmp, packets_per_second: 1, burst: 5 }\n'
+
+let lab: Lab
+beforeAll(() => {
+  lab = new Lab([ETH0])
+})
+afterAll(() => lab.close())
+
+/** Twenty packets a second, of which one is the rate. */
+const burst = (count: number): Promise<number> => lab.ping(HOST, { count })
+
+interface Limit {
+  readonly name: string
+  readonly packets: number
+  readonly exceeding_packets: number
+}
+const limits = async (command: 'status' | 'stats' = 'status'): Promise<readonly Limit[]> =>
+  (JSON.parse(await lab.ok(command, '--json')) as { rate_limits: Limit[] }).rate_limits
+
+test('what exceeds the burst is dropped, and every report says so', async () => {
+  lab.write('xdp.yaml', config(PINGS))
+  expect(await lab.ok('plan')).toContain('rate_limit pings')
+  expect(JSON.parse(await lab.ok('apply', '--auto-approve', '--json'))).toMatchObject({ verified: true })
+  expect(await lab.ok('plan', '--detailed-exitcode')).toContain('No changes.')
+  expect(await burst(5)).toBe(5)
+  expect(await burst(20)).toBeLessThanOrEqual(3)
+  const [pings] = await limits()
+  expect(pings).toMatchObject({ name: 'pings', per: 'source', action: 'drop', packets: 25 })
+  expect(pings?.exceeding_packets).toBeGreaterThanOrEqual(17)
+  expect(await limits('stats')).toEqual(await limits())
+  expect(await lab.ok('status')).toMatch(/^pings +source +drop +25 +(17|18|19|20) /m)
+  const reasons = JSON.parse(await lab.ok('stats', '--json')).totals.reasons
+  expect(reasons['rate-limit'].packets).toBe(pings?.exceeding_packets)
+})
+
+test('an edit of something else keeps what a source has used, and the counters', async () => {
+  lab.write('xdp.yaml', config(PINGS, 'blocklist: [203.0.113.0/24]\n'))
+  const before = await limits()
+  await burst(20)
+  await lab.ok('apply', '--auto-approve')
+  expect(await burst(10)).toBeLessThan(5)
+  const after = await limits()
+  expect(after[0]?.packets).toBe((before[0]?.packets ?? 0) + 30)
+})
+
+test('an edited rate holds from the next packet; observe drops nothing', async () => {
+  lab.write('xdp.yaml', config(PINGS.replace('burst: 5', 'burst: 5, action: observe')))
+  expect(await lab.ok('plan')).toContain('observe')
+  await lab.ok('apply', '--auto-approve')
+  expect(await burst(20)).toBe(20)
+  expect((await limits())[0]?.exceeding_packets).toBeGreaterThan(30)
+})
+
+test('why names the limit, the line and what is left', async () => {
+  lab.write('xdp.yaml', config(PINGS.replace('burst: 5', 'burst: 60')))
+  await lab.ok('apply', '--auto-approve')
+  await burst(40)
+  const why = JSON.parse(await lab.ok('why', '192.0.2.2', '--protocol', 'icmp', '--json'))
+  expect(why.live).toMatchObject({ verdict: 'pass', proven: true, rate_limits: [{ name: 'pings', at: 'xdp.yaml:4' }] })
+  expect(why.live.rate_limits[0].used).toBeGreaterThan(0)
+  expect(why.desired.rate_limits).toEqual([{ name: 'pings', action: 'drop', at: 'xdp.yaml:4', used: null }])
+  expect(await lab.ok('why', '192.0.2.2', '--protocol', 'udp')).not.toContain('Rate limit')
+  expect(await lab.ok('why', '192.0.2.2', '--protocol', 'icmp')).toMatch(
+    /Rate limit pings counts such packets; \d+ % of/,
+  )
+})
+
+test('a limit that goes, and its counters with it', async () => {
+  lab.write('xdp.yaml', 'version: 1\ninterfaces: { eth0: {} }\n')
+  expect(await lab.ok('plan')).toContain('- rate_limit pings')
+  await lab.ok('apply', '--auto-approve')
+  expect(await burst(20)).toBe(20)
+  expect(await limits()).toEqual([])
+})
