@@ -135,17 +135,6 @@ __noinline int match_details(const struct rate_limit *limit, __u32 is_ruled)
 	return walk->found;
 }
 
-/* Whether a limit counts the packet. */
-static __always_inline int is_counted(const struct rate_walk *walk, const struct rate_limit *limit)
-{
-	const struct settings *settings = lookup_line(SETTINGS_LINE);
-	int is_ruled = settings && matches(settings, &limit->first, &walk->subject);
-
-	if ((is_ruled || limit->rules < 2) && !limit->sources)
-		return is_ruled;
-	return (is_ruled || limit->rules > 1) && match_details(limit, is_ruled);
-}
-
 /* The place of the packet's key in the state of a limit. */
 static __always_inline __u64 place_key(const struct rate_walk *walk, const struct rate_limit *limit)
 {
@@ -239,24 +228,82 @@ static __always_inline void count_rate(const struct rate_walk *walk, const struc
 	if (!counter)
 		return;
 	counter->packets++;
-	counter->bytes += walk->subject.account.bytes;
+	counter->bytes += walk->bytes;
 	if (!exceeds)
 		return;
 	counter->exceeding_packets++;
-	counter->exceeding_bytes += walk->subject.account.bytes;
+	counter->exceeding_bytes += walk->bytes;
 }
 
-static long judge_rate(__u32 index, __u32 *line)
+/* Reads the addresses of the packet's IP header, wherever it lies in the frame. -1: it is not there. */
+static __always_inline int read_ends(struct xdp_md *ctx, struct rate_walk *walk)
 {
-	const struct rate_limit *limit = (const void *)policy_line(*line + 1 + index);
+	const __u32 size = walk->subject.ipv6 ? 32 : 8, at = walk->network + (walk->subject.ipv6 ? 8 : 12);
+	const __be32 *words = frame_at(ctx, at);
+
+	if ((const void *)(words + 8) > frame_end(ctx)) {
+		if (bpf_xdp_load_bytes(ctx, at, walk->words, 8) ||
+		    (size > 8 && bpf_xdp_load_bytes(ctx, at + 8, walk->words + 2, 24)))
+			return -1;
+		words = walk->words;
+	}
+	if (walk->subject.ipv6) {
+		walk->source_high = half_of(words);
+		walk->source_low = half_of(words + 2);
+		walk->destination_high = half_of(words + 4);
+		walk->destination_low = half_of(words + 6);
+		return 0;
+	}
+	walk->source_high = 0;
+	walk->destination_high = 0;
+	walk->source_low = IPV4_IN_IPV6 | bpf_ntohl(words[0]);
+	walk->destination_low = IPV4_IN_IPV6 | bpf_ntohl(words[1]);
+	return 0;
+}
+
+/*
+ * Whether the limit at a line of the policy may count a packet: 2 if its first rule matches, 1 if another one may, else 0.
+ * Keeps the packet for judge_rate. A global function for the verifier's sake, as judge_further_rules.
+ */
+__noinline int glance_at_rate(__u32 line, const struct subject *subject)
+{
+	const struct settings *settings = lookup_line(SETTINGS_LINE);
+	const struct rate_limit *limit = (const void *)policy_line(line);
+	struct rate_walk *walk;
+	int is_ruled;
+
+	if (!settings || !limit || !subject)
+		return 0;
+	is_ruled = matches(settings, &limit->first, subject);
+	if (!is_ruled && limit->rules < 2)
+		return 0;
+	walk = open_walk();
+	if (!walk)
+		return 0;
+	walk->subject = *subject;
+	return is_ruled ? 2 : 1;
+}
+
+/*
+ * Counts the packet in the limit with this number, behind the header at `line`, if its details match; returns whether that
+ * drops it. `is_ruled`: the first rule matches. A global function likewise.
+ */
+__noinline int judge_rate(struct xdp_md *ctx, __u32 line, __u32 number, __u32 is_ruled, __u32 network)
+{
+	const struct rate_limit *limit = (const void *)policy_line(line + 1 + number);
 	struct rate_walk *walk = open_walk();
 	struct rate_bucket *first, *second;
 	__u64 place;
 	int exceeds;
 
 	if (!walk || !limit)
-		return 1;
-	if (!is_counted(walk, limit))
+		return 0;
+	walk->line = line;
+	walk->network = network;
+	walk->bytes = bpf_xdp_get_buff_len(ctx);
+	if (read_ends(ctx, walk))
+		return 0;
+	if ((!is_ruled || limit->sources) && !match_details(limit, is_ruled))
 		return 0;
 	place = place_key(walk, limit);
 	first = find_bucket(limit, place, 0);
@@ -267,35 +314,9 @@ static long judge_rate(__u32 index, __u32 *line)
 		answer_rate(walk, limit, first, second);
 		return 0;
 	}
-	exceeds = !conforms(limit, first, second, walk->subject.account.bytes);
+	exceeds = !conforms(limit, first, second, walk->bytes);
 	count_rate(walk, limit, exceeds);
-	if (!exceeds || limit->flags & RATE_OBSERVE)
-		return 0;
-	walk->exceeds = 1;
-	return 1;
-}
-
-/* Reads the addresses of an IP header, wherever it lies in the frame. -1: it is not there. */
-static __always_inline int read_ends(struct xdp_md *ctx, __u32 network, __u32 ipv6, struct rate_walk *walk)
-{
-	__be32 *words = walk->words;
-
-	if (ipv6) {
-		if (bpf_xdp_load_bytes(ctx, network + 8, words, 32))
-			return -1;
-		walk->source_high = half_of(words);
-		walk->source_low = half_of(words + 2);
-		walk->destination_high = half_of(words + 4);
-		walk->destination_low = half_of(words + 6);
-		return 0;
-	}
-	if (bpf_xdp_load_bytes(ctx, network + 12, words, 8))
-		return -1;
-	walk->source_high = 0;
-	walk->destination_high = 0;
-	walk->source_low = IPV4_IN_IPV6 | bpf_ntohl(words[0]);
-	walk->destination_low = IPV4_IN_IPV6 | bpf_ntohl(words[1]);
-	return 0;
+	return exceeds && !(limit->flags & RATE_OBSERVE);
 }
 
 /* IP protocol number, enum transport and whether the packet is IPv6, as one number. */
@@ -303,37 +324,41 @@ static __always_inline int read_ends(struct xdp_md *ctx, __u32 network, __u32 ip
 
 /*
  * Counts a packet in every limit that it matches, up to one that it exceeds; returns whether that one drops it. Of a test
- * run it only keeps the answer. `head`: as in struct packet.
+ * run it only keeps the answer. `head`: as in struct packet. Most packets match no limit: what only others need is left to
+ * judge_rate.
  *
  * A global function for the verifier's sake, as judge_further_rules; few arguments for the stack of its callers.
  */
 __noinline int exceeds_rate(struct xdp_md *ctx, __u32 origin, __u32 network, __u32 head, __u32 kind)
 {
 	const __u32 *words = (const void *)policy_line(RATES_LINE);
-	struct rate_walk *walk = open_walk();
-	const struct rate_header *header;
-	__u32 line;
-
-	if (!words || !walk)
-		return 0;
-	walk->subject = (struct subject){
-		.account = { .origin = origin, .bytes = bpf_xdp_get_buff_len(ctx) },
+	struct subject subject = {
+		.account = { .origin = origin },
 		.protocol = (__u16)kind,
 		.ipv6 = kind >> 24,
 	};
-	if ((__u8)(kind >> 16) == TRANSPORT_PORTS) {
-		walk->subject.has_ports = 1;
-		walk->subject.source_port = head >> 16;
-		walk->subject.destination_port = head;
-	}
-	line = words[RATES_AT];
-	walk->line = line;
-	walk->exceeds = 0;
-	header = line ? (const void *)policy_line(line) : 0;
-	if (!header || read_ends(ctx, network, kind >> 24, walk))
+	const struct rate_header *header;
+	__u32 line;
+
+	if (!words)
 		return 0;
-	bpf_loop(header->count, judge_rate, &line, 0);
-	return walk->exceeds;
+	line = words[RATES_AT];
+	header = line ? (const void *)policy_line(line) : 0;
+	if (!header)
+		return 0;
+	if ((__u8)(kind >> 16) == TRANSPORT_PORTS) {
+		subject.has_ports = 1;
+		subject.source_port = head >> 16;
+		subject.destination_port = head;
+	}
+	subject.rules = header->count;
+	for (__u32 i = 0; i < RATE_LIMITS && i < subject.rules; i++) {
+		const int found = glance_at_rate(line + 1 + i, &subject);
+
+		if (found && judge_rate(ctx, line, i, found > 1, network))
+			return 1;
+	}
+	return 0;
 }
 
 /* Before a test run: no limit counts its packet. A function of its own for the stack's sake, as the next one. */

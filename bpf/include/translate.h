@@ -54,7 +54,8 @@ struct rate_walk {
 	__u32 line;		/* of struct rate_header */
 	__u32 found;		/* 1: one of its details matches */
 	__u32 sources4;		/* of the limit that is tried */
-	__u32 exceeds;		/* 1: and the limit drops */
+	__u32 network;		/* offset of the IP header */
+	__u32 bytes;		/* of the frame */
 	struct rate_answer answer;
 };
 
