@@ -209,6 +209,7 @@ export const CODES = {
   W250: { name: 'plan-refused', exit: EXIT.ok },
   W254: { name: 'translated-without-socket', exit: EXIT.ok },
   W255: { name: 'sockets-of-devices-above', exit: EXIT.ok },
+  W256: { name: 'check-ports-shared', exit: EXIT.ok },
   W400: { name: 'not-imported', exit: EXIT.ok },
   W401: { name: 'interface-guessed', exit: EXIT.ok },
   W402: { name: 'replies-dropped', exit: EXIT.ok },

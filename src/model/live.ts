@@ -138,6 +138,8 @@ export interface Live {
   readonly stripping: ReadonlyMap<string, readonly string[]>
   /** Local ports of connections that this host opens (net.ipv4.ip_local_port_range, for IPv6 too). */
   readonly localPorts: PortRange
+  /** Ports in that range that the kernel does not pick (net.ipv4.ip_local_reserved_ports), ascending. */
+  readonly reservedPorts: readonly PortRange[]
   /** Whether the kernel forwards packets between interfaces. */
   readonly forwards: { readonly v4: boolean; readonly v6: boolean }
   /**

@@ -148,6 +148,6 @@ export function warn(desired: Desired, state: State, live: Live, changes: readon
     ),
     ...warnMode(desired, live, changed),
     ...warnServices({ desired, state, live }, changes),
-    ...(changes.length > 0 ? warnHealth(desired, state) : []),
+    ...(changes.length > 0 ? warnHealth(desired, state, live) : []),
   ]
 }

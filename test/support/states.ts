@@ -143,6 +143,7 @@ export function live(facts: Partial<Omit<Live, 'links'>> & { readonly links?: re
     unanswered: new Map(),
     stripping: new Map(),
     localPorts: { first: 32_768, last: 60_999 },
+    reservedPorts: [],
     forwards: { v4: true, v6: true },
     sshEnds: [],
     acceptsLocal: new Set(),
