@@ -23,8 +23,16 @@ const ATTACH_TYPES: Readonly<Record<AttachMode, string>> = {
   offload: 'xdpoffload',
 }
 
-const attachCommand = (mode: AttachMode, pinned: string, device: string, overwrite: boolean): Command =>
-  bpftool('net', 'attach', ATTACH_TYPES[mode], 'pinned', pinned, 'dev', device, ...(overwrite ? ['overwrite'] : []))
+/** `program`: its pin, or the words by which bpftool finds it. */
+export const attachCommand = (
+  mode: AttachMode,
+  program: string | readonly [string, string],
+  device: string,
+  overwrite: boolean,
+): Command => {
+  const words = typeof program === 'string' ? ['pinned', program] : program
+  return bpftool('net', 'attach', ATTACH_TYPES[mode], ...words, 'dev', device, ...(overwrite ? ['overwrite'] : []))
+}
 
 export const detachCommand = (mode: AttachMode, device: string): Command =>
   bpftool('net', 'detach', ATTACH_TYPES[mode], 'dev', device)
