@@ -129,6 +129,53 @@ is_silent() {
 	! reaches "$@"
 }
 
+# libxdp's dispatcher with xdp-filter behind ours. From Linux 6.13 on the kernel refuses to call a program that others
+# extend, as xdp-filter extends the dispatcher.
+dispatched() {
+	bpftool prog show id "$(bpftool net show dev test0 | sed -n 's/.*id \([0-9]*\).*/\1/p')" | grep -q xdp_dispatcher
+}
+fits() {
+	bpftool map update pinned "$chain/programs" key 0 0 0 0 value pinned "$chain/kinds/$1"
+}
+filter_address() {
+	xdp-filter ip -m src "$1"
+}
+enter_dispatcher() {
+	bpftool map update pinned "$chain/programs" key 1 0 0 0 value pinned "$chain/dispatcher"
+}
+behind() {
+	for last in 3 4; do /bin/ip -n peer addr add "10.99.0.$last/24" dev test1; done
+	mkdir -p "$chain"
+	check "chain: xdp-filter is loaded" xdp-filter load -m native -f ipv4 test0
+	check "chain: by libxdp's dispatcher" dispatched
+	check "chain: xdp-filter blocks an address" filter_address 10.99.0.3
+	dispatcher=$(bpftool net show dev test0 | sed -n 's/.*id \([0-9]*\).*/\1/p')
+	bpftool map create "$chain/programs" type prog_array key 4 value 4 entries 64 name chain
+	bpftool prog pin id "$dispatcher" "$chain/dispatcher"
+	if ! enter_dispatcher >/tmp/log 2>&1; then
+		check "chain: this kernel refuses a program that others extend" grep -q 'busy' /tmp/log
+		xdp-filter unload test0
+		return
+	fi
+	bpftool prog loadall "$cases/kinds.bpf.o" "$chain/kinds"
+	check "chain: the dispatcher is not of the kind xdp.frags" sh -c "! bpftool map update pinned $chain/programs key 0 0 0 0 value pinned $chain/kinds/kind_frags"
+	check "chain: it is of the kind for one buffer" fits kind_linear
+	bpftool map delete pinned "$chain/programs" key 0 0 0 0
+	check "chain: load ours for one buffer" bpftool $(cat "$cases/4/linear")
+	check "chain: put ours before it" bpftool net attach xdpdrv pinned "$chain/own/xdp_filter" dev test0 overwrite
+	check "chain: ours blocks its address" silence
+	check "chain: xdp-filter behind it blocks another" is_silent 10.99.0.3 10.99.0.1
+	check "chain: a third passes both" reaches 10.99.0.4 10.99.0.1
+	check "chain: xdp-filter takes a new address meanwhile" filter_address 10.99.0.4
+	check "chain: and blocks it" is_silent 10.99.0.4 10.99.0.1
+	check "chain: give it back" bpftool net attach xdpdrv pinned "$chain/dispatcher" dev test0 overwrite
+	check "chain: ours blocks nothing any more" pings
+	check "chain: xdp-filter still does" is_silent 10.99.0.3 10.99.0.1
+	check "chain: its own status knows it" sh -c 'xdp-filter status | grep -q test0'
+	check "chain: its own tool unloads it" xdp-filter unload test0
+}
+command -v xdp-filter >/dev/null && behind
+
 # A bond in active-backup mode over two veths; client and backend behind it. Slot 2.
 # The module makes one by itself, in another mode.
 /bin/ip link del bond0 2>/dev/null
