@@ -143,6 +143,10 @@ filter_address() {
 enter_dispatcher() {
 	bpftool map update pinned "$chain/programs" key 1 0 0 0 value pinned "$chain/dispatcher"
 }
+is_busy() {
+	cat /tmp/refusal
+	grep -q busy /tmp/refusal
+}
 behind() {
 	for last in 3 4; do /bin/ip -n peer addr add "10.99.0.$last/24" dev test1; done
 	mkdir -p "$chain"
@@ -152,8 +156,8 @@ behind() {
 	dispatcher=$(bpftool net show dev test0 | sed -n 's/.*id \([0-9]*\).*/\1/p')
 	bpftool map create "$chain/programs" type prog_array key 4 value 4 entries 64 name chain
 	bpftool prog pin id "$dispatcher" "$chain/dispatcher"
-	if ! enter_dispatcher >/tmp/log 2>&1; then
-		check "chain: this kernel refuses a program that others extend" grep -q 'busy' /tmp/log
+	if ! enter_dispatcher >/tmp/refusal 2>&1; then
+		check "chain: this kernel refuses a program that others extend" is_busy
 		xdp-filter unload test0
 		return
 	fi

@@ -157,7 +157,12 @@ interface Kinds {
    * Makes the map of the programs behind ours, pins and enters them, and finds out of which kind our program must be to call
    * them. `kinds`: the object with a program of each kind.
    */
-  'fill-chain': { readonly directory: string; readonly map: string; readonly kinds: string; readonly links: readonly ChainLink[] }
+  'fill-chain': {
+    readonly directory: string
+    readonly map: string
+    readonly kinds: string
+    readonly links: readonly ChainLink[]
+  }
   'load-carry': { readonly object: string; readonly directory: string; readonly carrying: readonly Carrying[] }
   carry: { readonly directory: string; readonly carrying: readonly Carrying[] }
   /** Pins a foreign program, so that a rollback can restore it. */

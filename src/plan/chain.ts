@@ -65,7 +65,8 @@ function obstacle(
     const why = 'its name is that of our program: it is of another --instance, or its pins were lost'
     return { why, hint: `if its pins were lost, replace it: \`xdp apply --reclaim\`; else ${detach}` }
   }
-  if (program.mode === 'offload') return { why: 'it runs in the hardware of the card, where ours does not', hint: detach }
+  if (program.mode === 'offload')
+    return { why: 'it runs in the hardware of the card, where ours does not', hint: detach }
   if (modes.includes(program.mode)) return undefined
   const why = `it runs in ${program.mode} mode, and ours is to run in ${modes.join(' or ')} mode: the change would leave the interface without a program for a moment`
   return { why, hint: `write \`mode: ${program.mode}\` under interfaces.${name}, or ${detach}` }
@@ -105,7 +106,12 @@ export function guardUnchain(name: string, live: Live, { at }: InterfaceOptions)
 }
 
 /** Warns when a dispatcher goes behind ours: the tools of libxdp look for it on the interface. */
-export function warnChain(name: string, before: Attachment | undefined, after: Attachment, at: Diagnostic['at']): Diagnostic[] {
+export function warnChain(
+  name: string,
+  before: Attachment | undefined,
+  after: Attachment,
+  at: Diagnostic['at'],
+): Diagnostic[] {
   const { chain } = after
   if (chain === undefined || !isDispatcher(chain) || before?.chain?.id === chain.id) return []
   const message = `${name}: the programs of libxdp's dispatcher keep running behind ours, but xdp-loader cannot add or remove any meanwhile`

@@ -65,7 +65,11 @@ test('both programs judge every packet through apply, edits, a removal from the 
     expect(plan).toContain(`keeps program ${theirs} no_ipv6 (tag`)
     expect(plan).toContain(`pinned at ${pin}) running behind ours`)
     const [change] = (await planOf()).changes.filter(({ kind }: { kind: string }) => kind === 'interface')
-    expect(change).toMatchObject({ op: 'create', impact: 'hitless', after: { chain: { id: theirs, name: 'no_ipv6', pin } } })
+    expect(change).toMatchObject({
+      op: 'create',
+      impact: 'hitless',
+      after: { chain: { id: theirs, name: 'no_ipv6', pin } },
+    })
     await lab.ok('apply', '--auto-approve')
     expect(idOn('eth0')).not.toBe(theirs)
     const status = await statusOf()
@@ -94,8 +98,7 @@ test('both programs judge every packet through apply, edits, a removal from the 
 
 const v6Passes = (): Promise<number> => lab.ping('2001:db8::1', { count: 1, seconds: 0.3 })
 const v4Passes = (source = '192.0.2.2'): Promise<number> => lab.ping('192.0.2.1', { source, count: 1, seconds: 0.3 })
-const inSync = async (): Promise<void> =>
-  expect(await lab.ok('plan', '--detailed-exitcode')).toContain('No changes.')
+const inSync = async (): Promise<void> => expect(await lab.ok('plan', '--detailed-exitcode')).toContain('No changes.')
 
 test('a program that its owner replaces or unloads is drift, and apply follows the owner', async () => {
   const pin = `${lab.bpffs}/theirs`
@@ -250,25 +253,34 @@ test('an apply or destroy killed after any command leaves their program in force
   expect(kills).toBeGreaterThan(0)
 })
 
-inTurns('a daemon puts a program that is attached over ours behind it, and gives the interface back at its end', async () => {
-  const pin = `${lab.bpffs}/theirs`
-  const theirs = loadForeign(pin, { section: 'xdp.frags' })
-  lab.write('xdp.yaml', config('  eth0: { on_conflict: chain }', 'watch: { on_stop: detach }\nblocklist: [192.0.2.3]'))
-  const daemon = await Watching.ready(lab, '--debounce', '20ms')
-  try {
-    expect(await v6Passes()).toBe(1)
-    attachForeign('eth0', pin)
-    await daemon.hear('applied', ({ trigger }) => trigger === 'kernel')
-    expect([await v4Passes('192.0.2.3'), await v4Passes(), await v6Passes()]).toEqual([0, 1, 0])
-    lab.write('xdp.yaml', config('  eth0: { on_conflict: chain }', 'watch: { on_stop: detach }\nblocklist: [192.0.2.2]'))
-    await daemon.hear('applied', ({ trigger }) => trigger === 'edit')
-    expect([await v4Passes('192.0.2.3'), await v4Passes(), await v6Passes()]).toEqual([1, 0, 0])
-  } finally {
-    await daemon.end()
-  }
-  expect(idOn('eth0')).toBe(theirs)
-  expect(await v6Passes()).toBe(0)
-})
+inTurns(
+  'a daemon puts a program that is attached over ours behind it, and gives the interface back at its end',
+  async () => {
+    const pin = `${lab.bpffs}/theirs`
+    const theirs = loadForeign(pin, { section: 'xdp.frags' })
+    lab.write(
+      'xdp.yaml',
+      config('  eth0: { on_conflict: chain }', 'watch: { on_stop: detach }\nblocklist: [192.0.2.3]'),
+    )
+    const daemon = await Watching.ready(lab, '--debounce', '20ms')
+    try {
+      expect(await v6Passes()).toBe(1)
+      attachForeign('eth0', pin)
+      await daemon.hear('applied', ({ trigger }) => trigger === 'kernel')
+      expect([await v4Passes('192.0.2.3'), await v4Passes(), await v6Passes()]).toEqual([0, 1, 0])
+      lab.write(
+        'xdp.yaml',
+        config('  eth0: { on_conflict: chain }', 'watch: { on_stop: detach }\nblocklist: [192.0.2.2]'),
+      )
+      await daemon.hear('applied', ({ trigger }) => trigger === 'edit')
+      expect([await v4Passes('192.0.2.3'), await v4Passes(), await v6Passes()]).toEqual([1, 0, 0])
+    } finally {
+      await daemon.end()
+    }
+    expect(idOn('eth0')).toBe(theirs)
+    expect(await v6Passes()).toBe(0)
+  },
+)
 
 inTurns('an apply that is not confirmed gives back the chain that it ended', async () => {
   const pin = `${lab.bpffs}/theirs`

@@ -62,7 +62,10 @@ function refused(error: unknown, { interface: name, id }: ChainLink, before: Cha
     const hint = `load a single program without the dispatcher (LIBXDP_SKIP_DISPATCHER=1), which then can; or ${detach}`
     return fail('E257', message, hint, error)
   }
-  const other = before === undefined ? '' : `, or it takes packets in several buffers (xdp.frags) and program ${before.id} on ${before.interface} does not, or the reverse`
+  const other =
+    before === undefined
+      ? ''
+      : `, or it takes packets in several buffers (xdp.frags) and program ${before.id} on ${before.interface} does not, or the reverse`
   const message = `the kernel lets ours not call program ${id} on ${name}: ${error.words}. It may be bound to the device (dev-bound)${other}`
   return fail('E257', message, detach, error)
 }
@@ -98,7 +101,11 @@ async function isLinear({ directory, map, kinds, links: [first] }: Filling): Pro
   }
   const { id, interface: name } = first as ChainLink
   const message = `program ${id} on ${name} cannot run behind ours: the kernel lets it be called by no ordinary XDP program, because it was loaded for another attach type, or without the JIT`
-  throw fail('E257', message, `load it as an XDP program for interfaces, or write \`on_conflict: replace\` under ${name}`)
+  throw fail(
+    'E257',
+    message,
+    `load it as an XDP program for interfaces, or write \`on_conflict: replace\` under ${name}`,
+  )
 }
 
 /** Throws E206 if a pin holds another program than the plan names. */

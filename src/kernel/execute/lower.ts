@@ -85,13 +85,15 @@ export function loadSteps(
   // The filter is in the first object.
   const { filter } = FILTER.programs
   const [chained, chains] = hasChain ? [[{ name: 'chain', pin: paths.chainMap(generation) }], filter] : [[], undefined]
-  return objects.flatMap((object, i): Step[] => {
-    const first = i === 0
-    return [
-      { kind: 'prepare-object', object, parts, ...(first && chains !== undefined ? { chains } : {}) },
-      { kind: 'load', object, directory, maps: first ? [...maps, ...chained] : maps, isBeside: !first },
-    ]
-  }).sort((left, right) => (left.kind === right.kind ? 0 : left.kind === 'prepare-object' ? -1 : 1))
+  return objects
+    .flatMap((object, i): Step[] => {
+      const first = i === 0
+      return [
+        { kind: 'prepare-object', object, parts, ...(first && chains !== undefined ? { chains } : {}) },
+        { kind: 'load', object, directory, maps: first ? [...maps, ...chained] : maps, isBeside: !first },
+      ]
+    })
+    .sort((left, right) => (left.kind === right.kind ? 0 : left.kind === 'prepare-object' ? -1 : 1))
 }
 
 /** Everything that later commands and packets need of a generation. */
@@ -155,7 +157,10 @@ function generationSteps(lowering: NewGeneration): Step[] {
     { kind: 'unpin', path: program(COPY_PROGRAM) },
     {
       kind: 'prove-pins',
-      pins: [...pinsOf(paths, blank), ...chained.flatMap((step) => (step.kind === 'fill-chain' ? chainPins(step) : []))],
+      pins: [
+        ...pinsOf(paths, blank),
+        ...chained.flatMap((step) => (step.kind === 'fill-chain' ? chainPins(step) : [])),
+      ],
     },
     ...FEATURES.flatMap(({ beside }) => beside?.(lowering) ?? []),
   ]
@@ -303,7 +308,11 @@ export const lowerConfirm = (paths: Paths, confirmation: Confirmation, names: re
   ].map((path) => ({ kind: 'free', path }))
 
 /** The steps that remove the instance. */
-export const lowerDestroy = ({ paths, plan, live }: Pick<Lowering, 'paths' | 'plan'> & { readonly live: Live }): Step[] => [
+export const lowerDestroy = ({
+  paths,
+  plan,
+  live,
+}: Pick<Lowering, 'paths' | 'plan'> & { readonly live: Live }): Step[] => [
   ...detachSteps(interfaceChanges(plan.changes), live),
   { kind: 'free', path: paths.instance },
 ]

@@ -8,7 +8,7 @@ import { bpftool } from '../../abi/command.ts'
 import type { Generation, Instance } from '../../abi/instance.ts'
 import { chainedOn, ownerPin, type Paths } from '../../abi/paths.ts'
 import type { Link, LiveChain, ObjectKey } from '../../model/live.ts'
-import type { ChainedProgram } from '../../model/state.ts'
+import type { Attachment, ChainedProgram, State } from '../../model/state.ts'
 import { chainedText } from '../../plan/chain.ts'
 import { askBatch, askBpftool } from '../tools/bpftool.ts'
 import { list } from '../tools/pins.ts'
@@ -31,7 +31,12 @@ async function tryAsk<T>(asking: Promise<T>): Promise<T | undefined> {
   }
 }
 
-const programOf = ({ id, name = '', tag = '' }: Shown, pin: string | undefined): ChainedProgram => ({ id, name, tag, pin })
+const programOf = ({ id, name = '', tag = '' }: Shown, pin: string | undefined): ChainedProgram => ({
+  id,
+  name,
+  tag,
+  pin,
+})
 
 /** The chain of one generation. */
 interface Chain {
@@ -97,12 +102,25 @@ export async function readChains(
   return found
 }
 
+/** The attachments, each with the program behind it. */
+export const withChains = (
+  interfaces: State['interfaces'],
+  chains: ReadonlyMap<string, LiveChain>,
+): Map<string, Attachment> =>
+  new Map(
+    [...interfaces].map(([name, attachment]) => {
+      const chain = chains.get(name)?.program
+      return [name, chain === undefined ? attachment : { ...attachment, chain }]
+    }),
+  )
+
 function driftOfChain({ program, held, next, words: [by] }: LiveChain): string | undefined {
   const text = chainedText(program)
   if (held === undefined) return `${text} behind ours gets no packets: its entry in our map of programs is gone`
   if (held !== program.id) return `packets that pass go on to program ${held}, not to ${text}`
   if (next === undefined) return `${text} behind ours was unloaded by its owner, who removed that pin`
-  if (next.id !== program.id) return `${text} behind ours was replaced by its owner: the pin is now that of program ${next.id}`
+  if (next.id !== program.id)
+    return `${text} behind ours was replaced by its owner: the pin is now that of program ${next.id}`
   if (by === 'id') return `our pin of ${text} behind ours was removed`
   return undefined
 }

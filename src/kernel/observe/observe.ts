@@ -1,7 +1,6 @@
 // Observation: netlink and pins → Live. Reads only. The live state is the actual content of the committed generation's
 // tables, and the actual attachments; the records of the last apply only separate drift from edits of the config.
 
-import { pinnedProgram } from '../../abi/answer.ts'
 import {
   ABI_VERSION,
   type Attachment as AttachmentRecord,
@@ -18,15 +17,15 @@ import { stackFor } from '../../model/stack.ts'
 import { type Attachment, EMPTY_STATE, EVERY_ROLE, type Role, type State } from '../../model/state.ts'
 import { guardNamespace } from '../../plan/guard.ts'
 import type { DecodedImage } from '../../tables/image/image.ts'
-import { effectiveCapabilities, mayOpenForeign, ownNetns } from '../host/host.ts'
+import { ownNetns } from '../host/host.ts'
 import { type RawLink, readLinks } from '../host/links.ts'
 import { portsDrift } from '../host/local-ports.ts'
 import type { Memory } from '../host/memory.ts'
 import { readOwners } from '../host/owners.ts'
 import { surroundingsOf, withLiveHops } from '../host/surroundings.ts'
-import { askBpftool } from '../tools/bpftool.ts'
 import { appliedRecords } from './applied.ts'
-import { noteChainDrift, readChains } from './chains.ts'
+import { noteChainDrift, readChains, withChains } from './chains.ts'
+import { type ForeignFacts, foreignFacts } from './foreign.ts'
 import { readInstance } from './instance.ts'
 import { leftovers, pendingOf } from './leftovers.ts'
 import {
@@ -147,14 +146,6 @@ async function observeOnce(paths: Paths, memory: Memory, { state, staged }: Expe
     takeover: tables?.takeover,
   }
 }
-
-const withChains = (interfaces: State['interfaces'], chains: Observed['chains']): Map<string, Attachment> =>
-  new Map(
-    [...interfaces].map(([name, attachment]) => {
-      const chain = chains.get(name)?.program
-      return [name, chain === undefined ? attachment : { ...attachment, chain }]
-    }),
-  )
 
 /** Ids of the foreign programs on interfaces that drifted. */
 function foreignOn(drift: ReadonlyMap<ObjectKey, string>, links: ReadonlyMap<string, Link>): number[] {
@@ -318,35 +309,6 @@ function interfaceDrift(
   if (ours.generation !== committed?.number) return `runs generation ${ours.generation}, left by an interrupted apply`
   if (MODE_NUMBERS[ours.mode] !== record.mode) return `attached in ${ours.mode} mode, not as the last apply did`
   return undefined
-}
-
-/** Facts about a foreign program that netlink does not report. */
-type ForeignFacts = Pick<AttachedProgram, 'loadedAt' | 'pin'>
-
-/** Those of the foreign programs on interfaces, by id. Empty without permission to open them. */
-async function foreignFacts(
-  rawLinks: ReadonlyMap<string, RawLink>,
-  instance: Instance,
-  { root }: Paths,
-  wanted: State | undefined,
-): Promise<Map<number, ForeignFacts>> {
-  const own = new Set(instance.generations.map(({ program }) => program.id))
-  const on = (links: readonly RawLink[]): number[] => links.flatMap(({ programs }) => programs.map(({ id }) => id))
-  const foreign = [...new Set(on([...rawLinks.values()]).filter((id) => !own.has(id)))]
-  const ofFile = on([...rawLinks.values()].filter(({ name }) => wanted?.interfaces.has(name)))
-  if (foreign.length === 0 || !mayOpenForeign(await effectiveCapabilities())) return new Map()
-  const shown = await Promise.all(
-    // With -f bpftool looks for pins in all of the bpffs.
-    foreign.map((id) =>
-      askBpftool(pinnedProgram, ...(ofFile.includes(id) ? ['-f'] : []), 'prog', 'show', 'id', `${id}`),
-    ),
-  )
-  return new Map(
-    shown.map(({ id, loaded_at, pinned = [] }) => {
-      const [pin] = pinned.filter((path) => !path.startsWith(`${root}/`)).toSorted()
-      return [id, { loadedAt: loaded_at ?? 0, pin }]
-    }),
-  )
 }
 
 /** Adds to each program its generation if it is ours, and its load time if that is known. */
