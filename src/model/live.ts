@@ -27,8 +27,8 @@ export interface LiveChain {
   readonly program: ChainedProgram
   /** Id of the program that packets go on to: another than that is drift; undefined: none. */
   readonly held: number | undefined
-  /** The program that its owner has in its place by now: mostly itself; undefined: the owner has unloaded it. */
-  readonly next: ChainedProgram | undefined
+  /** The program that its owner has at its pin by now: mostly itself. */
+  readonly next: ChainedProgram
   /** The words by which bpftool finds the program. */
   readonly words: readonly [string, string]
 }

@@ -148,9 +148,10 @@ const scopesMove = ({ slots }: Plan, { scopedInterfaces }: Pick<Observation, 'sc
 
 /** Whether other programs are to run behind ours than the live generation hands packets to. */
 const chainsMove = ({ state }: Plan, { chains }: Pick<Observation, 'chains'>): boolean =>
-  [...new Set([...state.interfaces.keys(), ...chains.keys()])].some(
-    (name) => state.interfaces.get(name)?.chain?.id !== chains.get(name)?.held,
-  )
+  [...new Set([...state.interfaces.keys(), ...chains.keys()])].some((name) => {
+    const [wanted, present] = [state.interfaces.get(name)?.chain, chains.get(name)]
+    return wanted?.id !== present?.held || wanted?.pin !== present?.program.pin
+  })
 
 /**
  * Whether the plan needs a new generation. Changes of interfaces alone do not, unless their roles differ, programs behind

@@ -38,7 +38,8 @@ const foreignText = ({ id, name, tag, mode }: AttachedProgram): string =>
 function chainLines(before: Attachment | undefined, after: Attachment | undefined): string[] {
   const [had, has] = [before?.chain, after?.chain]
   if (after === undefined) return had === undefined ? [] : [`puts ${chainedText(had)} back in place of ours`]
-  if (had?.id === has?.id) return []
+  if (had?.id === has?.id)
+    return had && had.pin !== has?.pin ? [`keeps ${chainedText(had)} running behind ours without that pin`] : []
   return [
     ...(had === undefined ? [] : [`ends ${chainedText(had)} behind ours`]),
     ...(has === undefined ? [] : [`keeps ${chainedText(has)} running behind ours: it gets the packets that pass`]),

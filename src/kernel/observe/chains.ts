@@ -55,7 +55,8 @@ async function readChained(pin: string): Promise<Omit<LiveChain, 'held'> | undef
   const words = ['pinned', pin] as const
   if (owner === undefined) return { program, next: program, words }
   const now = await tryAsk(askBpftool(shownProgram, 'prog', 'show', 'pinned', owner))
-  return { program, next: now && programOf(now, owner), words }
+  // A removed pin does not end a program: xdp-filter removes its own when it finds another program on the interface.
+  return { program, next: now ? programOf(now, owner) : { ...program, pin: undefined }, words }
 }
 
 async function readChain(paths: Paths, number: number): Promise<Chain | undefined> {
@@ -118,9 +119,9 @@ function driftOfChain({ program, held, next, words: [by] }: LiveChain): string |
   const text = chainedText(program)
   if (held === undefined) return `${text} behind ours gets no packets: its entry in our map of programs is gone`
   if (held !== program.id) return `packets that pass go on to program ${held}, not to ${text}`
-  if (next === undefined) return `${text} behind ours was unloaded by its owner, who removed that pin`
   if (next.id !== program.id)
     return `${text} behind ours was replaced by its owner: the pin is now that of program ${next.id}`
+  if (next.pin !== program.pin) return `the pin of ${text} behind ours was removed; it keeps running`
   if (by === 'id') return `our pin of ${text} behind ours was removed`
   return undefined
 }

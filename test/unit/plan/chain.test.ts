@@ -105,10 +105,14 @@ describe('a program behind ours', () => {
     expect(needs(found, now)).toBe(true)
   })
 
-  test('ends once its owner has unloaded it', () => {
-    const found = planned(running(chained({ next: undefined }), { drift: DRIFTED }))
-    expect(found.chain).toBeUndefined()
-    expect(found.change).toMatchObject({ op: 'update', before: { chain: THEIRS } })
+  test('stays when its pin is removed', () => {
+    const unpinned = { ...THEIRS, pin: undefined }
+    const now = running(chained({ next: unpinned }), { drift: DRIFTED })
+    const found = planned(now)
+    expect(found.chain).toEqual(unpinned)
+    expect(found.change).toMatchObject({ op: 'update', reason: 'drift' })
+    expect(needs(found, now)).toBe(true)
+    expect(wordsFor('eth0', unpinned, now)).toEqual(['pinned', '/ours'])
   })
 
   test('gets packets again from a new generation if its entry is gone', () => {
@@ -137,7 +141,6 @@ describe('a program behind ours', () => {
   test('is not ended without a word', () => {
     const refused = (now: Live) => guard(desired(wanted()), now).map(({ code }) => code)
     expect(refused(running())).toEqual(['E256'])
-    expect(refused(running(chained({ next: undefined })))).toEqual([])
     expect(guard(desired(wanted(), { eth0: { onConflict: 'replace' } }), running())).toEqual([])
     expect(guard(desired(wanted(), { eth0: CHAIN }), running())).toEqual([])
   })
