@@ -2,6 +2,7 @@
 
 import { once } from 'node:events'
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { inTurns, sample } from '../support/depth.ts'
 import { ETH0, ETH1, Lab, NO_OBJECTS } from '../support/hosts.ts'
@@ -50,6 +51,7 @@ const attachForeign = (device: string, pin: string, type: Type = 'xdpdrv'): stri
 const config = (interfaces: string, rest = 'blocklist: [192.0.2.3]'): string =>
   `version: 1\ninterfaces:\n${interfaces}\n${rest}\n`
 
+const EXAMPLE = fileURLToPath(new URL('../../examples/beside-another-program.yaml', import.meta.url))
 const CHAINED = config('  eth0: { on_conflict: chain }')
 
 const statusOf = async () => JSON.parse(await lab.ok('status', '--json'))
@@ -92,7 +94,11 @@ test('both programs judge every packet through apply, edits, a removal from the 
     expect(idOn('eth0')).not.toBe(theirs)
     await lab.ok('destroy', '--auto-approve')
     expect(idOn('eth0')).toBe(theirs)
+    await lab.ok('-f', EXAMPLE, 'apply', '--auto-approve', '--allow-insecure-permissions')
+    expect((await statusOf()).interfaces[0].chain).toMatchObject({ id: theirs })
+    await lab.ok('destroy', '--auto-approve')
   })
+  expect(idOn('eth0')).toBe(theirs)
   await expect.poll(() => lab.objects()).toEqual(NO_OBJECTS)
 })
 
