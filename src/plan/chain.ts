@@ -105,7 +105,7 @@ export function guardUnchain(name: string, live: Live, { at }: InterfaceOptions)
   return [{ code: 'E256', severity: 'error', message, hint, at }]
 }
 
-/** Warns when a dispatcher goes behind ours: the tools of libxdp look for it on the interface. */
+/** Warns when a dispatcher goes behind ours: see E257, and the tools of libxdp look for it on the interface. */
 export function warnChain(
   name: string,
   before: Attachment | undefined,
@@ -114,7 +114,8 @@ export function warnChain(
 ): Diagnostic[] {
   const { chain } = after
   if (chain === undefined || !isDispatcher(chain) || before?.chain?.id === chain.id) return []
-  const message = `${name}: the programs of libxdp's dispatcher keep running behind ours, but xdp-loader cannot add or remove any meanwhile`
-  const hint = `to change them, remove ${name} from interfaces and apply: that gives the dispatcher its interface back`
+  const message = `${name}: most kernels refuse to call libxdp's dispatcher while programs extend it (E257); where it runs behind ours, xdp-loader can add or remove none`
+  const hint =
+    'load a single program without the dispatcher: `LIBXDP_SKIP_DISPATCHER=1`, then for example `xdp-filter load`'
   return [{ code: 'W259', severity: 'warning', message, hint, ...(at === undefined ? {} : { at }) }]
 }
