@@ -21,6 +21,7 @@ import type { State } from '../model/state.ts'
 import type { Memory } from '../report/stats.ts'
 import { BALANCER } from './balancer.ts'
 import { BANS } from './bans.ts'
+import { CHAIN } from './chain.ts'
 import { ESTABLISHED } from './established.ts'
 import type { Feature } from './feature.ts'
 import { FILTER } from './filter.ts'
@@ -28,7 +29,7 @@ import { HEALTH } from './health.ts'
 import { SOCKETLESS } from './socketless.ts'
 
 /** In the order of their steps and rows. */
-export const FEATURES: readonly Feature[] = [FILTER, BANS, BALANCER, HEALTH, ESTABLISHED, SOCKETLESS]
+export const FEATURES: readonly Feature[] = [FILTER, BANS, BALANCER, HEALTH, ESTABLISHED, SOCKETLESS, CHAIN]
 
 /** Maps that outlive generations. */
 export const SHARED_MAPS: readonly MapShape[] = FEATURES.flatMap(({ maps }) => Object.values(maps))

@@ -10,7 +10,7 @@ import type { Restored, Sources } from './sources.ts'
 import type { ScopedSet, State } from './state.ts'
 
 /** Reaction to a foreign program on an interface. */
-export type OnConflict = 'fail' | 'replace'
+export type OnConflict = 'fail' | 'replace' | 'chain'
 /** Reaction to an interface that the config names and the host does not have. */
 export type OnMissing = 'error' | 'skip'
 

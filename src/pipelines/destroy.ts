@@ -30,7 +30,7 @@ async function destroyInSession(host: Host, approve: Approve): Promise<Applied |
       return { plan, result: UNCHANGED, links: live.links, committed: undefined, served: servedOf(live) }
     }
     if (!(await approve(plan, live))) return 'declined'
-    await execute(host, paths, lowerDestroy({ paths, plan }))
+    await execute(host, paths, lowerDestroy({ paths, plan, live }))
     await removeLastApply(host)
     await removeStandings(host)
     await forgetReverted(host)

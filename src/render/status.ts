@@ -2,6 +2,7 @@
 
 import { formatCount } from '../model/numbers.ts'
 import type { Policy } from '../model/policy.ts'
+import { chainedText } from '../plan/chain.ts'
 import { type ReasonName, VERDICTS, type Verdict } from '../report/reason.ts'
 import type { Count, InterfaceStatus, Status } from '../report/result.ts'
 import type { WatchState } from '../report/watch.ts'
@@ -38,6 +39,10 @@ function interfaceTable(interfaces: readonly InterfaceStatus[]): string[] {
   ])
   return formatTable([...columns, ...verdicts.map((verdict) => right(verdict.toUpperCase()))], rows)
 }
+
+/** Foreign programs behind ours. */
+const chainStatus = (interfaces: readonly InterfaceStatus[]): string[] =>
+  interfaces.flatMap(({ name, chain }) => (chain ? [`${name}: packets that pass go on to ${chainedText(chain)}`] : []))
 
 export function reasonTable({ interfaces, unknown }: Pick<Status, 'interfaces' | 'unknown'>): string[] {
   const rows = [...interfaces, { name: '(unknown)', reasons: unknown }].flatMap(({ name, reasons }) =>
@@ -136,7 +141,7 @@ export function renderStatus(status: Status, { color }: { readonly color: boolea
   const attached =
     status.interfaces.length === 0
       ? ['', 'Attached to no interface: nothing is filtered.']
-      : ['', ...interfaceTable(status.interfaces), ...reasonTable(status)]
+      : ['', ...interfaceTable(status.interfaces), ...chainStatus(status.interfaces), ...reasonTable(status)]
   const tables = [...attached, ...listTable(status), ...serviceTables(status.services)]
   const top = [...head(status), ...waiting, ...rolledBack, ...watchLines(status, style)]
   const lines = [...top, ...tables, ...trouble(status, style), ...last, ...reverted]

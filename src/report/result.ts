@@ -4,7 +4,7 @@ import type { Ban } from '../model/ban.ts'
 import type { ServiceMode } from '../model/overlay.ts'
 import type { Policy } from '../model/policy.ts'
 import type { BackendState, NextHop, Service } from '../model/service.ts'
-import type { AttachMode, ListKind } from '../model/state.ts'
+import type { AttachMode, ChainedProgram, ListKind } from '../model/state.ts'
 import type { PendingConfirmation, Reverted } from './confirmation.ts'
 import type { HistoryEntry } from './history.ts'
 import type { LastApply } from './last-apply.ts'
@@ -35,6 +35,8 @@ export interface InterfaceStatus {
   readonly bytes: Readonly<Record<Verdict, number>>
   /** Only reasons that occurred. */
   readonly reasons: Readonly<Partial<Record<ReasonName, Count>>>
+  /** The foreign program that gets the packets which pass; only in a status. */
+  readonly chain?: ChainedProgram | undefined
 }
 
 export interface ListStatus extends Count {

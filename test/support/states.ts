@@ -127,6 +127,7 @@ export function live(facts: Partial<Omit<Live, 'links'>> & { readonly links?: re
     drift: new Map(),
     applied: NO_RECORDS,
     owners: new Map(),
+    chains: new Map(),
     generation: current.program ? 1 : 0,
     lastGeneration: current.program ? 1 : 0,
     slots: { interfaces: new Map(), lists: new Map(), services: new Map(), backends: new Map(), pools: new Map() },

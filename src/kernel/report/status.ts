@@ -114,7 +114,7 @@ export async function readStatus(paths: Paths, memory: Memory): Promise<KernelSt
         link,
         records[slot ?? 0]?.since ?? 0n,
         slot === undefined ? undefined : counters.interfaces[slot],
-      ),
+      ).map((status) => ({ ...status, chain: live.state.interfaces.get(link.name)?.chain })),
     ),
     unknown: unknownInterfaces(counters),
     lists: lists.map(({ slot, list }) => ({
