@@ -146,6 +146,7 @@ export const CODES = {
   E244: { name: 'plan-stale', exit: EXIT.refused },
   E250: { name: 'socket-scope', exit: EXIT.badConfig },
   E251: { name: 'sockets-in-vrf', exit: EXIT.refused },
+  E260: { name: 'no-ssh-session', exit: EXIT.usage },
   E300: { name: 'usage', exit: EXIT.usage },
   E301: { name: 'declined', exit: EXIT.failed },
   E400: { name: 'not-its-output', exit: EXIT.badConfig },

@@ -84,3 +84,62 @@ test.skipIf(reason !== undefined)(
     expect(await isAlive(login)).toBe(true)
   },
 )
+
+const PATIENCE = { timeout: 20_000, interval: 100 }
+const pendingNow = async () => JSON.parse(await lab.ok('status', '--json')).pending_confirmation
+const resultsNow = async (): Promise<string[]> =>
+  JSON.parse(await lab.ok('history', '--json')).entries.map(({ result }: { readonly result: string }) => result)
+
+test.skipIf(typeof ssh === 'string')(
+  `with --confirm-on ssh another login of the same user confirms, neither the session that was there nor another host${typeof ssh === 'string' ? `: ${ssh}` : ''}`,
+  async () => {
+    if (typeof ssh === 'string') return
+    server = await SshServer.start(ssh, lab, { port: 2200, name: 'sshd' })
+    const login = await server.logIn(HOST[4])
+    const confirmed = (time: string): string =>
+      line('apply', '--auto-approve', '--confirm', time, '--confirm-on', 'ssh')
+    config('blocklist: []')
+    await lab.ok('apply', '--auto-approve')
+
+    config('blocklist: [203.0.113.1]')
+    // As sudo runs it.
+    const applied = await login.run(`env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin sh -c '${confirmed('1h')}'`)
+    expect(applied.output).toMatch(/xdp confirm, or a new SSH connection from 192\.0\.2\.2 to port 2200\n?$/)
+    expect(await pendingNow()).toMatchObject({ guarded: true, confirm_on: { addresses: ['192.0.2.2'], ports: [2200] } })
+    expect(await isAlive(await server.logIn(HOST[4], '192.0.2.3'))).toBe(true)
+    expect(await lab.ok('status')).toContain('A new SSH connection from 192.0.2.2 to port 2200 confirms')
+    expect(await pendingNow()).toMatchObject({ guarded: true })
+    expect(await isAlive(await server.logIn(HOST[4]))).toBe(true)
+    await expect.poll(pendingNow, PATIENCE).toBe(null)
+    await expect.poll(resultsNow, PATIENCE).toEqual(['confirmed', 'applied'])
+
+    config('blocklist: [203.0.113.2]')
+    expect((await login.run(confirmed('2s'))).exitCode).toBe(0)
+    await expect.poll(async () => (await resultsNow())[0], PATIENCE).toBe('reverted')
+    expect(await isAlive(login)).toBe(true)
+  },
+)
+
+test('--confirm-on is refused without a session, a time, or a known word', async () => {
+  config('blocklist: []')
+  const alone = ['unshare', '--pid', '--fork', '--mount-proc', 'env', '-u', 'SSH_CONNECTION', '-u', 'SSH_CLIENT']
+  const refusals: readonly (readonly [readonly string[], RegExp])[] = [
+    [['--confirm', '1m', '--confirm-on', 'ssh'], /E260.*this command runs in no SSH session/],
+    [['--confirm', 'off', '--confirm-on', 'ssh'], /E300.*--confirm off waits for no confirmation/],
+    [['--confirm', '1m', '--confirm-on', 'mosh'], /E300.*--confirm-on "mosh" is unknown/],
+  ]
+  for (const [flags, message] of refusals) {
+    const { exitCode, stderr } = await lab.xdpWithin(alone, 'apply', '--auto-approve', ...flags)
+    expect([exitCode, stderr]).toEqual([EXIT.usage, expect.stringMatching(message)])
+  }
+  const local = [...alone.slice(0, 4), 'env', 'SSH_CONNECTION=192.0.2.1 5000 192.0.2.1 22']
+  const refused = await lab.xdpWithin(local, 'apply', '--auto-approve', '--confirm', '1m', '--confirm-on', 'ssh')
+  expect(refused.stderr).toMatch(/E260.*comes from this host itself \(192\.0\.2\.1\)/)
+  const client = [...alone.slice(0, 4), 'env', 'SSH_CONNECTION=192.0.2.2 5000 192.0.2.1 22']
+  const timeless = await lab.xdpWithin(client, 'apply', '--auto-approve', '--confirm-on', 'ssh')
+  expect([timeless.exitCode, timeless.stderr]).toEqual([
+    EXIT.usage,
+    expect.stringMatching(/E300.*neither --confirm nor/),
+  ])
+  expect(lab.pins()).toEqual([])
+})

@@ -2,7 +2,7 @@
 // ours. The server sees files of its own in place of /run, /etc/passwd and /etc/shadow, by a mount namespace.
 
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
-import { copyFileSync, existsSync, mkdirSync } from 'node:fs'
+import { copyFileSync, existsSync, mkdirSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { unpacked } from './debian.ts'
@@ -12,7 +12,20 @@ export interface Ssh {
   readonly server: string
   readonly client: string
   readonly keygen: string
+  /** Directories of libraries that the host does not have. */
+  readonly libraries: string
 }
+
+/** The directories with libraries below one, for LD_LIBRARY_PATH. */
+const librariesIn = (root: string): string =>
+  ['lib', 'usr/lib']
+    .flatMap((name) => {
+      const directory = join(root, name)
+      if (!existsSync(directory)) return []
+      const below = readdirSync(directory, { withFileTypes: true }).filter((entry) => entry.isDirectory())
+      return [directory, ...below.map((entry) => join(directory, entry.name))]
+    })
+    .join(':')
 
 /** Finds OpenSSH, or returns the reason why there is none. */
 export function findSsh(): Ssh | string {
@@ -20,12 +33,13 @@ export function findSsh(): Ssh | string {
   if ('reason' in packages) return packages.reason
   const own = (path: string): string =>
     existsSync(join(packages.root, path)) ? join(packages.root, path) : join('/', path)
-  const found = { server: own('usr/sbin/sshd'), client: own('usr/bin/ssh'), keygen: own('usr/bin/ssh-keygen') }
+  const programs = { server: own('usr/sbin/sshd'), client: own('usr/bin/ssh'), keygen: own('usr/bin/ssh-keygen') }
+  const found = { ...programs, libraries: librariesIn(packages.root) }
   try {
     // Reads no config, and ends with status 1 after the name of its version.
     execFileSync(found.keygen, ['-A', '-f', '/nonexistent'], { stdio: 'ignore' })
   } catch {
-    return Object.values(found).every((path) => existsSync(path)) ? found : 'OpenSSH does not run here'
+    return Object.values(programs).every((path) => existsSync(path)) ? found : 'OpenSSH does not run here'
   }
   return found
 }
@@ -100,6 +114,7 @@ export class SshServer {
     const argv = [`--net=/run/netns/${lab.host}`, 'unshare', '--mount', 'sh', '-c', MOUNTS, server.#directory]
     const child = spawn('nsenter', [...argv, place(name), '-D', '-e', '-f', path], {
       stdio: ['ignore', 'ignore', 'pipe'],
+      env: { ...process.env, LD_LIBRARY_PATH: ssh.libraries },
     })
     server.#children.push(child)
     let said = ''
@@ -114,7 +129,7 @@ export class SshServer {
   }
 
   /** Logs in from the peer's namespace. The client ends by itself within seconds once it gets no answer. */
-  async logIn(address: string): Promise<Login> {
+  async logIn(address: string, source?: string): Promise<Login> {
     const flags = {
       StrictHostKeyChecking: 'no',
       UserKnownHostsFile: '/dev/null',
@@ -123,6 +138,7 @@ export class SshServer {
       ServerAliveInterval: '1',
       ServerAliveCountMax: '3',
       Port: `${this.#port}`,
+      ...(source === undefined ? {} : { BindAddress: source }),
       LogLevel: 'ERROR',
     }
     const options = Object.entries(flags).flatMap(([name, value]) => ['-o', `${name}=${value}`])

@@ -2,7 +2,6 @@
 
 import { resolve } from 'node:path'
 import { EXIT, type Exit } from '../../diagnostics.ts'
-import type { ConfirmRequest } from '../../model/confirmation.ts'
 import type { Desired } from '../../model/desired.ts'
 import type { SavedPlan } from '../../model/saved-plan.ts'
 import { applyDesired } from '../../pipelines/apply.ts'
@@ -21,7 +20,7 @@ import type { APPLY_FLAGS } from '../cli/flags.ts'
 import { acceptedBy } from './accepted.ts'
 import { approver, declined } from './approve.ts'
 import { load, showWarnings } from './config.ts'
-import { confirmTime } from './confirm.ts'
+import { confirmOn, requestOf } from './confirm-request.ts'
 import { countDown } from './countdown.ts'
 import { type Chosen, chosenAtBoot, withHeld } from './held.ts'
 import { type Findings, recorded } from './record.ts'
@@ -37,16 +36,6 @@ const reclaiming = (desired: Desired): Desired => ({
 
 /** The confirmation that the live policy waits for since an earlier apply. */
 export const waiting = ({ pending }: ApplyResult): string => (pending ? pendingLines(pending) : '')
-
-/** The confirmation to wait for: the flag holds for every apply, the config not for the first one of an instance. */
-export function requestOf(
-  { confirm }: Pick<ApplyOptions, 'confirm'>,
-  { confirmMs }: Desired,
-): ConfirmRequest | undefined {
-  if (confirm === 'off') return undefined
-  if (confirm !== undefined) return { milliseconds: confirmTime('confirm', confirm), evenFirst: true }
-  return confirmMs === undefined ? undefined : { milliseconds: confirmMs, evenFirst: false }
-}
 
 /** A saved plan, if the command line names one. */
 async function plannedBy(context: Context, path: string | undefined): Promise<SavedPlan | undefined> {
@@ -79,6 +68,7 @@ async function apply(
   options: ApplyOptions,
   findings: Findings,
 ): Promise<Exit> {
+  const on = await confirmOn(options)
   const planned = await plannedBy(context, file)
   if (planned) findings.path = resolve(context.flags.file ?? planned.config.path)
   const { desired: loaded, warnings, accepted } = await chosenBy(context, planned, options)
@@ -90,7 +80,7 @@ async function apply(
       { ...plan, warnings: [...warnings, ...plan.warnings] },
       { config, provenance, detail: 'normal', color, commands: undefined, total: plan.changes.length },
     )
-  const request = requestOf(options, desired)
+  const request = requestOf(options, desired, on)
   // The review of a saved plan was its approval.
   const auto = options['auto-approve'] || planned !== undefined
   const approval = { command: 'apply', question: 'Apply these changes?', auto, show } as const
