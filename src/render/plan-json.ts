@@ -158,7 +158,7 @@ export function planFields(
     partial: plan.changes.length !== total,
     warnings: diagnosticsJson(plan.warnings),
     ...(commands === undefined ? {} : { commands }),
-    ...(saved === undefined ? {} : { saved: { path: saved.path, sha256: saved.sha256 } }),
+    ...(saved === undefined ? {} : { saved: { path: saved.path, sha256: saved.sha256, accepted: saved.accepted } }),
   }
 }
 

@@ -29,7 +29,7 @@ export interface PlanView {
   /** `plan` holds drift and the changes that revert it alone. */
   readonly isDriftOnly?: boolean
   /** The file that the plan was saved to. */
-  readonly saved?: { readonly path: string; readonly sha256: string } | undefined
+  readonly saved?: { readonly path: string; readonly sha256: string; readonly accepted: readonly string[] } | undefined
 }
 
 const SIGNS = { create: '+', update: '~', delete: '-', replace: '-/+' } as const satisfies Record<Op, string>
@@ -172,6 +172,13 @@ function footer(plan: Plan, { config, total, isDriftOnly }: PlanView): string[] 
   ]
 }
 
+const savedLines = ({ saved }: PlanView): string[] => {
+  if (!saved) return []
+  const { path, accepted } = saved
+  const flags = accepted.length > 0 ? `It accepts: ${accepted.join(', ')}. ` : ''
+  return [`Saved to ${path}. ${flags}To apply exactly this plan: xdp apply ${path}`]
+}
+
 /** The plan as text that ends with a newline; 80 columns wherever names allow. */
 export function renderPlan(plan: Plan, view: PlanView): string {
   const style = paint(view.color)
@@ -191,7 +198,7 @@ export function renderPlan(plan: Plan, view: PlanView): string {
     ...commands,
     ...warnings,
     ...footer(plan, view),
-    ...(view.saved ? [`Saved to ${view.saved.path}. To apply exactly this plan: xdp apply ${view.saved.path}`] : []),
+    ...savedLines(view),
   ]
   return `${lines.join('\n')}\n`
 }
