@@ -2,17 +2,16 @@
 // always shows what apply will do to the kernel. Signs are plain ASCII (serial consoles), and colour only repeats them.
 
 import type { Provenance } from '../model/desired.ts'
-import type { Culprit, Drift } from '../model/live.ts'
+import type { Drift } from '../model/live.ts'
 import { formatCount, plural } from '../model/numbers.ts'
-import { ownerText } from '../plan/attachments.ts'
 import type { Change, Op, Plan } from '../plan/change.ts'
 import { causeText, contactText, cutsTitle } from '../plan/cuts.ts'
 import { countDelta } from '../plan/delta.ts'
 import { changeLines } from './change.ts'
 import { renderDiagnostics } from './diagnostic.ts'
+import { driftBlock } from './drift.ts'
 import { SAMPLES } from './list-summary.ts'
-import { changeTitle, keyTitle } from './names.ts'
-import { seconds } from './numbers.ts'
+import { changeTitle } from './names.ts'
 import { type Paint, paint } from './paint.ts'
 import { serviceNote } from './service.ts'
 
@@ -63,23 +62,10 @@ function header({ changes, drift }: Plan, { config }: PlanView, style: Paint): s
   return [style.bold(title), `Signs: ${legend.join('   ')}`, '']
 }
 
-/** `by program 12 xdp_pass (native, tag …), loaded 2026-11-29T17:40:11Z by uid 0, held by pid 4321 (xdp-loader)`. */
-function culpritText(program: Culprit): string {
-  const { id, name, mode, tag, loadedAt } = program
-  const loaded = loadedAt === 0 ? 'loaded' : `loaded ${seconds(new Date(loadedAt * 1000).toISOString())}`
-  const owner = ownerText(program)
-  const identity = `by program ${id}${name && ` ${name}`} (${mode}${tag && `, tag ${tag}`})`
-  return owner.startsWith('by ') ? `${identity}, ${loaded} ${owner}` : `${identity}, ${owner}`
-}
-
 function driftLines(drift: readonly Drift[], { cyan }: Paint): string[] {
   if (drift.length === 0) return []
   const sign = cyan('!')
-  const lines = drift.flatMap(({ key, what, by = [] }) => [
-    `${sign}   ${keyTitle(key)}: ${what}`,
-    ...by.map((program) => `${sign}     ${culpritText(program)}`),
-  ])
-  return [`${sign} Drift since the last apply:`, ...lines, '']
+  return [`${sign} Drift since the last apply:`, ...drift.flatMap((one) => driftBlock(one, sign)), '']
 }
 
 /** A change that only reverts drift: the config asks for what the last apply did. */
