@@ -30,7 +30,7 @@ import { type Confirmation, returning } from '../model/confirmation.ts'
 import type { Desired } from '../model/desired.ts'
 import type { PendingConfirmation, Reverted } from '../report/confirmation.ts'
 import { recordConfirmed } from './history.ts'
-import { type Host, interruptible, openSession, type Session, sessionOf, withLock } from './session.ts'
+import { type Host, interruptible, type Need, openSession, type Session, sessionOf, withLock } from './session.ts'
 
 export type { PendingConfirmation, Reverted }
 export { readConfirmOn }
@@ -148,9 +148,13 @@ export async function nothingPending(host: Host): Promise<XdpError> {
 }
 
 /** Runs `body` with the pending confirmation, under the lock. Throws E233 if there is none. */
-function withPending<T>(host: Host, body: (session: Session, pending: Confirmation) => Promise<T>): Promise<T> {
+function withPending<T>(
+  host: Host,
+  need: Need,
+  body: (session: Session, pending: Confirmation) => Promise<T>,
+): Promise<T> {
   return interruptible(host, async () => {
-    const session = await openSession(host)
+    const session = await openSession(host, need)
     return withLock(session, async () => {
       const pending = await findPending(session)
       if (!pending) throw await nothingPending(host)
@@ -171,7 +175,7 @@ export async function keep({ host, paths }: Session, confirmation: Confirmation)
 
 /** Keeps the unconfirmed policy, and frees the previous generation. */
 export const confirmPending = (host: Host): Promise<Confirmed> =>
-  withPending(host, async (session, confirmation) => {
+  withPending(host, 'pins', async (session, confirmation) => {
     await keep(session, confirmation)
     return { confirmation, action: 'confirmed', pending: undefined }
   })
@@ -185,7 +189,7 @@ async function recordOf(host: Host, { id }: Confirmation): Promise<PendingRecord
 
 /** Sets the deadline to this time from now. Starts another guardian if a process has killed the first. */
 export const extendPending = (host: Host, milliseconds: number): Promise<Confirmed> =>
-  withPending(host, async (_, confirmation) => {
+  withPending(host, 'programs', async (_, confirmation) => {
     await recordOf(host, confirmation)
     await setDeadline(host, confirmation.id, milliseconds)
     if (!(await guardianRuns(host, confirmation.id))) await startGuardian(host, confirmation.id)
@@ -194,7 +198,7 @@ export const extendPending = (host: Host, milliseconds: number): Promise<Confirm
 
 /** Reverts the unconfirmed policy now. */
 export const cancelPending = (host: Host): Promise<Confirmed> =>
-  withPending(host, async (session, confirmation) => {
+  withPending(host, 'attachments', async (session, confirmation) => {
     await revert(session, await recordOf(host, confirmation), 'cancelled')
     return { confirmation, action: 'cancelled', pending: undefined }
   })
