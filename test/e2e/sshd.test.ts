@@ -3,6 +3,7 @@
 
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { EXIT } from '../../src/diagnostics.ts'
+import { unpacked } from '../support/debian.ts'
 import { sample } from '../support/depth.ts'
 import { ETH0, Lab } from '../support/hosts.ts'
 import { findSsh, type Login, SshServer } from '../support/sshd.ts'
@@ -13,6 +14,10 @@ const LAN = { 4: '192.0.2.0/24', 6: '2001:db8::/64' } as const
 const PEERS = { 4: '192.0.2.2/31', 6: '2001:db8::2/127' } as const
 
 const ssh = findSsh()
+const sudo = unpacked('sudo')
+const sudoRoots = 'root' in sudo ? [sudo.root] : []
+/** The real one where Debian has it; else its effect on the variables of the session. */
+const SUDO = sudoRoots.length > 0 ? 'sudo -n' : 'env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin'
 let lab: Lab
 let server: SshServer | undefined
 
@@ -65,7 +70,7 @@ test.skipIf(reason !== undefined)(
   `a session of a server with another name and port is found by its own commands, behind sudo and tmux too${reason === undefined ? '' : `: ${reason}`}`,
   async () => {
     if (typeof ssh === 'string') return
-    server = await SshServer.start(ssh, lab, { port: 2200, name: 'gatekeeper' })
+    server = await SshServer.start(ssh, lab, { port: 2200, name: 'gatekeeper' }, sudoRoots)
     const login = await server.logIn(HOST[4])
     config('policy: { default: drop, established: judge }', 'allowlist: [203.0.113.1]')
     expect(JSON.parse(await lab.ok('plan', '--json')).cuts.cut).toMatchObject([
@@ -73,8 +78,7 @@ test.skipIf(reason !== undefined)(
     ])
     const refused = /E226.* → :2200 gatekeeper by policy\.default drop/s
     const apply = line('apply', '--auto-approve')
-    // sudo leaves out the variables of the session.
-    const scrubbed = await login.run(`env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin sh -c '${apply}'`)
+    const scrubbed = await login.run(`${SUDO} sh -c '${apply}'`)
     expect([scrubbed.exitCode, scrubbed.output]).toEqual([EXIT.refused, expect.stringMatching(refused)])
     const tmux = `tmux -L xdp-ssh-${process.pid} -f /dev/null`
     await login.run(`${tmux} new-session -d '${apply} > out 2>&1; echo $? > status; ${tmux} wait-for -S done'`)
@@ -94,7 +98,7 @@ test.skipIf(typeof ssh === 'string')(
   `with --confirm-on ssh another login of the same user confirms, neither the session that was there nor another host${typeof ssh === 'string' ? `: ${ssh}` : ''}`,
   async () => {
     if (typeof ssh === 'string') return
-    server = await SshServer.start(ssh, lab, { port: 2200, name: 'sshd' })
+    server = await SshServer.start(ssh, lab, { port: 2200, name: 'sshd' }, sudoRoots)
     const login = await server.logIn(HOST[4])
     const confirmed = (time: string): string =>
       line('apply', '--auto-approve', '--confirm', time, '--confirm-on', 'ssh')
@@ -102,8 +106,8 @@ test.skipIf(typeof ssh === 'string')(
     await lab.ok('apply', '--auto-approve')
 
     config('blocklist: [203.0.113.1]')
-    // As sudo runs it.
-    const applied = await login.run(`env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin sh -c '${confirmed('1h')}'`)
+    expect((await login.run(`${SUDO} env`)).output).not.toContain('SSH_CONNECTION')
+    const applied = await login.run(`${SUDO} sh -c '${confirmed('1h')}'`)
     expect(applied.output).toMatch(/xdp confirm, or a new SSH connection from 192\.0\.2\.2 to port 2200\n?$/)
     expect(await pendingNow()).toMatchObject({ guarded: true, confirm_on: { addresses: ['192.0.2.2'], ports: [2200] } })
     expect(await isAlive(await server.logIn(HOST[4], '192.0.2.3'))).toBe(true)

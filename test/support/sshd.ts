@@ -53,6 +53,10 @@ mount -t tmpfs tmpfs /run
 mkdir /run/sshd /run/netns /run/xdp
 mount --rbind "$0/run/netns" /run/netns
 mount --rbind "$0/run/xdp" /run/xdp
+for root in $XDP_TEST_ROOTS; do
+  mount -t overlay overlay -o "lowerdir=$root/usr:/usr" /usr
+  mount -t overlay overlay -o "lowerdir=$root/etc:/etc" /etc
+done
 mount --bind "$0/passwd" /etc/passwd
 mount --bind "$0/shadow" /etc/shadow
 exec "$@"
@@ -84,11 +88,17 @@ export class SshServer {
     this.#directory = join(lab.directory, 'ssh')
   }
 
-  /** Starts a server; settles once it listens. `disguise`: another port, and the name of another process. */
+  /**
+   * Starts a server; settles once it listens.
+   *
+   * @param disguise another port, and the name of another process
+   * @param roots directories of unpacked packages that its sessions have as if they were installed
+   */
   static async start(
     ssh: Ssh,
     lab: Lab,
     disguise?: { readonly port: number; readonly name: string },
+    roots: readonly string[] = [],
   ): Promise<SshServer> {
     const { port = 22, name = 'sshd' } = disguise ?? {}
     const server = new SshServer(ssh, lab, port)
@@ -114,7 +124,7 @@ export class SshServer {
     const argv = [`--net=/run/netns/${lab.host}`, 'unshare', '--mount', 'sh', '-c', MOUNTS, server.#directory]
     const child = spawn('nsenter', [...argv, place(name), '-D', '-e', '-f', path], {
       stdio: ['ignore', 'ignore', 'pipe'],
-      env: { ...process.env, LD_LIBRARY_PATH: ssh.libraries },
+      env: { ...process.env, LD_LIBRARY_PATH: ssh.libraries, XDP_TEST_ROOTS: roots.join(' ') },
     })
     server.#children.push(child)
     let said = ''
