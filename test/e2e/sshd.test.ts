@@ -1,12 +1,15 @@
 // A user who is logged in over SSH, with OpenSSH's server: the session is found from inside and from outside of it, also
 // where sudo has removed its variables and behind tmux, and ends only where --force-cut allows it.
 
+import { execFileSync, spawn } from 'node:child_process'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { EXIT } from '../../src/diagnostics.ts'
 import { unpacked } from '../support/debian.ts'
-import { sample } from '../support/depth.ts'
+import { inTurns, sample } from '../support/depth.ts'
 import { ETH0, Lab } from '../support/hosts.ts'
-import { findSsh, type Login, SshServer } from '../support/sshd.ts'
+import { findSsh, type Login, librariesIn, SshServer } from '../support/sshd.ts'
 import { whyNoTmux } from '../support/tmux.ts'
 
 const HOST = { 4: '192.0.2.1', 6: '2001:db8::1' } as const
@@ -88,6 +91,31 @@ test.skipIf(reason !== undefined)(
     expect(await isAlive(login)).toBe(true)
   },
 )
+
+inTurns('the user of mosh is found by the UDP socket of its server', async ({ skip }) => {
+  const mosh = unpacked('mosh')
+  if (typeof ssh === 'string') return skip(ssh)
+  if (!('root' in mosh)) return skip(mosh.reason)
+  server = await SshServer.start(ssh, lab, undefined, [mosh.root])
+  const login = await server.logIn(HOST[4])
+  config(`blocklist: [${LAN[4]}]`)
+  const answer = join(lab.directory, 'answer')
+  execFileSync('mkfifo', [answer])
+  const script = lab.write('run.sh', `{ ${line('apply', '--auto-approve')}; } > ${answer} 2>&1\n`)
+  const { output } = await login.run(`LC_ALL=C.UTF-8 mosh-server new -s -c 8 -p 60001 -- sh ${script}`)
+  const [, port, key] = /^MOSH CONNECT (\d+) (\S+)$/m.exec(output) ?? []
+  // The server runs the script once its client has come, which needs a terminal.
+  const client = `stty rows 24 cols 80; exec ${mosh.root}/usr/bin/mosh-client ${HOST[4]} ${port}`
+  const child = spawn('nsenter', [`--net=/run/netns/${lab.peer}`, 'script', '-qfec', client, '/dev/null'], {
+    env: { ...process.env, MOSH_KEY: key, LC_ALL: 'C.UTF-8', TERM: 'xterm', LD_LIBRARY_PATH: librariesIn(mosh.root) },
+    stdio: ['pipe', 'ignore', 'ignore'],
+  })
+  try {
+    expect(await readFile(answer, 'utf8')).toMatch(/E226.*192\.0\.2\.2:\d+ → :60001 mosh-server by blocklist/)
+  } finally {
+    child.kill('SIGKILL')
+  }
+})
 
 const PATIENCE = { timeout: 20_000, interval: 100 }
 const pendingNow = async () => JSON.parse(await lab.ok('status', '--json')).pending_confirmation

@@ -17,7 +17,7 @@ export interface Ssh {
 }
 
 /** The directories with libraries below one, for LD_LIBRARY_PATH. */
-const librariesIn = (root: string): string =>
+export const librariesIn = (root: string): string =>
   ['lib', 'usr/lib']
     .flatMap((name) => {
       const directory = join(root, name)
