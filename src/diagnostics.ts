@@ -149,6 +149,7 @@ export const CODES = {
   E255: { name: 'cannot-chain', exit: EXIT.refused },
   E256: { name: 'chained-program', exit: EXIT.refused },
   E257: { name: 'chain-refused', exit: EXIT.unavailable },
+  E260: { name: 'no-ssh-session', exit: EXIT.usage },
   E300: { name: 'usage', exit: EXIT.usage },
   E301: { name: 'declined', exit: EXIT.failed },
   E400: { name: 'not-its-output', exit: EXIT.badConfig },

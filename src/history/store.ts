@@ -17,22 +17,18 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { codeOf, makeDirectory, objection, readWhole, writeWhole } from '../cache/directory.ts'
+import { DEFAULT_HISTORY, type HistoryBounds } from '../model/desired.ts'
 import type { SourceFile } from '../model/sources.ts'
 import type { DamagedEntry, EntryDraft, EntryFile, StoredEntry, StoredResult } from '../report/history.ts'
 import { decodeEntry, encodeEntry } from './entry.ts'
 import { type History, isDamaged } from './history.ts'
 
-export interface Bounds {
-  /** Number of entries. */
-  readonly entries: number
-  /** Size of all contents. */
-  readonly bytes: number
+export interface Bounds extends HistoryBounds {
   /** Size of one list file. Longer ones are not kept. */
   readonly listBytes: number
 }
 
-/** Ten million lines of a list take 150 MB. */
-export const BOUNDS: Bounds = { entries: 10, bytes: 256 * 2 ** 20, listBytes: 64 * 2 ** 20 }
+export const BOUNDS: Bounds = { ...DEFAULT_HISTORY, listBytes: 64 * 2 ** 20 }
 
 /** Entries that are kept however many bytes they take: the policy in force, and the one before. */
 const LEAST_ENTRIES = 2
@@ -48,7 +44,7 @@ const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes)
 class Directory implements History {
   readonly directory: string
   readonly #uid: number
-  readonly #bounds: Bounds
+  #bounds: Bounds
   #problem: string | undefined
 
   constructor(directory: string, uid: number, bounds: Bounds) {
@@ -194,6 +190,10 @@ class Directory implements History {
     } catch {
       return undefined
     }
+  }
+
+  bound(bounds: HistoryBounds): void {
+    this.#bounds = { ...this.#bounds, ...bounds }
   }
 
   keep(files: readonly SourceFile[]): void {

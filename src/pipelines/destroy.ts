@@ -18,7 +18,7 @@ export const destroyInstance = (host: Host, approve: Approve): Promise<Applied |
   interruptible(host, () => destroyInSession(host, approve))
 
 async function destroyInSession(host: Host, approve: Approve): Promise<Applied | 'declined'> {
-  const session = await openSession(host)
+  const session = await openSession(host, 'attachments')
   const { paths } = session
   return withLock(session, async () => {
     refusePending(await settlePending(session))

@@ -229,7 +229,7 @@ function contentOf(made: Made, isConfirmed: boolean): Pick<Target, 'generation' 
 export function targetOf(
   made: Made,
   keepsHealth: boolean,
-  request?: Pick<ConfirmTerms, 'id' | 'milliseconds' | 'config'>,
+  request?: Pick<ConfirmTerms, 'id' | 'milliseconds' | 'config' | 'on'>,
 ): Target {
   const { plan: wanted, live, object, terms } = made
   const content = contentOf(made, request !== undefined)

@@ -7,10 +7,10 @@ import { type ReasonName, VERDICTS, type Verdict } from '../report/reason.ts'
 import type { Count, InterfaceStatus, Status } from '../report/result.ts'
 import type { WatchState } from '../report/watch.ts'
 import { pendingJson, pendingStatus, revertedLines } from './confirmation.ts'
+import { driftBlock, driftJson } from './drift.ts'
 import { rollbackJson, rollbackLines } from './history.ts'
 import { jsonDocument } from './json.ts'
 import { lastApplyJson, lastApplyLines } from './last-apply.ts'
-import { keyTitle } from './names.ts'
 import { formatBytes, seconds } from './numbers.ts'
 import { type Paint, paint } from './paint.ts'
 import { policyJson, shownPolicy } from './policy.ts'
@@ -112,7 +112,7 @@ export function trouble(
   { drifted, leftovers }: Pick<Status, 'drifted' | 'leftovers'>,
   { cyan, yellow }: Paint,
 ): string[] {
-  const drift = drifted.map(({ key, what }) => `${cyan('!')}   ${keyTitle(key)}: ${what}`)
+  const drift = drifted.flatMap((one) => driftBlock(one, cyan('!')))
   const left = leftovers.map((path) => `${yellow('!')}   ${path}`)
   return [
     ...(drift.length > 0 ? ['', `${cyan('!')} Drift since the last apply (\`xdp plan\` shows the repair):`] : []),
@@ -164,7 +164,7 @@ export function renderStatusJson(status: Status): string {
     bans_capacity: bans?.capacity ?? null,
     memory,
     drift,
-    drifted,
+    drifted: drifted.map(driftJson),
     leftovers,
     pending_confirmation: pending ? pendingJson(pending) : null,
     reverted: reverted ?? null,

@@ -1,6 +1,7 @@
 // Results of the commands as data, before they become text or JSON.
 
 import type { Ban } from '../model/ban.ts'
+import type { Drift } from '../model/live.ts'
 import type { ServiceMode } from '../model/overlay.ts'
 import type { Policy } from '../model/policy.ts'
 import type { BackendState, NextHop, Service } from '../model/service.ts'
@@ -102,7 +103,7 @@ export interface Status {
   readonly memory: number
   /** The live state differs from the record of the last apply. */
   readonly drift: boolean
-  readonly drifted: readonly { readonly key: string; readonly what: string }[]
+  readonly drifted: readonly Drift[]
   /** Kernel leftovers of an interrupted apply; the next apply removes them. */
   readonly leftovers: readonly string[]
   /** The live policy waits for its confirmation. */

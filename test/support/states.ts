@@ -2,7 +2,7 @@
 
 import { DEFAULT_WATCH } from '../../src/config/watch.ts'
 import type { AddressSet, Family, Ranges } from '../../src/model/address.ts'
-import type { Desired, InterfaceOptions, Provenance } from '../../src/model/desired.ts'
+import { DEFAULT_HISTORY, type Desired, type InterfaceOptions, type Provenance } from '../../src/model/desired.ts'
 import { type AttachedProgram, type Link, type Live, NO_RECORDS } from '../../src/model/live.ts'
 import { DEFAULT_POLICY, type Policy } from '../../src/model/policy.ts'
 import { NO_RADIUS } from '../../src/model/radius.ts'
@@ -173,6 +173,7 @@ export function desired(wanted: State, options: Readonly<Record<string, Partial<
     watch: DEFAULT_WATCH,
     confirmMs: undefined,
     radius: NO_RADIUS,
+    history: DEFAULT_HISTORY,
     config: { path: 'xdp.yaml', sha256: '0'.repeat(64) },
   }
 }

@@ -53,6 +53,11 @@ export interface WrittenLimits {
   readonly confirm?: string
 }
 
+export interface WrittenHistory {
+  readonly keep?: number
+  readonly size?: string
+}
+
 export interface WrittenWatch {
   readonly debounce?: string
   readonly resync?: string

@@ -90,8 +90,8 @@ async function sharesNamespaces(): Promise<boolean> {
   }
 }
 
-/** Variables that say where tools are, and how long they may run. */
-const VARIABLES = ['XDP_TOOLS_PATH', 'XDP_TOOL_TIMEOUT'] as const
+/** Variables that say where tools are, how long they may run, and where the history is. */
+const VARIABLES = ['XDP_TOOLS_PATH', 'XDP_TOOL_TIMEOUT', 'STATE_DIRECTORY'] as const
 
 const environment = (): string[] =>
   VARIABLES.flatMap((name) => {

@@ -5,7 +5,7 @@
 
 import { randomBytes } from 'node:crypto'
 import { readFile, rename, rm, writeFile } from 'node:fs/promises'
-import type { AppliedConfig, Confirmation } from '../../model/confirmation.ts'
+import type { AppliedConfig, Confirmation, ConfirmOn } from '../../model/confirmation.ts'
 import type { PendingConfirmation, Reverted } from '../../report/confirmation.ts'
 import { explain, instanceFile, ownPrefix, RUN, runDirectory } from '../tools/exchange.ts'
 import { monotonicMs } from './control.ts'
@@ -21,6 +21,10 @@ export interface PendingRecord extends Confirmation {
   /** CLOCK_MONOTONIC, in milliseconds. */
   readonly deadlineMs: number
   readonly config: AppliedConfig
+  /** SSH connections that confirm. */
+  readonly on?: ConfirmOn | undefined
+  /** Those that there were before, by `keyOf`; absent until the switch is over. Only others confirm. */
+  readonly seen?: readonly string[]
   /** The steps back. */
   readonly steps: readonly unknown[]
 }
@@ -94,7 +98,7 @@ export async function describePending(which: Which, confirmation: Confirmation):
   const { id, generation, previous } = confirmation
   const [record, guarded] = await Promise.all([readPending(which, id), guardianRuns(which, id)])
   return {
-    ...{ id, generation, previous, guarded },
+    ...{ id, generation, previous, guarded, on: record?.on },
     deadline: record && isoOf(record),
     seconds_left: record && Math.ceil(millisecondsLeft(record) / 1000),
     config: record?.config,

@@ -97,6 +97,17 @@ describe('bounds', () => {
     expect(readdirSync(join(path, 'contents'))).toHaveLength(2)
   })
 
+  test('other bounds hold from the next entry on', () => {
+    for (let i = 0; i < 6; i++) remember(`policy ${i}`)
+    const history = open()
+    history.bound({ entries: 3, bytes: 2 ** 20 })
+    remember('next', history)
+    expect(stored().map(([number]) => number)).toEqual([7, 6, 5])
+    history.bound({ entries: 10, bytes: 10 })
+    remember('last', history)
+    expect(stored().map(([number]) => number)).toEqual([8, 7])
+  })
+
   test('a list is kept unless it is too long, or was edited since it was read', () => {
     const folder = writeFiles({ 'a.txt': '192.0.2.1\n', 'b.txt': '192.0.2.2\n', 'long.txt': '#'.repeat(100) })
     const files = ['a.txt', 'b.txt', 'long.txt'].map((name) => listSource(join(folder, name)))
