@@ -3,6 +3,8 @@
 //
 // A usual run takes a sample; THOROUGH=1 takes everything, which is hours.
 
+import { rmSync } from 'node:fs'
+import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import {
   BROKEN,
@@ -16,9 +18,10 @@ import {
 } from '../support/crash/faults.ts'
 import type { Point } from '../support/crash/interceptor.ts'
 import { CHANGE_FAULTS, type Disturbance, type Visit, visit } from '../support/crash/matrix.ts'
-import { OPERATIONS, type Operation } from '../support/crash/operations.ts'
+import { EDIT, OPERATIONS, type Operation } from '../support/crash/operations.ts'
+import { PLACES, ROOMS, visitWithRoom } from '../support/crash/room.ts'
 import { Scene } from '../support/crash/scene.ts'
-import { inDepth, sample, usually } from '../support/depth.ts'
+import { inDepth, inTurns, sample, usually } from '../support/depth.ts'
 
 /** Longer than everything about an operation takes. */
 const HOURS = { timeout: 6 * 3_600_000 }
@@ -81,7 +84,7 @@ const inTurnOf =
 const few = (count: number): readonly Operation[] => some(OPERATIONS, count)
 
 describe('a killed operation leaves the old policy or the new one, and the next apply converges', () => {
-  test.each(few(3))('$name', HOURS, async (operation) => {
+  test.each(few(2))('$name', HOURS, async (operation) => {
     const problems = await visitAll(operation, (whole) => {
       const kills = faultsAt(whole.points, [KILL_ALL, KILL_COMMAND])
       return usually(some(kills, 2), { thoroughly: kills })
@@ -91,7 +94,7 @@ describe('a killed operation leaves the old policy or the new one, and the next 
 })
 
 describe('a command that fails, lies or hangs leaves the policy that the exit status says', () => {
-  test.each(few(2))('$name', HOURS, async (operation) => {
+  test.each(few(1))('$name', HOURS, async (operation) => {
     const problems = await visitAll(operation, ({ points: whole }) => {
       const refused = faultsAt(whole, REFUSING, inTurnOf(operation, REFUSING.length))
       const broken = faultsAt(whole, BROKEN, inTurnOf(operation, BROKEN.length))
@@ -112,7 +115,7 @@ describe('a command that fails, lies or hangs leaves the policy that the exit st
 const SINGLE = OPERATIONS.filter(({ isPersistent }) => !isPersistent)
 
 describe('a change of a file or a pin at which the command dies, or that fails, leaves no mixture', () => {
-  test.each(some(SINGLE, 2))('$name', HOURS, async (operation) => {
+  test.each(some(SINGLE, 1))('$name', HOURS, async (operation) => {
     const problems = await visitAll(operation, ({ changes }) => {
       const cells = changes.flatMap((_, number) =>
         CHANGE_FAULTS.flatMap((what, i): Disturbance[] =>
@@ -131,11 +134,67 @@ describe('a bpffs or an interface that goes away in between leaves no mixture', 
   test.each(some(CHANGING, 1))('$name', HOURS, async (operation) => {
     const problems = await visitAll(operation, ({ points: whole }) => {
       const cells = faultsAt(whole, UPHEAVALS, inTurnOf(operation, UPHEAVALS.length))
-      return usually(some(cells, 2), { thoroughly: cells })
+      return usually(some(cells, 1), { thoroughly: cells })
     })
     expect(problems).toEqual([])
   })
 })
+
+describe('a directory without room stops no apply but by E115, which changes nothing', () => {
+  test.each(some(PLACES, 1))('%s', HOURS, async (place) => {
+    const scene = await Scene.open()
+    const problems: string[] = []
+    try {
+      for (const room of some(ROOMS, 2)) {
+        const problem = await visitWithRoom(scene, place, room)
+        points++
+        if (problem !== undefined) problems.push(problem)
+      }
+    } finally {
+      mixed += problems.length
+      await scene.close()
+    }
+    expect(problems).toEqual([])
+  })
+})
+
+inTurns(
+  'a network namespace that goes away leaves pins that the next one refuses, or takes over',
+  async () => {
+    const scene = await Scene.open()
+    const { lab, interceptor } = scene
+    try {
+      const { points: whole } = await visit(scene, EDIT)
+      for (const number of some([...whole.keys()], 1)) {
+        const { start } = await EDIT.prepare(scene)
+        interceptor.points = []
+        interceptor.isDue = (at) => at === number
+        interceptor.decide = async () => {
+          await scene.loseNamespace()
+          return 'goes on'
+        }
+        const { stderr } = await (await start()).ended
+        interceptor.decide = undefined
+        expect(stderr).not.toMatch(/E999/)
+        await scene.expectQuiet('nothing')
+        await scene.makeNamespace()
+        const first = await lab.xdp('apply', '--auto-approve')
+        // The number of a namespace may be that of the one before.
+        if (first.exitCode !== 0) {
+          expect(first.stderr).toContain('E201')
+          expect(first.exitCode).toBe(4)
+          rmSync(join(lab.bpffs, 'xdp-as-code/default'), { recursive: true })
+        }
+        expect(await EDIT.converge(scene, [])).toBe(scene.file)
+        expect((await scene.flow.rounds()).at(-1)?.verdict).toBe(scene.file)
+        points++
+      }
+    } finally {
+      await scene.close()
+    }
+  },
+  HOURS.timeout,
+)
 
 inDepth('every operation succeeds when nothing disturbs it', HOURS, async () => {
   for (const operation of OPERATIONS) expect(await visitAll(operation, () => [])).toEqual([])

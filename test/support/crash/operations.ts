@@ -75,6 +75,9 @@ const edit = (
   ...more,
 })
 
+/** The edit of one list. */
+export const EDIT = edit('edit', (scene, edition) => scene.write(edition))
+
 const create: Operation = {
   name: 'create',
   async prepare(scene) {
@@ -226,7 +229,7 @@ async function startDaemon(scene: Scene): Promise<Running> {
 
 export const OPERATIONS: readonly Operation[] = [
   create,
-  edit('edit', (scene, edition) => scene.write(edition)),
+  EDIT,
   edit('feed swap', writeFeed),
   edit('services edit', (scene, edition) => scene.write(edition, { more: service(edition) })),
   edit(

@@ -48,7 +48,7 @@ function follow(child: ChildProcess): Running {
 
 export class Scene {
   readonly lab: Lab
-  readonly flow: Flow
+  flow: Flow
   readonly interceptor: Interceptor
   /** The policy of the file. */
   file: Edition = 'old'
@@ -116,6 +116,21 @@ export class Scene {
 
   plug(): void {
     this.lab.plug(OTHER_WIRE)
+  }
+
+  /** Removes the network namespace, which lives on until the last process in it ends. */
+  async loseNamespace(): Promise<void> {
+    await this.flow.close()
+    execFileSync('ip', ['netns', 'del', this.lab.host])
+  }
+
+  /** Makes another network namespace of that name, with interfaces of the same names. */
+  async makeNamespace(): Promise<void> {
+    const { lab } = this
+    execFileSync('ip', ['netns', 'add', lab.host])
+    lab.in(lab.host, 'ip', 'link', 'set', 'lo', 'up')
+    for (const wire of [WIRE, OTHER_WIRE]) lab.plug(wire)
+    this.flow = await Flow.open(lab)
   }
 
   /** A second build of the command line, with other programs. */
