@@ -17,6 +17,7 @@ import {
   type PendingRecord,
   readPending,
   readReverted,
+  recordedId,
   removePending,
   removeReverted,
   writePending,
@@ -64,6 +65,14 @@ async function revert({ host, paths }: Session, record: PendingRecord, reason: R
 const timeOf = ({ seconds_left: left }: PendingConfirmation): string =>
   left === undefined ? 'its deadline cannot be read' : left > 0 ? `${left} s left` : 'its deadline has passed'
 
+/** Removes the record of an apply that was killed before its commit. Its guardian, if it lives, has the steps in memory. */
+async function forgetKilled(host: Host): Promise<void> {
+  const id = await recordedId(host)
+  if (id === undefined) return
+  await removePending(host)
+  await forgetGuardian(host, id)
+}
+
 /**
  * The confirmation that the live policy waits for. One that has outlived its deadline, because its guardian was killed, is
  * reverted here. Needs the lock.
@@ -71,7 +80,10 @@ const timeOf = ({ seconds_left: left }: PendingConfirmation): string =>
 export async function settlePending(session: Session): Promise<PendingConfirmation | undefined> {
   const { host } = session
   const pending = await findPending(session)
-  if (!pending) return undefined
+  if (!pending) {
+    await forgetKilled(host)
+    return undefined
+  }
   const described = await describePending(host, pending)
   const record = await readPending(host, pending.id)
   if (!record || described.guarded || millisecondsLeft(record) > 0) return described
@@ -241,7 +253,7 @@ export async function guardPending(host: Host, id: string, stop: AbortSignal): P
         if (!(await isMarked(session, { id })) || !(await isDue(known as PendingRecord))) return undefined
         return revert(session, known as PendingRecord, stop.aborted ? 'stopped' : 'deadline')
       }).catch(async (error: unknown) => {
-        if (!(error instanceof XdpError) || ++attempts === ATTEMPTS) throw error
+        if (++attempts === ATTEMPTS) throw error
         await pause(RETRY_MS)
         return undefined
       })

@@ -17,7 +17,7 @@ import {
   UPHEAVALS,
 } from '../support/crash/faults.ts'
 import type { Point } from '../support/crash/interceptor.ts'
-import { CHANGE_FAULTS, type Disturbance, type Visit, visit } from '../support/crash/matrix.ts'
+import { changeFaults, type Disturbance, type Visit, visit } from '../support/crash/matrix.ts'
 import { EDIT, OPERATIONS, type Operation } from '../support/crash/operations.ts'
 import { PLACES, ROOMS, visitWithRoom } from '../support/crash/room.ts'
 import { Scene } from '../support/crash/scene.ts'
@@ -117,11 +117,12 @@ const SINGLE = OPERATIONS.filter(({ isPersistent }) => !isPersistent)
 describe('a change of a file or a pin at which the command dies, or that fails, leaves no mixture', () => {
   test.each(some(SINGLE, 1))('$name', HOURS, async (operation) => {
     const problems = await visitAll(operation, ({ changes }) => {
-      const cells = changes.flatMap((_, number) =>
-        CHANGE_FAULTS.flatMap((what, i): Disturbance[] =>
-          i === 0 || number % (CHANGE_FAULTS.length - 1) === i - 1 ? [{ kind: 'change', number, what }] : [],
-        ),
-      )
+      const cells = changes.flatMap((change, number) => {
+        const [death = '', ...errors] = changeFaults(change)
+        return [death, errors[number % errors.length] as string].map(
+          (what): Disturbance => ({ kind: 'change', number, what }),
+        )
+      })
       return usually(some(cells, 2), { thoroughly: cells })
     })
     expect(problems).toEqual([])

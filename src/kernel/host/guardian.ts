@@ -3,11 +3,11 @@
 // it runs; the kernel frees it however the guardian dies.
 
 import { existsSync } from 'node:fs'
-import { mkdir, readFile, readlink, rm, rmdir, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, readlink, rmdir, writeFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fail } from '../../diagnostics.ts'
-import { instanceFile, runDirectory } from '../tools/exchange.ts'
+import { discard, instanceFile, runDirectory } from '../tools/exchange.ts'
 import { spawnTool } from '../tools/spawn.ts'
 import type { Host } from './host.ts'
 import { acquireFile, isLocked, type Lock } from './lock.ts'
@@ -28,7 +28,7 @@ export const guardianRuns = async (which: Which, id: string): Promise<boolean> =
 
 /** Removes the lock file of a guardian that was killed. */
 export async function forgetGuardian(which: Which, id: string): Promise<void> {
-  if (!(await guardianRuns(which, id))) await rm(await lockFile(which, id), { force: true })
+  if (!(await guardianRuns(which, id))) await discard(await lockFile(which, id))
 }
 
 /** Becomes the guardian of this confirmation; undefined: there is one. Leaves the cgroup of the session. */
@@ -41,7 +41,7 @@ export async function becomeGuardian(which: Which, id: string): Promise<Lock | u
     lock && {
       ended: lock.ended,
       async release() {
-        await rm(file, { force: true })
+        await discard(file)
         await lock.release()
         await returnToRoot()
       },

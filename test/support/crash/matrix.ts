@@ -13,8 +13,12 @@ export type Disturbance =
   | { readonly kind: 'fault'; readonly number: number; readonly fault: Fault }
   | { readonly kind: 'change'; readonly number: number; readonly what: string }
 
-/** Names of the signal and the errors that meet a change of files. */
-export const CHANGE_FAULTS = ['KILL', 'ENOSPC', 'EROFS', 'EACCES', 'EIO', 'EMFILE'] as const
+const REMOVALS = ['KILL', 'EROFS', 'EACCES', 'EIO'] as const
+const OTHERS = [...REMOVALS, 'ENOSPC', 'EMFILE'] as const
+
+/** The signal and the errors that may meet a change of files, given as its line in the log. */
+export const changeFaults = (change: string): readonly string[] =>
+  /^(?:rm|rmdir|unlink) /.test(change) ? REMOVALS : OTHERS
 
 export interface Visit {
   /** Whether the operation got as far as the place. */
