@@ -147,6 +147,7 @@ export const CODES = {
   E250: { name: 'socket-scope', exit: EXIT.badConfig },
   E251: { name: 'sockets-in-vrf', exit: EXIT.refused },
   E265: { name: 'files-unusable', exit: EXIT.unavailable },
+  E266: { name: 'half-reverted', exit: EXIT.refused },
   E300: { name: 'usage', exit: EXIT.usage },
   E301: { name: 'declined', exit: EXIT.failed },
   E400: { name: 'not-its-output', exit: EXIT.badConfig },

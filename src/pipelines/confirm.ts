@@ -8,7 +8,14 @@ import type { Step } from '../features/step.ts'
 import { execute } from '../kernel/execute/execute.ts'
 import { lowerConfirm } from '../kernel/execute/lower.ts'
 import { monotonicMs } from '../kernel/host/control.ts'
-import { becomeGuardian, forgetGuardian, guardianRuns, pause, startGuardian } from '../kernel/host/guardian.ts'
+import {
+  becomeGuardian,
+  forgetGuardian,
+  forgetGuardians,
+  guardianRuns,
+  pause,
+  startGuardian,
+} from '../kernel/host/guardian.ts'
 import { readLinks } from '../kernel/host/links.ts'
 import { acquireLock } from '../kernel/host/lock.ts'
 import {
@@ -17,7 +24,6 @@ import {
   type PendingRecord,
   readPending,
   readReverted,
-  recordedId,
   removePending,
   removeReverted,
   writePending,
@@ -65,12 +71,13 @@ async function revert({ host, paths }: Session, record: PendingRecord, reason: R
 const timeOf = ({ seconds_left: left }: PendingConfirmation): string =>
   left === undefined ? 'its deadline cannot be read' : left > 0 ? `${left} s left` : 'its deadline has passed'
 
-/** Removes the record of an apply that was killed before its commit. Its guardian, if it lives, has the steps in memory. */
+/**
+ * Removes the record of an apply that was killed before its commit, and lock files of killed guardians. A guardian that
+ * lives has the steps in memory.
+ */
 async function forgetKilled(host: Host): Promise<void> {
-  const id = await recordedId(host)
-  if (id === undefined) return
   await removePending(host)
-  await forgetGuardian(host, id)
+  await forgetGuardians(host)
 }
 
 /**
@@ -154,9 +161,25 @@ function withPending<T>(host: Host, body: (session: Session, pending: Confirmati
   })
 }
 
-/** Keeps the unconfirmed policy, and frees the previous generation. */
+/** Throws E266 if interfaces run the previous policy again, or still, and going back to it is possible. */
+async function refuseHalfReverted({ host, paths }: Session, { id, previous }: Confirmation): Promise<void> {
+  const [links, { generations }] = await Promise.all([readLinks(), readInstance(paths)])
+  const before = generations.find(({ number }) => number === previous)?.program.id
+  const back = [...links].filter(([, { programs }]) => programs.some((program) => program.id === before))
+  if (before === undefined || back.length === 0 || !(await readPending(host, id))) return
+  const names = back.map(([name]) => name).join(', ')
+  throw fail(
+    'E266',
+    `the apply ${id} cannot be confirmed: the policy from before it is in force on ${names}`,
+    'finish going back: xdp confirm --cancel; then apply again',
+  )
+}
+
+/** Keeps the unconfirmed policy, and frees the previous generation. Throws E266 if a part of it is in force again. */
 export const confirmPending = (host: Host): Promise<Confirmed> =>
-  withPending(host, async ({ paths }, confirmation) => {
+  withPending(host, async (session, confirmation) => {
+    const { paths } = session
+    await refuseHalfReverted(session, confirmation)
     await execute(host, paths, lowerConfirm(paths, confirmation, await list(paths.instance)))
     // Without this record the next boot applies the policy before: the safe side.
     recordConfirmed(host, confirmation.id)

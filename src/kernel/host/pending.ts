@@ -80,10 +80,6 @@ export async function readPending(which: Which, id: string): Promise<PendingReco
   return record?.id === id && Number.isFinite(record.deadlineMs) && Array.isArray(record.steps) ? record : undefined
 }
 
-/** The id of the record, whatever the state of its confirmation; undefined if there is none, or it is damaged. */
-export const recordedId = async (which: Which): Promise<string | undefined> =>
-  (await readRecord<Partial<PendingRecord>>(await pendingFile(which)))?.id
-
 /** Without its marker the record says nothing, so that it may stay. */
 export const removePending = async (which: Which): Promise<void> => discard(await pendingFile(which))
 

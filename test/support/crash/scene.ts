@@ -167,6 +167,15 @@ export class Scene {
     return existsSync(instance) && readdirSync(instance).some((name) => name.startsWith('confirm-'))
   }
 
+  /** Confirms, or finishes going back if that has begun; returns whether the policy is another one now. */
+  async #endWaiting(): Promise<boolean> {
+    const { exitCode, stderr } = await this.lab.xdp('confirm')
+    if (exitCode === 0) return false
+    if (!stderr.includes('E266')) throw new Error(`confirm fails: ${exitCode} ${stderr}`)
+    await this.lab.ok('confirm', '--cancel')
+    return true
+  }
+
   /**
    * Brings the live policy to the file as its user does: apply, and again after the answer to a pending confirmation. Throws
    * unless nothing is left to change.
@@ -177,9 +186,9 @@ export class Scene {
     const { lab } = this
     const first = await lab.xdp('apply', '--auto-approve', ...flags)
     const isPending = this.#isPending()
-    if (isPending) await lab.ok('confirm')
-    const isRefused = isPending && first.stderr.includes('E230')
-    const last = isRefused ? await lab.xdp('apply', '--auto-approve') : first
+    const isBack = isPending && (await this.#endWaiting())
+    const isDue = isBack || (isPending && first.stderr.includes('E230'))
+    const last = isDue ? await lab.xdp('apply', '--auto-approve') : first
     if (last.exitCode !== 0) throw new Error(`the next apply does not converge: ${last.exitCode} ${last.stderr}`)
     const plan = await lab.xdp('plan', '--detailed-exitcode')
     if (plan.exitCode !== 0) throw new Error(`changes are left: ${plan.exitCode} ${plan.stdout}${plan.stderr}`)
