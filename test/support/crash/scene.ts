@@ -101,11 +101,14 @@ export class Scene {
     return running
   }
 
+  /** Unmounts the bpffs. What is below it cannot be written, as /sys/fs. */
   unmount(): void {
     execFileSync('umount', ['--lazy', this.lab.bpffs])
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'ro', 'none', this.lab.bpffs])
   }
 
   mount(): void {
+    execFileSync('umount', ['--lazy', this.lab.bpffs])
     execFileSync('mount', ['-t', 'bpf', 'bpf', this.lab.bpffs])
   }
 
