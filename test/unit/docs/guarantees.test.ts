@@ -13,8 +13,10 @@ const NAMED = [...PAGE.matchAll(/`(test\/[^`]+)`: ((?:"[^"]+"(?:, )?)+)/g)].map(
   titles: [...titles.matchAll(/"([^"]+)"/g)].map(([, title = '']) => title),
 }))
 
-/** Rows of tables, without their heads. */
-const ROWS = PAGE.split('\n').filter((line) => line.startsWith('| ') && !line.startsWith('| Promise |'))
+/** Rows of the tables of promises. */
+const ROWS = PAGE.split('\n\n')
+  .filter((part) => part.startsWith('| Promise |'))
+  .flatMap((table) => table.trim().split('\n').slice(2))
 
 test.each(NAMED)('$file has the tests that the page names', ({ file, titles }) => {
   const path = join(ROOT, file)
