@@ -163,13 +163,19 @@ const rollback: Operation = {
   converge: toFile,
 }
 
+/** Takes over programs that no pin names any more, if that is needed. */
+async function reclaim({ lab }: Scene, flags: readonly string[]): Promise<void> {
+  if (flags.length > 0) await lab.ok(...AUTO, ...flags)
+}
+
 const destroy: Operation = {
   name: 'destroy',
   async prepare(scene) {
     await establish(scene)
     return command(scene, 'old', 'none', 'destroy', '--auto-approve')
   },
-  async converge(scene) {
+  async converge(scene, flags) {
+    await reclaim(scene, flags)
     await scene.lab.ok('destroy', '--auto-approve')
     await scene.expectNothing()
     return 'none'
@@ -184,7 +190,8 @@ const ban: Operation = {
     await scene.lab.xdp('unban', SOURCES.new)
     return command(scene, 'old', 'banned', 'ban', SOURCES.new)
   },
-  async converge(scene) {
+  async converge(scene, flags) {
+    await reclaim(scene, flags)
     await scene.lab.ok('ban', SOURCES.new)
     await scene.expectClean()
     return 'banned'

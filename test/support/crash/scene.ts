@@ -22,6 +22,9 @@ const OTHER_WIRE: Wire = {
   peerAddresses: ['198.51.100.2/24', '198.51.100.3/24'],
 }
 
+/** Files of an instance that stay: locks, the last revert, and those of a killed daemon, which the next one replaces. */
+const STANDING = /\.(?:(?:bans\.|watch\.)?lock|reverted\.json|watch\.json|control\.sock)$/
+
 /** Time in which processes end that were killed, or have nothing left to do. */
 const ENDING_MS = 30_000
 
@@ -225,7 +228,7 @@ export class Scene {
     const isOurs = (name: string): boolean =>
       [...this.#pids].some((pid) => new RegExp(`^(?:xdp-)?exchange-\\d+-${pid}-`).test(name))
     const exchanged = [...readdirSync('/run/xdp'), ...readdirSync('/dev/shm')].filter(isOurs)
-    const records = this.#records().filter((name) => !/\.(?:(?:bans\.|watch\.)?lock|reverted\.json)$/.test(name))
+    const records = this.#records().filter((name) => !STANDING.test(name))
     const guardians = this.#records().filter((name) => name.includes('.guardian-'))
     const rest = [...exchanged, ...records, ...guardians].filter((name) => !this.#strange.has(name))
     if (rest.length > 0) throw new Error(`files are left: ${rest.join(' ')}`)
