@@ -58,7 +58,7 @@ export class Scene {
   /** Pids of commands, for the search of their files. */
   readonly #pids = new Set<number>()
   /** Files of instances on earlier mounts whose device had this number. */
-  readonly #strange: ReadonlySet<string>
+  #strange: ReadonlySet<string>
 
   private constructor(lab: Lab, flow: Flow, interceptor: Interceptor) {
     this.lab = lab
@@ -113,6 +113,8 @@ export class Scene {
   mount(): void {
     execFileSync('umount', ['--lazy', this.lab.bpffs])
     execFileSync('mount', ['-t', 'bpf', 'bpf', this.lab.bpffs])
+    // The new mount is another device.
+    this.#strange = new Set([...this.#strange, ...this.#records()])
   }
 
   /** Removes the interface that no packets flow through. */
