@@ -150,6 +150,8 @@ export const CODES = {
   E256: { name: 'chained-program', exit: EXIT.refused },
   E257: { name: 'chain-refused', exit: EXIT.unavailable },
   E260: { name: 'no-ssh-session', exit: EXIT.usage },
+  E265: { name: 'files-unusable', exit: EXIT.unavailable },
+  E266: { name: 'half-reverted', exit: EXIT.refused },
   E300: { name: 'usage', exit: EXIT.usage },
   E301: { name: 'declined', exit: EXIT.failed },
   E400: { name: 'not-its-output', exit: EXIT.badConfig },
@@ -263,8 +265,23 @@ export class XdpError extends Error {
   }
 }
 
-/** Wraps an unexpected exception, a bug of xdp, in an XdpError. */
+/** Whether the system refused an operation on a file. */
+const isRefusal = (error: unknown): error is NodeJS.ErrnoException & { readonly path: string } => {
+  const { code, syscall, path } = (error ?? {}) as NodeJS.ErrnoException
+  return error instanceof Error && /^E[A-Z0-9]+$/.test(code ?? '') && syscall !== undefined && path !== undefined
+}
+
+/** Wraps an exception in an XdpError: a refusal of the file system, or a bug of xdp. */
 export function unexpected(error: unknown): XdpError {
+  if (isRefusal(error)) {
+    const { message, path } = error
+    return fail(
+      'E265',
+      message,
+      `see what is wrong with this file system: df ${path.replace(/\/[^/]*$/, '') || '/'}`,
+      error,
+    )
+  }
   const message = error instanceof Error ? `${error.name}: ${error.message}` : String(error)
   const hint = 'this is a bug of xdp; run again with --debug to see where'
   return fail('E999', `unexpected ${message.split('\n')[0]}`, hint, error)

@@ -41,6 +41,9 @@ const ENTRY_NAME = /^([1-9]\d{0,8})\.json$/
 
 const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex')
 
+const isAccepted = (entry: StoredEntry | DamagedEntry): entry is StoredEntry =>
+  !isDamaged(entry) && ['applied', 'confirmed'].includes(entry.result)
+
 class Directory implements History {
   readonly directory: string
   readonly #uid: number
@@ -268,10 +271,14 @@ class Directory implements History {
     return statSync(join(this.#contents, digest), { throwIfNoEntry: false })?.size ?? 0
   }
 
-  /** Removes the oldest entries beyond the bounds, but not the newest one whose policy was accepted. */
+  /**
+   * Removes the oldest entries beyond the bounds, but neither the newest one whose policy was accepted nor that of the policy
+   * before: applies that fail over and over must not push out what a rollback needs.
+   */
   #prune(): void {
     const all = this.#numbers().map((number) => this.#entry(number))
-    const accepted = all.find((entry) => !isDamaged(entry) && ['applied', 'confirmed'].includes(entry.result))
+    const accepted = all.filter(isAccepted)
+    const before = accepted.find(({ config }) => config.sha256 !== accepted[0]?.config.sha256)
     const sizes = new Map<string, number>()
     let total = 0
     for (const [position, entry] of all.entries()) {
@@ -282,7 +289,7 @@ class Directory implements History {
         total += sizes.get(digest) ?? 0
       }
       const isOver = position >= this.#bounds.entries || (position >= LEAST_ENTRIES && total > this.#bounds.bytes)
-      if (isOver && entry !== accepted) this.#unlink(this.#entryPath(entry.number))
+      if (isOver && entry !== accepted[0] && entry !== before) this.#unlink(this.#entryPath(entry.number))
     }
     this.#collect()
   }

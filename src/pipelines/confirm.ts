@@ -8,7 +8,7 @@ import type { Step } from '../features/step.ts'
 import { execute } from '../kernel/execute/execute.ts'
 import { lowerConfirm } from '../kernel/execute/lower.ts'
 import { monotonicMs } from '../kernel/host/control.ts'
-import { forgetGuardian, guardianRuns, startGuardian } from '../kernel/host/guardian.ts'
+import { forgetGuardian, forgetGuardians, guardianRuns, startGuardian } from '../kernel/host/guardian.ts'
 import { readLinks } from '../kernel/host/links.ts'
 import { knownLogins, readConfirmOn } from '../kernel/host/logins.ts'
 import {
@@ -71,13 +71,25 @@ const timeOf = ({ seconds_left: left }: PendingConfirmation): string =>
   left === undefined ? 'its deadline cannot be read' : left > 0 ? `${left} s left` : 'its deadline has passed'
 
 /**
+ * Removes the record of an apply that was killed before its commit, and lock files of killed guardians. A guardian that
+ * lives has the steps in memory.
+ */
+async function forgetKilled(host: Host): Promise<void> {
+  await removePending(host)
+  await forgetGuardians(host)
+}
+
+/**
  * The confirmation that the live policy waits for. One that has outlived its deadline, because its guardian was killed, is
  * reverted here. Needs the lock.
  */
 export async function settlePending(session: Session): Promise<PendingConfirmation | undefined> {
   const { host } = session
   const pending = await findPending(session)
-  if (!pending) return undefined
+  if (!pending) {
+    await forgetKilled(host)
+    return undefined
+  }
   const described = await describePending(host, pending)
   const record = await readPending(host, pending.id)
   if (!record || described.guarded || millisecondsLeft(record) > 0) return described
@@ -163,6 +175,20 @@ function withPending<T>(
   })
 }
 
+/** Throws E266 if interfaces run the previous policy again, or still, and going back to it is possible. */
+async function refuseHalfReverted({ host, paths }: Session, { id, previous }: Confirmation): Promise<void> {
+  const [links, { generations }] = await Promise.all([readLinks(), readInstance(paths)])
+  const before = generations.find(({ number }) => number === previous)?.program.id
+  const back = [...links].filter(([, { programs }]) => programs.some((program) => program.id === before))
+  if (before === undefined || back.length === 0 || !(await readPending(host, id))) return
+  const names = back.map(([name]) => name).join(', ')
+  throw fail(
+    'E266',
+    `the apply ${id} cannot be confirmed: the policy from before it is in force on ${names}`,
+    'finish going back: xdp confirm --cancel; then apply again',
+  )
+}
+
 /** Keeps the unconfirmed policy, with the lock held if possible. May be called again if it failed. */
 export async function keep({ host, paths }: Session, confirmation: Confirmation): Promise<void> {
   await execute(host, paths, lowerConfirm(paths, confirmation, await list(paths.instance)))
@@ -173,9 +199,10 @@ export async function keep({ host, paths }: Session, confirmation: Confirmation)
   await forgetGuardian(host, confirmation.id)
 }
 
-/** Keeps the unconfirmed policy, and frees the previous generation. */
+/** Keeps the unconfirmed policy, and frees the previous generation. Throws E266 if a part of it is in force again. */
 export const confirmPending = (host: Host): Promise<Confirmed> =>
   withPending(host, 'pins', async (session, confirmation) => {
+    await refuseHalfReverted(session, confirmation)
     await keep(session, confirmation)
     return { confirmation, action: 'confirmed', pending: undefined }
   })

@@ -2,6 +2,7 @@
 
 import { execute } from '../kernel/execute/execute.ts'
 import { lowerDestroy } from '../kernel/execute/lower.ts'
+import { requireHost } from '../kernel/host/host.ts'
 import { removeLastApply } from '../kernel/host/last-apply.ts'
 import { removeStandings } from '../kernel/host/standings.ts'
 import { observe } from '../kernel/observe/observe.ts'
@@ -26,6 +27,8 @@ async function destroyInSession(host: Host, approve: Approve): Promise<Applied |
     refuse(guardNamespace(live))
     const plan = planDestroy(live)
     if (isIdle(plan, live)) {
+      // Nothing is left either if the bpffs was unmounted while this command read it.
+      await requireHost(host)
       await forgetReverted(host)
       return { plan, result: UNCHANGED, links: live.links, committed: undefined, served: servedOf(live) }
     }

@@ -79,7 +79,7 @@ export async function guardPending(host: Host, id: string, stop: AbortSignal): P
         if (!(await isDue(known as PendingRecord))) return undefined
         return revert(session, known as PendingRecord, stop.aborted ? 'stopped' : 'deadline')
       }).catch(async (error: unknown) => {
-        if (!(error instanceof XdpError) || ++attempts === ATTEMPTS) throw error
+        if (++attempts === ATTEMPTS) throw error
         await pause(RETRY_MS)
         return undefined
       })

@@ -4,10 +4,10 @@
 // Deadlines are on CLOCK_MONOTONIC, which all processes of a machine share and none can set.
 
 import { randomBytes } from 'node:crypto'
-import { readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { readFile, rename, writeFile } from 'node:fs/promises'
 import type { AppliedConfig, Confirmation, ConfirmOn } from '../../model/confirmation.ts'
 import type { PendingConfirmation, Reverted } from '../../report/confirmation.ts'
-import { explain, instanceFile, ownPrefix, RUN, runDirectory } from '../tools/exchange.ts'
+import { discard, explain, instanceFile, ownPrefix, RUN, runDirectory } from '../tools/exchange.ts'
 import { monotonicMs } from './control.ts'
 import { guardianRuns } from './guardian.ts'
 import type { Host } from './host.ts'
@@ -61,7 +61,7 @@ async function replaceFile(file: string, content: object): Promise<void> {
   } catch (error) {
     throw explain(error)
   } finally {
-    await rm(partial, { force: true })
+    await discard(partial)
   }
 }
 
@@ -84,7 +84,8 @@ export async function readPending(which: Which, id: string): Promise<PendingReco
   return record?.id === id && Number.isFinite(record.deadlineMs) && Array.isArray(record.steps) ? record : undefined
 }
 
-export const removePending = async (which: Which): Promise<void> => rm(await pendingFile(which), { force: true })
+/** Without its marker the record says nothing, so that it may stay. */
+export const removePending = async (which: Which): Promise<void> => discard(await pendingFile(which))
 
 /** Milliseconds until the deadline, 0 when it has passed. */
 export const millisecondsLeft = ({ deadlineMs }: Pick<PendingRecord, 'deadlineMs'>): number =>
@@ -112,5 +113,4 @@ export const writeReverted = async (which: Which, reverted: Reverted): Promise<v
 /** The last apply that was reverted, unless another has succeeded since. */
 export const readReverted = async (which: Which): Promise<Reverted | undefined> => readRecord(await revertedFile(which))
 
-export const removeReverted = async (which: Which): Promise<void> =>
-  rm(await revertedFile(which), { force: true }).catch(() => undefined)
+export const removeReverted = async (which: Which): Promise<void> => discard(await revertedFile(which))

@@ -90,6 +90,18 @@ describe('bounds', () => {
     expect(readdirSync(join(path, 'contents'))).toHaveLength(11)
   })
 
+  test('applies that fail over and over push out neither the policy in force nor the one before', () => {
+    for (const text of ['older', 'before', 'now', 'now']) remember(text)
+    for (let i = 0; i < 12; i++) remember('bad', open(), { result: 'failed' })
+    expect(stored().slice(-2)).toEqual([
+      [4, 'now'],
+      [2, 'before'],
+    ])
+    expect(stored()).toHaveLength(12)
+    for (const text of ['later', 'latest']) remember(text)
+    expect(stored()).toHaveLength(10)
+  })
+
   test('old entries go when the contents take too many bytes, but not the last two', () => {
     const bounds = { ...BOUNDS, bytes: 25 }
     for (const text of ['a'.repeat(10), 'b'.repeat(10), 'c'.repeat(10), 'd'.repeat(30)]) remember(text, open(bounds))
