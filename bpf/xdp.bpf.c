@@ -8,6 +8,7 @@
 #include "abi.h"
 #include "ban_write.h"
 #include "bulk.h"
+#include "chain.h"
 #include "counter_read.h"
 #include "fill.h"
 #include "filter.h"
@@ -25,8 +26,11 @@ int xdp_filter(struct xdp_md *ctx)
 {
 	struct account account;
 	const struct decision decision = filter(ctx, open_account, &account);
+	const int verdict = finish(&account, decision.reason);
 
-	return finish(&account, decision.reason);
+	if (PART(chain) && verdict == XDP_PASS)
+		hand_on(ctx, &account);
+	return verdict;
 }
 
 /* Run on data to fill the policy map of a generation that is not in use yet. */

@@ -149,6 +149,12 @@ export const CODES = {
   E244: { name: 'plan-stale', exit: EXIT.refused },
   E250: { name: 'socket-scope', exit: EXIT.badConfig },
   E251: { name: 'sockets-in-vrf', exit: EXIT.refused },
+  E255: { name: 'cannot-chain', exit: EXIT.refused },
+  E256: { name: 'chained-program', exit: EXIT.refused },
+  E257: { name: 'chain-refused', exit: EXIT.unavailable },
+  E260: { name: 'no-ssh-session', exit: EXIT.usage },
+  E265: { name: 'files-unusable', exit: EXIT.unavailable },
+  E266: { name: 'half-reverted', exit: EXIT.refused },
   E300: { name: 'usage', exit: EXIT.usage },
   E301: { name: 'declined', exit: EXIT.failed },
   E400: { name: 'not-its-output', exit: EXIT.badConfig },
@@ -212,6 +218,8 @@ export const CODES = {
   W250: { name: 'plan-refused', exit: EXIT.ok },
   W254: { name: 'translated-without-socket', exit: EXIT.ok },
   W255: { name: 'sockets-of-devices-above', exit: EXIT.ok },
+  W256: { name: 'check-ports-shared', exit: EXIT.ok },
+  W259: { name: 'chains-dispatcher', exit: EXIT.ok },
   W270: { name: 'limits-nothing', exit: EXIT.ok },
   W271: { name: 'limits-everything-together', exit: EXIT.ok },
   W400: { name: 'not-imported', exit: EXIT.ok },
@@ -262,8 +270,23 @@ export class XdpError extends Error {
   }
 }
 
-/** Wraps an unexpected exception, a bug of xdp, in an XdpError. */
+/** Whether the system refused an operation on a file. */
+const isRefusal = (error: unknown): error is NodeJS.ErrnoException & { readonly path: string } => {
+  const { code, syscall, path } = (error ?? {}) as NodeJS.ErrnoException
+  return error instanceof Error && /^E[A-Z0-9]+$/.test(code ?? '') && syscall !== undefined && path !== undefined
+}
+
+/** Wraps an exception in an XdpError: a refusal of the file system, or a bug of xdp. */
 export function unexpected(error: unknown): XdpError {
+  if (isRefusal(error)) {
+    const { message, path } = error
+    return fail(
+      'E265',
+      message,
+      `see what is wrong with this file system: df ${path.replace(/\/[^/]*$/, '') || '/'}`,
+      error,
+    )
+  }
   const message = error instanceof Error ? `${error.name}: ${error.message}` : String(error)
   const hint = 'this is a bug of xdp; run again with --debug to see where'
   return fail('E999', `unexpected ${message.split('\n')[0]}`, hint, error)

@@ -150,7 +150,7 @@ struct service_record {
 	char name[40];
 	__u64 digest;		/* start of the SHA-256 of its lines as applied; differs from live = drift */
 	__u32 drain_timeout;	/* seconds */
-	__u32 mtu;		/* of the file, in bytes; 0 = none. `mtu` of its backends is at most that */
+	__u32 mtu;		/* of the file, in bytes; 0 = none. `mtu` of backends without own_mtu is at most that */
 	__u32 pad[2];
 };
 
@@ -198,8 +198,9 @@ struct backend {
 	__u16 port;		/* 0 = the destination port stays (host order) */
 	__u16 weight;		/* control plane only */
 	__u8 flags;		/* enum backend_flag */
-	__u8 pad;
-	char interface[16];	/* name of the egress interface; control plane only */
+	__u8 own_mtu_high;	/* own_mtu: of the file for this backend, in bytes; 0 = none. `mtu` is at most that */
+	__u8 interface[15];	/* name of the egress interface; it, weight and own_mtu are for the control plane only */
+	__u8 own_mtu_low;
 };
 
 /*

@@ -34,5 +34,5 @@ struct check_source {
 /* Its value. */
 struct check_device {
 	__u32 ifindex;		/* the end of the veth in this namespace */
-	__u32 pad;
+	__u32 from;		/* ifindex of the interface that answers to this address arrive on; 0 = any */
 };

@@ -244,7 +244,7 @@ static __always_inline __u32 serve_reply(struct xdp_md *ctx, const struct balanc
 	if (is_later_fragment(flow))
 		follow_fragment(ctx, flow);
 	/* Without ports, port 0 stands for those of a later fragment, which only a service on any port has. */
-	number = lookup_port(tables, endpoint->source, flow->protocol, flow->ports >> 16);
+	number = lookup_source(tables, endpoint, flow->protocol, flow->ports >> 16);
 	backend = number ? lookup_backend(tables, number - 1) : 0;
 	service = backend ? lookup_service(tables, backend->service) : 0;
 	if (!service || (flow->fragment && !takes_fragment(ctx, service, flow)))

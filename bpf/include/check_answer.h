@@ -2,6 +2,8 @@
 /*
  * Answers to health checks through a VIP: they come from the VIP to an address of this host, and belong into the namespace
  * of the checks. The stack of this host would drop them where the VIP is its own address too, and has no socket for them.
+ * Anybody can forge them, so they count only where the route to the backend leads, as other packets of backends do: see
+ * arrival.h.
  */
 #pragma once
 
@@ -50,7 +52,7 @@ __noinline __u32 answer_check(struct xdp_md *ctx, const struct balance *tables, 
 	words[2] = bpf_htonl(flow->destination_low >> 32);
 	words[3] = bpf_htonl(flow->destination_low);
 	device = bpf_map_lookup_elem(&check_sources, &source);
-	if (!device)
+	if (!device || (device->from && device->from != flow->device && !is_above(flow, device->from)))
 		return NOT_OURS;
 	if (!write_link(ctx, flow->network, 0, check_macs(), 0,
 			flow_is_ipv6(flow) ? bpf_htons(ETH_P_IPV6) : bpf_htons(ETH_P_IP)))

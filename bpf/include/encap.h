@@ -119,16 +119,20 @@ static __always_inline __u64 sum_inner(struct xdp_md *ctx, const struct flow *fl
 	return sum;
 }
 
-/* Whether the packet has a checksum that gives the sum of its payload. */
+/*
+ * Whether the packet has a checksum that gives the sum of its payload. That of UDP leaves out bytes behind the length in
+ * its header, where UDP options are (RFC 9868).
+ */
 static __always_inline int has_checksum(struct xdp_md *ctx, const struct flow *flow, __u32 at)
 {
 	const struct udphdr *udp = frame_at(ctx, at);
+	__u16 size = flow->length - (flow->transport - flow->network);
 
 	if (flow->fragment || flow->kind == TRANSPORT_NONE)
 		return 0;
 	if (flow->protocol != IPPROTO_UDP)
 		return 1;
-	return (const void *)(udp + 1) <= frame_end(ctx) && udp->check;
+	return (const void *)(udp + 1) <= frame_end(ctx) && udp->check && udp->len == bpf_htons(size);
 }
 
 /*

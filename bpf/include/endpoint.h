@@ -45,10 +45,11 @@ static __always_inline __u32 lookup_destination(const struct balance *tables, co
 	return class ? class : lookup_tree(tables->ports, endpoint->destination, key);
 }
 
-/* Maps a protocol's port by a value of an endpoint: a slot + 1, or 0. */
-static __always_inline __u32 lookup_port(const struct balance *tables, __u32 value, __u8 protocol, __u16 port)
+/* Maps a protocol's source port of a reply: a backend slot + 1, or 0. */
+static __always_inline __u32 lookup_source(const struct balance *tables, const struct endpoint *endpoint, __u8 protocol,
+					   __u16 port)
 {
-	return lookup_tree(tables->ports, value, (__u32)protocol << 16 | port);
+	return lookup_tree(tables->ports, endpoint->source, (__u32)protocol << 16 | port);
 }
 
 static __always_inline const struct service *lookup_service(const struct balance *tables, __u32 slot)

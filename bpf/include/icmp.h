@@ -46,6 +46,12 @@ struct icmp_header {
 #define IP_DONT_FRAGMENT 0x4000
 /* RFC 8200 §5: the MTU of every IPv6 link is at least this. */
 #define IPV6_LEAST_MTU 1280
+/* Not in linux/in.h: RFC 6890 (this network), RFC 1122 §3.2.1.3 (loopback), RFC 5771 (multicast and all above it). */
+#define NET_THIS 0
+#define NET_LOOPBACK 127
+#define NET_MULTICAST 224
+/* RFC 4291 §2.7 */
+#define MULTICAST6 0xff
 /* Bytes of a packet to quote, if available: an error then stays within 576 bytes (RFC 1812 §4.3.2.3). */
 #define QUOTE 512
 
@@ -66,6 +72,16 @@ static __always_inline void swap_words(__u32 *a, __u32 *b)
 	*b = word;
 }
 
+/* Whether the source address belongs to one host: nothing else is answered (RFC 1122 §3.2.2, RFC 4443 §2.4 (e.6)). */
+static __always_inline int has_single_source(const struct flow *flow)
+{
+	__u8 net = flow->source_low >> 24;
+
+	if (flow_is_ipv6(flow))
+		return flow->source_high >> 56 != MULTICAST6 && (flow->source_high || flow->source_low > 1);
+	return net != NET_THIS && net != NET_LOOPBACK && net < NET_MULTICAST;
+}
+
 /* Turns an echo request to a VIP into its reply, and sends it back. */
 __noinline __u32 answer_echo(struct xdp_md *ctx, const struct flow *flow)
 {
@@ -74,7 +90,7 @@ __noinline __u32 answer_echo(struct xdp_md *ctx, const struct flow *flow)
 	struct ipv6hdr *ip6;
 	__u16 *head, old, *ttl;
 
-	if (!flow || data + ETH_HLEN > (void *)frame_end(ctx))
+	if (!flow || !has_single_source(flow) || data + ETH_HLEN > (void *)frame_end(ctx))
 		return NOT_OURS;
 	head = frame_at(ctx, flow->transport);
 	ip = frame_at(ctx, flow->network);
@@ -256,7 +272,7 @@ static __always_inline __u32 answer_too_big(struct xdp_md *ctx, const struct flo
 		if (mtu < IPV6_LEAST_MTU)
 			mtu = IPV6_LEAST_MTU;
 	}
-	if (flow->kind == TRANSPORT_ICMP || is_later_fragment(flow) || flow->length <= mtu ||
+	if (flow->kind == TRANSPORT_ICMP || is_later_fragment(flow) || flow->length <= mtu || !has_single_source(flow) ||
 	    !answer_error(ctx, flow, kind, mtu))
 		return REASON_OVERSIZE;
 	return REASON_TOO_BIG;

@@ -65,7 +65,7 @@ __noinline __u32 send_steered(struct xdp_md *ctx, struct flow *flow, const struc
 static __always_inline __u32 steer_error(struct xdp_md *ctx, const struct balance *tables, struct flow *flow,
 					 struct flow *quoted, const struct endpoint *endpoint)
 {
-	__u32 number = lookup_port(tables, endpoint->destination, quoted->protocol, quoted->ports), slot;
+	__u32 number = lookup_destination(tables, endpoint, quoted->protocol, quoted->ports), slot;
 	const struct service *service;
 	const struct backend *backend;
 
@@ -156,7 +156,7 @@ static __always_inline __u32 return_error(struct xdp_md *ctx, const struct balan
 	if (!endpoint || quoted->destination_high != flow->destination_high ||
 	    quoted->destination_low != flow->destination_low)
 		return NOT_OURS;
-	number = lookup_port(tables, endpoint->source, quoted->protocol, quoted->ports >> 16);
+	number = lookup_source(tables, endpoint, quoted->protocol, quoted->ports >> 16);
 	backend = number ? lookup_backend(tables, number - 1) : 0;
 	service = backend ? lookup_service(tables, backend->service) : 0;
 	if (!service || !arrives_from(ctx, flow, service, backend))

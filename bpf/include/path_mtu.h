@@ -200,7 +200,7 @@ __noinline int find_reported_service(const struct balance *tables)
 		return -1;
 	inner = &scratch->quoted;
 	endpoint = find_endpoint(tables, inner->destination_high, inner->destination_low);
-	number = endpoint ? lookup_port(tables, endpoint->destination, inner->protocol, inner->ports) : 0;
+	number = endpoint ? lookup_destination(tables, endpoint, inner->protocol, inner->ports) : 0;
 	service = number ? lookup_service(tables, number - 1) : 0;
 	if (!service || !encapsulates(service))
 		return -1;

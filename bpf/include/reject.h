@@ -9,24 +9,8 @@
 #include <linux/tcp.h>
 #include "icmp.h"
 
-/* Not in linux/in.h: RFC 6890 (this network), RFC 1122 §3.2.1.3 (loopback), RFC 5771 (multicast and all above it). */
-#define NET_THIS 0
-#define NET_LOOPBACK 127
-#define NET_MULTICAST 224
-/* RFC 4291 §2.7 */
-#define MULTICAST6 0xff
 /* IEEE 802: the address of a group of stations, such as broadcast. */
 #define MAC_GROUP 1
-
-/* Whether the source address belongs to one host (RFC 1122 §3.2.2, RFC 4443 §2.4 (e.6)). */
-static __always_inline int has_single_source(const struct flow *flow)
-{
-	__u8 net = flow->source_low >> 24;
-
-	if (flow_is_ipv6(flow))
-		return flow->source_high >> 56 != MULTICAST6 && (flow->source_high || flow->source_low > 1);
-	return net != NET_THIS && net != NET_LOOPBACK && net < NET_MULTICAST;
-}
 
 /* Whether a packet may be answered: one to this host alone, no fragment, no reset. */
 static __always_inline int may_reject(const struct xdp_md *ctx, const struct flow *flow)

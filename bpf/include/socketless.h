@@ -93,8 +93,7 @@ __noinline int is_served(struct xdp_md *ctx, __u32 network, __u32 transport, __u
 	endpoint = find_endpoint(tables, half_of(words + 4), half_of(words + 6));
 	if (endpoint && endpoint->pool)
 		return 1;
-	if (endpoint && endpoint->destination &&
-	    lookup_port(tables, endpoint->destination, IPPROTO_TCP, bpf_ntohs(port)))
+	if (endpoint && endpoint->destination && lookup_destination(tables, endpoint, IPPROTO_TCP, bpf_ntohs(port)))
 		return 1;
 	endpoint = find_endpoint(tables, half_of(words), half_of(words + 2));
 	return endpoint && (endpoint->destination || endpoint->source);

@@ -129,6 +129,64 @@ is_silent() {
 	! reaches "$@"
 }
 
+# xdp-filter behind ours: by libxdp's dispatcher, where the kernel lets a program call one that others extend, else alone.
+attached() {
+	bpftool net show dev test0 | sed -n 's/.*id \([0-9]*\).*/\1/p'
+}
+dispatched() {
+	bpftool prog show id "$(attached)" | grep -q xdp_dispatcher
+}
+# $1: the slot; $2: the pin of the program.
+enter_program() {
+	bpftool map update pinned "$chain/programs" key "$1" 0 0 0 value pinned "$2"
+}
+refused_program() {
+	! enter_program "$@"
+}
+is_busy() {
+	cat /tmp/refusal
+	grep -q busy /tmp/refusal
+}
+filter_address() {
+	xdp-filter ip -m src "$1"
+}
+make_chain() {
+	rm -rf "$chain"
+	mkdir -p "$chain" && bpftool prog pin id "$(attached)" "$chain/theirs" &&
+		bpftool map create "$chain/programs" type prog_array key 4 value 4 entries 64 name chain
+}
+behind() {
+	for last in 3 4; do /bin/ip -n peer addr add "10.99.0.$last/24" dev test1; done
+	check "chain: load xdp-filter" xdp-filter load -m native -f ipv4 test0
+	check "chain: libxdp attached its dispatcher" dispatched
+	check "chain: make the map of programs" make_chain
+	if ! enter_program 1 "$chain/theirs" >/tmp/refusal 2>&1; then
+		check "chain: the kernel refuses a program that others extend" is_busy
+		check "chain: unload xdp-filter" xdp-filter unload test0
+		export LIBXDP_SKIP_DISPATCHER=1
+		check "chain: load xdp-filter without the dispatcher" xdp-filter load -m native -f ipv4 test0
+		check "chain: make the map again" make_chain
+		check "chain: enter xdp-filter" enter_program 1 "$chain/theirs"
+	fi
+	check "chain: xdp-filter blocks an address" filter_address 10.99.0.3
+	bpftool prog loadall "$cases/kinds.bpf.o" "$chain/kinds"
+	check "chain: it is not of the kind xdp.frags" refused_program 0 "$chain/kinds/kind_frags"
+	check "chain: but of the kind for one buffer" enter_program 0 "$chain/kinds/kind_linear"
+	bpftool map delete pinned "$chain/programs" key 0 0 0 0
+	check "chain: load ours for one buffer" bpftool $(cat "$cases/4/linear")
+	check "chain: put ours before it" bpftool net attach xdpdrv pinned "$chain/own/xdp_filter" dev test0 overwrite
+	check "chain: ours blocks its address" silence
+	check "chain: xdp-filter behind it blocks another" is_silent 10.99.0.3 10.99.0.1
+	check "chain: a third passes both" reaches 10.99.0.4 10.99.0.1
+	check "chain: xdp-filter takes a new address meanwhile" filter_address 10.99.0.4
+	check "chain: and blocks it" is_silent 10.99.0.4 10.99.0.1
+	check "chain: give it back" bpftool net attach xdpdrv pinned "$chain/theirs" dev test0 overwrite
+	check "chain: ours blocks nothing any more" pings
+	check "chain: xdp-filter still does" is_silent 10.99.0.3 10.99.0.1
+	bpftool net detach xdpdrv dev test0
+}
+command -v xdp-filter >/dev/null && behind
+
 # A bond in active-backup mode over two veths; client and backend behind it. Slot 2.
 # The module makes one by itself, in another mode.
 /bin/ip link del bond0 2>/dev/null

@@ -3,7 +3,7 @@
 // the reason.
 import { copyFileSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { relative } from 'node:path'
-import { hasApt, install, KERNEL_NEEDS } from '../lib/host.mjs'
+import { hasApt, install, KERNEL_NEEDS, LIBXDP_NEEDS } from '../lib/host.mjs'
 import { at, root } from '../lib/paths.mjs'
 import { run, ScriptError } from '../lib/run.mjs'
 import { files } from '../lib/stamp.mjs'
@@ -14,6 +14,8 @@ import { fetchKernel, Unavailable } from './fetch.mjs'
 import { modules, program, writeArchive } from './initramfs.mjs'
 
 const FLOOR = '6.1'
+/** The directory of libraries in Debian packages of the guests' architecture. */
+const MULTIARCH = 'x86_64-linux-gnu'
 /** Devices of the guest's tests. */
 const MODULES = ['veth', 'bonding', 'ipip', 'sit', 'ip_gre', 'ip6_tunnel', 'wireguard']
 /** Seconds of wall time; on an idle machine all of it takes 150, most of it for emulation. */
@@ -34,7 +36,7 @@ async function guest(cases) {
   rmSync(directory, { recursive: true, force: true })
   const objects = ['xdp.bpf.o', 'explain.bpf.o'].map((name) => at('build', name))
   const variables = cases.prepare(directory, '/cases', objects)
-  copyFileSync(at('build/check.bpf.o'), `${directory}/check.bpf.o`)
+  for (const name of ['check.bpf.o', 'kinds.bpf.o']) copyFileSync(at('build', name), `${directory}/${name}`)
   const entries = new Map()
   for (const name of ['busybox', 'bpftool', 'ip', 'ping', 'ethtool', 'wg']) {
     for (const [path, entry] of await program(name)) entries.set(path, entry)
@@ -42,10 +44,25 @@ async function guest(cases) {
   entries.set('init', { data: readFileSync(at('scripts/kernels/init')), mode: 0o755 })
   const script = `${variables}${readFileSync(at('scripts/kernels/guest.sh'), 'utf8')}`
   entries.set('guest.sh', { data: Buffer.from(script), mode: 0o644 })
+  for (const [path, entry] of await libxdp()) entries.set(path, entry)
   for (const path of files(directory)) {
     entries.set(`cases/${relative(directory, path)}`, { data: readFileSync(path), mode: 0o644 })
   }
   return entries
+}
+
+/** xdp-filter with the objects that it loads; none where its package is not available. */
+async function libxdp() {
+  try {
+    await install(LIBXDP_NEEDS)
+  } catch (error) {
+    if (!(error instanceof ScriptError)) throw error
+    skip(`libxdp's dispatcher behind ours: ${error.message}`)
+    return []
+  }
+  const objects = files(`/usr/lib/${MULTIARCH}/bpf`).filter((path) => path.endsWith('.o'))
+  const entries = objects.map((path) => [path.slice(1), { data: readFileSync(path), mode: 0o644 }])
+  return [...entries, ...(await program('xdp-filter'))]
 }
 
 /** Counts the guest's own checks; returns the failures, each with the output that followed it. */

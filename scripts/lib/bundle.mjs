@@ -5,7 +5,7 @@ import { at, root } from './paths.mjs'
 import { ScriptError } from './run.mjs'
 import { files, step } from './stamp.mjs'
 
-const OBJECTS = ['xdp', 'explain', 'carry', 'bans', 'check'].map((name) => `${name}.bpf.o`)
+const OBJECTS = ['xdp', 'explain', 'carry', 'bans', 'check', 'kinds'].map((name) => `${name}.bpf.o`)
 const REQUIRE = [
   "import { createRequire as __createRequire } from 'node:module'",
   'const require = __createRequire(import.meta.url)',

@@ -45,6 +45,9 @@ export const KERNEL_NEEDS = [
   tool('zstd', 'zstd'),
 ]
 
+/** Another user of XDP, whose programs run behind ours in a guest. */
+export const LIBXDP_NEEDS = [tool('xdp-filter', 'xdp-tools')]
+
 /** Needed for comparing an import with the kernel's own balancer. */
 export const IPVS_NEEDS = [
   ...KERNEL_NEEDS.filter(({ name }) => name !== 'ethtool' && name !== 'wg'),

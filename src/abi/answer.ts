@@ -135,6 +135,9 @@ export const shownProgram = record({
   map_ids: optional(list(id)),
 })
 
+/** The answer of `prog show` with the option -f. */
+export const pinnedProgram = record({ id, loaded_at: optional(seconds), pinned: optional(list(text)) })
+
 /** Most lines of a policy: 4 GiB, several times those of the longest lists. */
 const MOST_LINES = 2 ** 26
 

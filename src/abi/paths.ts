@@ -67,6 +67,9 @@ const SHARED = `shared-${ABI_VERSION}`
 /** Directory of the programs that copy counters and ports to larger maps, while they run. */
 export const CARRY = 'carry'
 
+/** Directory of the programs behind ours, each named by the number of its interface, and of the map that calls them. */
+const CHAIN = 'chain'
+
 /** Directory of the programs that list bans while they run; beside the maps, where no apply takes it for a leftover. */
 const LISTING = 'listing'
 
@@ -88,6 +91,10 @@ export interface Paths {
   /** A map of one generation beside its policy. */
   readonly ownMap: (generation: number, map: Pick<MapShape, 'name'>) => string
   readonly carry: (generation: number) => string
+  /** Exists while there are programs behind ours. */
+  readonly chain: (generation: number) => string
+  readonly chainMap: (generation: number) => string
+  readonly chained: (generation: number, ifindex: number) => string
   /** The marker of a pending confirmation: an empty directory, whose name says everything. */
   readonly confirmation: (confirmation: Confirmation) => string
   readonly programs: (generation: number) => string
@@ -110,6 +117,9 @@ export function pinPaths(bpffs: string, instance: string): Paths {
     policy: (n) => `${generation(n)}/policy`,
     ownMap: (n, { name }) => `${generation(n)}/${name}`,
     carry: (n) => `${generation(n)}/${CARRY}`,
+    chain: (n) => `${generation(n)}/${CHAIN}`,
+    chainMap: (n) => `${generation(n)}/${CHAIN}/programs`,
+    chained: (n, ifindex) => `${generation(n)}/${CHAIN}/${ifindex}`,
     confirmation: ({ generation: n, previous, id }) => `${own}/confirm-${n}-${previous}-${id}`,
     programs: (n) => `${generation(n)}/programs`,
     program: (n, program) => `${generation(n)}/programs/${program}`,
@@ -128,6 +138,14 @@ export function confirmationOf(directory: string): Confirmation | undefined {
   if (!match) return undefined
   const [, generation, previous, id] = match
   return { id: id as string, generation: Number(generation), previous: Number(previous) }
+}
+
+/** The link to the pin by which its owner keeps a program, beside our pin of it. */
+export const ownerPin = (chained: string): string => `${chained}-owner`
+
+/** The interface that a name in the directory of a chain belongs to; undefined for other names. */
+export function chainedOn(name: string): number | undefined {
+  return /^[1-9]\d{0,9}$/.test(name) ? Number(name) : undefined
 }
 
 /** Whether a name is that of the pin of a foreign program that an apply replaced. */

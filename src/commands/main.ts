@@ -13,6 +13,7 @@ import { parseDuration } from './cli/duration.ts'
 import { explain } from './cli/explain.ts'
 import { renderCommandHelp, renderHelp } from './cli/help.ts'
 import { type Invocation, parseArguments } from './cli/parse.ts'
+import { printable } from './cli/printable.ts'
 import { createProgress, type Progress } from './cli/progress.ts'
 import type { Screen } from './cli/screen.ts'
 import { COMPLETE, type CommandSpec, GUARD } from './cli/specification.ts'
@@ -127,6 +128,7 @@ function contextOf(
   { cache, history }: { readonly cache: Cache; readonly history: History | undefined },
 ): Context {
   const { env, stdout, stderr, stdin, stdinIsTTY, ask, readInput, screen, onHangup = () => undefined } = terminal
+  const color = { stdout: wantsColor(flags, env, stdout.isTTY), stderr: wantsColor(flags, env, stderr.isTTY) }
   // Output and the progress line may share a screen, so erase the line first.
   const through =
     <T extends unknown[], R>(write: (...args: T) => R) =>
@@ -143,9 +145,9 @@ function contextOf(
     onHangup,
     outlive: terminal.outlive ?? (() => terminal.signal),
     stdin,
-    stdout: through(stdout.write),
+    stdout: through((text: string) => stdout.write(printable(text, color.stdout))),
     stderr: through(stderr.write),
-    color: { stdout: wantsColor(flags, env, stdout.isTTY), stderr: wantsColor(flags, env, stderr.isTTY) },
+    color,
     interactive: stdinIsTTY && stderr.isTTY && !flags['no-input'],
     prompt: through((question: string, signal?: AbortSignal) =>
       ask(question, signal ? AbortSignal.any([terminal.signal, signal]) : terminal.signal),

@@ -63,6 +63,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       'If the kernel already matches the config, apply writes nothing and exits 0 without asking.',
       'With PLAN, a file of `xdp plan --out`, applies exactly that plan without asking. Refuses it with exit 4 and names each difference if a file or the live state has changed since, or if it was made for another host, boot, namespace, instance or build.',
       'With --confirm the previous policy stays loaded, and a guardian puts it back at the deadline unless `xdp confirm` arrives: after an edit that cuts off your own connection, wait. On a terminal apply counts down and asks; else it prints the id and the deadline, and exits 0. Another apply is refused meanwhile.',
+      'With --confirm-on ssh, a new SSH connection from the address of the session that runs apply confirms as well: log in again, and the policy stays.',
     ],
     argument: {
       name: 'PLAN',
@@ -76,6 +77,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       { line: 'xdp apply plan.json', does: 'apply a saved plan that was reviewed' },
       { line: 'xdp apply -f site.yaml --auto-approve', does: 'apply from a script' },
       { line: 'xdp apply --confirm 2m', does: 'apply over SSH; the old policy returns if you do not confirm' },
+      { line: 'xdp apply --confirm 2m --confirm-on ssh', does: 'apply over SSH; logging in again confirms' },
       { line: 'xdp apply --auto-approve --boot --wait-interfaces 30s', does: 'apply at boot' },
     ],
     usesHistory: true,
@@ -306,5 +308,6 @@ export const GUARD_COMMAND: CommandSpec = command({
   flags: NO_FLAGS,
   examples: [],
   isCacheless: true,
+  usesHistory: true,
   load: () => import('./verbs/guard.ts'),
 })

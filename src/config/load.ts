@@ -12,6 +12,7 @@ import { formatCount } from '../model/numbers.ts'
 import { countPrefixes } from '../model/prefixes.ts'
 import { protectTexts } from '../model/protect.ts'
 import type { List, ListKind } from '../model/state.ts'
+import { readHistory } from './history.ts'
 import { readConfig, readIncludes, readTop } from './include.ts'
 import { interfaceNames, readInterfaces } from './interfaces.ts'
 import { type PlacedEntry, readLists } from './lists/lists.ts'
@@ -147,6 +148,7 @@ function load(path: string, { shelf = {}, reads = newReads() }: LoadOptions): Lo
     watch: readWatch(top, report),
     confirmMs: readConfirm(top, report),
     radius: readRadius(top),
+    history: readHistory(top, report),
     config: { path, sha256: digest(bytes, reads) },
     sources: sourcesOf(reads),
   }

@@ -40,6 +40,7 @@ export interface Target {
   readonly objects: readonly ObjectFile[]
   readonly parts: ProgramParts
   readonly carryObject: string
+  readonly kindsObject: string
   /** Whether its maps and programs exist already. */
   readonly isStaged: boolean
   /** Unix time in seconds. */

@@ -21,6 +21,7 @@ import type { State } from '../model/state.ts'
 import type { Memory } from '../report/stats.ts'
 import { BALANCER } from './balancer.ts'
 import { BANS } from './bans.ts'
+import { CHAIN } from './chain.ts'
 import { ESTABLISHED } from './established.ts'
 import type { Feature } from './feature.ts'
 import { FILTER } from './filter.ts'
@@ -29,7 +30,7 @@ import { RATES } from './rates.ts'
 import { SOCKETLESS } from './socketless.ts'
 
 /** In the order of their steps and rows. */
-export const FEATURES: readonly Feature[] = [FILTER, BANS, BALANCER, HEALTH, ESTABLISHED, SOCKETLESS, RATES]
+export const FEATURES: readonly Feature[] = [FILTER, BANS, BALANCER, HEALTH, ESTABLISHED, SOCKETLESS, RATES, CHAIN]
 
 /** Maps that outlive generations. */
 export const SHARED_MAPS: readonly MapShape[] = FEATURES.flatMap(({ maps }) => Object.values(maps))

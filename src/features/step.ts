@@ -32,6 +32,19 @@ export type Carrying =
 /** Bytes of health by their number: see src/abi/health.ts. */
 export type HealthBytes = ReadonlyMap<number, number>
 
+/** A program that is put behind ours on an interface. */
+export interface ChainLink {
+  readonly interface: string
+  readonly slot: number
+  readonly id: number
+  /** The words by which bpftool finds it. */
+  readonly words: readonly [string, string]
+  /** Where it is pinned. */
+  readonly pin: string
+  /** A pin of its owner. */
+  readonly owner: string | undefined
+}
+
 /** The program that a rollback restores on an interface. */
 export interface Previous {
   readonly mode: AttachMode
@@ -62,6 +75,8 @@ export interface Reverting {
   readonly interface: string
   readonly ifindex: number
   readonly previous: Previous | undefined
+  /** Id of the program that was given this interface back meanwhile, and makes room as ours does. */
+  readonly given?: number | undefined
 }
 
 /** One value of a shared map: its key, the bytes to write, and the present bytes. */
@@ -101,7 +116,12 @@ interface Kinds {
   /** Pins a map of the previous generation in the new one too, with its content. */
   'hand-on-map': { readonly from: string; readonly to: string }
   /** Makes the copy of an object that is loaded: without the parts that the policy does not need. */
-  'prepare-object': { readonly object: ObjectFile; readonly parts: ProgramParts }
+  'prepare-object': {
+    readonly object: ObjectFile
+    readonly parts: ProgramParts
+    /** The program that calls those of a chain, and has to be of their kind. */
+    readonly chains?: string | undefined
+  }
   /** Loads the programs of a prepared object; `isBeside`: concurrently with the later steps of the batch. */
   load: {
     readonly object: ObjectFile
@@ -133,6 +153,16 @@ interface Kinds {
   unpin: { readonly path: string }
   /** Fails if one of these pins does not exist, whatever bpftool answered. */
   'prove-pins': { readonly pins: readonly string[] }
+  /**
+   * Makes the map of the programs behind ours, pins and enters them, and finds out of which kind our program must be to call
+   * them. `kinds`: the object with a program of each kind.
+   */
+  'fill-chain': {
+    readonly directory: string
+    readonly map: string
+    readonly kinds: string
+    readonly links: readonly ChainLink[]
+  }
   'load-carry': { readonly object: string; readonly directory: string; readonly carrying: readonly Carrying[] }
   carry: { readonly directory: string; readonly carrying: readonly Carrying[] }
   /** Pins a foreign program, so that a rollback can restore it. */
@@ -176,6 +206,17 @@ interface Kinds {
   /** Like write-health, and locks out writers of older generations. */
   'claim-health': { readonly generation: number; readonly program: string; readonly bytes: HealthBytes }
   detach: { readonly interface: string; readonly mode: AttachMode }
+  /** Puts the program behind ours back on its interface, in place of one of ours. */
+  'give-back': {
+    readonly interface: string
+    readonly ifindex: number
+    readonly mode: AttachMode
+    /** Ids of ours. */
+    readonly ours: readonly number[]
+    readonly id: number
+    /** The words by which bpftool finds it. */
+    readonly words: readonly [string, string]
+  }
   forget: Omit<RecordWrite, 'before'>
   /** Removes a pin, or a directory with every pin in it. */
   free: { readonly path: string }

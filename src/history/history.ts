@@ -1,6 +1,7 @@
 // The history of an instance as its users see it.
 
 import type { Diagnostic } from '../diagnostics.ts'
+import type { HistoryBounds } from '../model/desired.ts'
 import type { SourceFile } from '../model/sources.ts'
 import type { DamagedEntry, EntryDraft, StoredEntry, StoredResult } from '../report/history.ts'
 
@@ -14,6 +15,8 @@ export interface History {
   readonly content: (sha256: string) => Uint8Array | undefined
   /** Whether the content with this digest is kept. Does not read it. */
   readonly has: (sha256: string) => boolean
+  /** Sets other bounds than the default ones, for `keep` and `add`. */
+  readonly bound: (bounds: HistoryBounds) => void
   /**
    * Keeps the contents of files, each once. Leaves out lists that are too long, and those whose file has changed since it
    * was read. Every writer must hold the lock of the instance.

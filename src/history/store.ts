@@ -17,22 +17,18 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { codeOf, makeDirectory, objection, readWhole, writeWhole } from '../cache/directory.ts'
+import { DEFAULT_HISTORY, type HistoryBounds } from '../model/desired.ts'
 import type { SourceFile } from '../model/sources.ts'
 import type { DamagedEntry, EntryDraft, EntryFile, StoredEntry, StoredResult } from '../report/history.ts'
 import { decodeEntry, encodeEntry } from './entry.ts'
 import { type History, isDamaged } from './history.ts'
 
-export interface Bounds {
-  /** Number of entries. */
-  readonly entries: number
-  /** Size of all contents. */
-  readonly bytes: number
+export interface Bounds extends HistoryBounds {
   /** Size of one list file. Longer ones are not kept. */
   readonly listBytes: number
 }
 
-/** Ten million lines of a list take 150 MB. */
-export const BOUNDS: Bounds = { entries: 10, bytes: 256 * 2 ** 20, listBytes: 64 * 2 ** 20 }
+export const BOUNDS: Bounds = { ...DEFAULT_HISTORY, listBytes: 64 * 2 ** 20 }
 
 /** Entries that are kept however many bytes they take: the policy in force, and the one before. */
 const LEAST_ENTRIES = 2
@@ -45,10 +41,13 @@ const ENTRY_NAME = /^([1-9]\d{0,8})\.json$/
 
 const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex')
 
+const isAccepted = (entry: StoredEntry | DamagedEntry): entry is StoredEntry =>
+  !isDamaged(entry) && ['applied', 'confirmed'].includes(entry.result)
+
 class Directory implements History {
   readonly directory: string
   readonly #uid: number
-  readonly #bounds: Bounds
+  #bounds: Bounds
   #problem: string | undefined
 
   constructor(directory: string, uid: number, bounds: Bounds) {
@@ -196,6 +195,10 @@ class Directory implements History {
     }
   }
 
+  bound(bounds: HistoryBounds): void {
+    this.#bounds = { ...this.#bounds, ...bounds }
+  }
+
   keep(files: readonly SourceFile[]): void {
     if (!this.#isUsable(true)) return
     this.#attempt(`${this.#contents} cannot be written`, () => {
@@ -268,10 +271,14 @@ class Directory implements History {
     return statSync(join(this.#contents, digest), { throwIfNoEntry: false })?.size ?? 0
   }
 
-  /** Removes the oldest entries beyond the bounds, but not the newest one whose policy was accepted. */
+  /**
+   * Removes the oldest entries beyond the bounds, but neither the newest one whose policy was accepted nor that of the policy
+   * before: applies that fail over and over must not push out what a rollback needs.
+   */
   #prune(): void {
     const all = this.#numbers().map((number) => this.#entry(number))
-    const accepted = all.find((entry) => !isDamaged(entry) && ['applied', 'confirmed'].includes(entry.result))
+    const accepted = all.filter(isAccepted)
+    const before = accepted.find(({ config }) => config.sha256 !== accepted[0]?.config.sha256)
     const sizes = new Map<string, number>()
     let total = 0
     for (const [position, entry] of all.entries()) {
@@ -282,7 +289,7 @@ class Directory implements History {
         total += sizes.get(digest) ?? 0
       }
       const isOver = position >= this.#bounds.entries || (position >= LEAST_ENTRIES && total > this.#bounds.bytes)
-      if (isOver && entry !== accepted) this.#unlink(this.#entryPath(entry.number))
+      if (isOver && entry !== accepted[0] && entry !== before) this.#unlink(this.#entryPath(entry.number))
     }
     this.#collect()
   }

@@ -27,6 +27,9 @@ function minHealthy({ servers, quorum, place }: VirtualServer, differences: Diff
   return Math.ceil(quorum / average)
 }
 
+/** IPVS answers packets without a server by ICMP "port unreachable": to clients, a refused connection too. */
+const REFUSED = { on_empty: 'reject' } as const
+
 /** The keys of a service about health. `own`: whether a sorry server is this host itself. */
 export function chosenHealth(
   virtual: VirtualServer,
@@ -40,7 +43,7 @@ export function chosenHealth(
   if (first === undefined) {
     const message = 'the sorry server is left out: no server is checked, so it never takes over'
     if (sorry !== undefined) differences.left(sorry.place, message)
-    return { shared: undefined, own: () => ({}), rest: {} }
+    return { shared: undefined, own: () => ({}), rest: REFUSED }
   }
   const texts = new Set(checked.map(({ health }) => JSON.stringify(health)))
   const shared = texts.size === 1 ? first.health : undefined
@@ -48,7 +51,7 @@ export function chosenHealth(
     if (health === undefined) return shared === undefined ? {} : { health: false }
     return shared === undefined ? { health } : {}
   }
-  if (sorry === undefined) return { shared, own, rest: { fallback: 'drop' } }
+  if (sorry === undefined) return { shared, own, rest: REFUSED }
   const needed = minHealthy(virtual, differences)
   const least = needed > 1 ? { min_healthy: needed } : {}
   // Packets that no backend takes reach the VIP's own port on this host.

@@ -2,7 +2,6 @@
 // reported. Behaviour of IPVS: ipvsadm(8), and the schedulers in net/netfilter/ipvs/ of the kernel.
 
 import { isLoopback } from '../model/address.ts'
-import { plural } from '../model/numbers.ts'
 import { formatAddress } from '../model/text.ts'
 import { isMapped, uselessness } from '../model/unicast.ts'
 import { chosenHealth } from './ipvs-health.ts'
@@ -236,13 +235,4 @@ export function servicesOf(virtuals: readonly VirtualServer[], differences: Diff
     taken.push(virtual)
     return [service]
   })
-}
-
-/** Reports once that clients are not told that a service has no backend. */
-export function noteEmpty(services: readonly ImportedService[], differences: Differences): void {
-  const [first, ...others] = services
-  if (first === undefined) return
-  const more = others.length === 0 ? '' : ` (and ${plural(others.length, 'more service')})`
-  const message = `while it has no backend, its packets${more} are dropped; IPVS answers them with ICMP "port unreachable"`
-  differences.approximated(first.place, message)
 }

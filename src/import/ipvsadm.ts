@@ -3,7 +3,7 @@
 
 import { XdpError } from '../diagnostics.ts'
 import { parseAddress } from '../model/text.ts'
-import { noteEmpty, servicesOf } from './ipvs.ts'
+import { servicesOf } from './ipvs.ts'
 import { Differences, type Method, type RealServer, UDP_TIMEOUT, type VirtualServer } from './ipvs-model.ts'
 import { bufferOf, excerpt, type Imported, type Input, linePlace, lookUp, type Place } from './source.ts'
 
@@ -282,7 +282,6 @@ export function importIpvsadm(input: Input): Imported {
     else if (!COLUMNS.some((column) => column.test(line.trimEnd()))) reader.readRow(line, place)
   }
   const services = servicesOf(reader.virtuals(), reader.differences)
-  noteEmpty(services, reader.differences)
   return {
     interfaces: [],
     default: 'pass',

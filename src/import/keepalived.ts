@@ -4,7 +4,7 @@
 import { XdpError } from '../diagnostics.ts'
 import type { Address } from '../model/address.ts'
 import { compareAddresses, parseAddress, parseRange } from '../model/text.ts'
-import { noteEmpty, servicesOf } from './ipvs.ts'
+import { servicesOf } from './ipvs.ts'
 import { Differences, UDP_TIMEOUT, type VirtualServer } from './ipvs-model.ts'
 import { whole } from './keepalived-settings.ts'
 import { readStatements, type Statement } from './keepalived-text.ts'
@@ -183,7 +183,6 @@ export function importKeepalived(input: Input): Imported {
     throw new XdpError([{ code: 'E400', severity: 'error', message, hint: 'pass a keepalived.conf', at }])
   }
   const services = servicesOf(reader.virtuals(), reader.differences)
-  noteEmpty(services, reader.differences)
   return {
     interfaces: reader.interfaces(),
     default: 'pass',

@@ -16,10 +16,18 @@ export interface AppliedConfig {
   readonly sha256: string
 }
 
+/** The SSH connections that confirm an apply when they are made: from one of these addresses to one of these ports. */
+export interface ConfirmOn {
+  readonly addresses: readonly string[]
+  readonly ports: readonly number[]
+}
+
 /** The confirmation that an apply is to wait for. */
 export interface ConfirmTerms extends Confirmation {
   /** From the switch to the deadline. */
   readonly milliseconds: number
+  /** Undefined: only `xdp confirm` confirms. */
+  readonly on: ConfirmOn | undefined
   readonly config: AppliedConfig
 }
 
@@ -28,6 +36,8 @@ export interface ConfirmRequest {
   readonly milliseconds: number
   /** Whether it also holds for the first apply of an instance, which leaves nothing to return to. */
   readonly evenFirst: boolean
+  /** Undefined: only `xdp confirm` confirms. */
+  readonly on: ConfirmOn | undefined
 }
 
 /** Shortest and longest time to confirm, in milliseconds, and both in words. */

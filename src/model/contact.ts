@@ -41,6 +41,23 @@ export const wordsOfAllowed = ({ kinds, prefixes }: AllowedCuts): string[] => [
   ...prefixes.map(({ family, start, end }) => formatRange(family, start, end)),
 ]
 
+/**
+ * The part of it that a saved plan may carry: peers that it names. Which SSH sessions there are, and what else may be cut, is
+ * known only when the plan is applied.
+ */
+export const reviewable = ({ kinds, prefixes }: AllowedCuts): AllowedCuts => ({
+  all: false,
+  kinds: kinds.filter((kind) => kind !== 'ssh'),
+  prefixes,
+})
+
+/** Everything that either allows. */
+export const bothAllowed = (left: AllowedCuts, right: AllowedCuts): AllowedCuts => ({
+  all: left.all || right.all,
+  kinds: [...left.kinds, ...right.kinds],
+  prefixes: [...left.prefixes, ...right.prefixes],
+})
+
 interface Common {
   readonly peer: Address
   /** An address of this host; undefined = any. */

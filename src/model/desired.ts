@@ -10,7 +10,7 @@ import type { Restored, Sources } from './sources.ts'
 import type { ScopedSet, State } from './state.ts'
 
 /** Reaction to a foreign program on an interface. */
-export type OnConflict = 'fail' | 'replace'
+export type OnConflict = 'fail' | 'replace' | 'chain'
 /** Reaction to an interface that the config names and the host does not have. */
 export type OnMissing = 'error' | 'skip'
 
@@ -104,6 +104,15 @@ export interface Feed {
   readonly inline: readonly ScopedSet[]
 }
 
+/** Bounds of the history: number of entries, and bytes of all contents. */
+export interface HistoryBounds {
+  readonly entries: number
+  readonly bytes: number
+}
+
+/** Ten million lines of a list take 150 MB. */
+export const DEFAULT_HISTORY: HistoryBounds = { entries: 10, bytes: 256 * 2 ** 20 }
+
 /** The settings of `watch`. */
 export interface WatchOptions {
   /** Quiet time in milliseconds after the last change of a file before the daemon reads it. */
@@ -131,6 +140,7 @@ export interface Desired {
   /** `limits.confirm` in milliseconds; undefined: applies wait for no confirmation. */
   readonly confirmMs: number | undefined
   readonly radius: Radius
+  readonly history: HistoryBounds
   readonly config: { readonly path: string; readonly sha256: string }
   /** For the history; absent: an apply is not to be remembered. */
   readonly sources?: Sources | undefined

@@ -25,3 +25,6 @@ export const RATE_LIMITS = 64
 
 /** Number of addresses in the source pools of all services. */
 export const POOL_SLOTS = 64
+
+/** Source ports of health checks through VIPs. */
+export const CHECK_PORTS = { first: 61_000, last: 65_095 } as const

@@ -5,7 +5,7 @@ import type { Address } from './address.ts'
 import type { Confirmation } from './confirmation.ts'
 import type { PortRange } from './ports.ts'
 import type { LeavingBackend, NextHop } from './service.ts'
-import type { AttachMode, Attachment, State } from './state.ts'
+import type { AttachMode, Attachment, ChainedProgram, State } from './state.ts'
 
 /** One XDP program found on an interface, ours or foreign. */
 export interface AttachedProgram {
@@ -18,6 +18,19 @@ export interface AttachedProgram {
   readonly loadedAt: number
   /** Our generation that this program belongs to; undefined = foreign. */
   readonly generation: number | undefined
+  /** Foreign programs: a pin by which the owner keeps it; undefined: no pin, or not permitted to look. */
+  readonly pin?: string | undefined
+}
+
+/** The program behind ours on an interface. */
+export interface LiveChain {
+  readonly program: ChainedProgram
+  /** Id of the program that packets go on to: another than that is drift; undefined: none. */
+  readonly held: number | undefined
+  /** The program that its owner has at its pin by now: mostly itself. */
+  readonly next: ChainedProgram
+  /** The words by which bpftool finds the program. */
+  readonly words: readonly [string, string]
 }
 
 /** A network interface of the namespace. */
@@ -104,6 +117,8 @@ export interface Live {
   /** Objects that differ from the record of the last apply, with the difference as a clause. */
   readonly drift: ReadonlyMap<ObjectKey, string>
   readonly applied: AppliedRecords
+  /** Foreign programs behind ours, by interface; as our program there has them, else as the committed one. */
+  readonly chains: ReadonlyMap<string, LiveChain>
   /** Owners of the foreign programs on drifted interfaces, by program id. */
   readonly owners: ReadonlyMap<number, ProgramOwner>
   /** The committed generation; 0 = none. */
@@ -144,6 +159,8 @@ export interface Live {
   readonly stripping: ReadonlyMap<string, readonly string[]>
   /** Local ports of connections that this host opens (net.ipv4.ip_local_port_range, for IPv6 too). */
   readonly localPorts: PortRange
+  /** Ports in that range that the kernel does not pick (net.ipv4.ip_local_reserved_ports), ascending. */
+  readonly reservedPorts: readonly PortRange[]
   /** Whether the kernel forwards packets between interfaces. */
   readonly forwards: { readonly v4: boolean; readonly v6: boolean }
   /**

@@ -75,6 +75,25 @@ export interface PlanBasis {
   readonly changes: readonly PlannedChange[]
 }
 
+/** The guards that a plan exceeds because its flags said so, which its review has approved. */
+export interface PlanAccepted {
+  /** Untrusted feeds. */
+  readonly shrink: boolean
+  readonly growth: boolean
+  /** Limits of the config. */
+  readonly removed: boolean
+  readonly blocked: boolean
+  readonly wide: boolean
+  /** Words of `--allow-cut`. */
+  readonly cuts: readonly string[]
+}
+
+/** The flags of `xdp plan` that say so. */
+export const acceptedFlags = ({ cuts, ...rest }: PlanAccepted): string[] => [
+  ...Object.entries(rest).flatMap(([name, isAccepted]) => (isAccepted ? [`--accept-${name}`] : [])),
+  ...cuts.map((word) => `--allow-cut ${word}`),
+]
+
 export interface SavedPlan extends PlanBasis {
   /** ISO 8601, UTC. */
   readonly createdAt: string
@@ -82,8 +101,7 @@ export interface SavedPlan extends PlanBasis {
   readonly config: { readonly path: string; readonly sha256: string }
   /** The config first. */
   readonly inputs: readonly PlanInput[]
-  /** Untrusted feeds that the plan takes. */
-  readonly accepted: { readonly shrink: boolean; readonly growth: boolean }
+  readonly accepted: PlanAccepted
   /** Digest of the document, as hex. */
   readonly sha256: string
 }

@@ -42,6 +42,8 @@ export interface Backend {
   readonly state: BackendState
   /** Takes new flows only while no other backend does: in the table of backups, not in the ring. */
   readonly backup: boolean
+  /** Largest IP packet on the path to it in bytes, of the file; undefined: as the service says. */
+  readonly mtu: number | undefined
   /** undefined: not resolved (live), or not looked up (desired). The backend gets no traffic. */
   readonly nextHop: NextHop | undefined
 }

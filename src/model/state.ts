@@ -33,12 +33,24 @@ export interface List {
 /** Job of the program on an interface. */
 export type Role = 'filter' | 'balance'
 
+/** A program of others that gets the packets which ours passes on an interface. */
+export interface ChainedProgram {
+  readonly id: number
+  /** As the kernel reports them; empty where it reports none. */
+  readonly name: string
+  readonly tag: string
+  /** A pin by which its owner keeps it; undefined: only interfaces and we do. */
+  readonly pin: string | undefined
+}
+
 /** A program on an interface. Desired may allow several modes, in order of preference; live has exactly one. */
 export interface Attachment {
   readonly interface: string
   readonly modes: readonly AttachMode[]
   /** Sorted, not empty. */
   readonly roles: readonly Role[]
+  /** undefined: packets that pass go to the stack. */
+  readonly chain?: ChainedProgram | undefined
 }
 
 export const EVERY_ROLE: readonly Role[] = ['balance', 'filter']

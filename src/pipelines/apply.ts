@@ -28,7 +28,7 @@ import type { PendingConfirmation } from '../report/confirmation.ts'
 import type { ApplyResult } from '../report/result.ts'
 import type { RecordedServices } from '../tables/services/decode.ts'
 import { computing } from './computing.ts'
-import { forgetReverted, readConfirmation, refusePending, setDeadline, settlePending } from './confirm.ts'
+import { forgetReverted, readConfirmation, refusePending, settlePending, startClock } from './confirm.ts'
 import { remember } from './history.ts'
 import { isIdle, loweringOf, type Made, makePlan, targetOf } from './prepare.ts'
 import type { Held } from './saved-plan.ts'
@@ -40,7 +40,7 @@ export type { Committed, Early }
 export type Approve = (plan: Plan, live: Live) => Promise<boolean>
 
 /** The confirmation that an apply waits for. */
-type Wait = Pick<ConfirmTerms, 'id' | 'milliseconds' | 'config'>
+type Wait = Pick<ConfirmTerms, 'id' | 'milliseconds' | 'config' | 'on'>
 
 export type Links = ReadonlyMap<string, RawLink>
 
@@ -137,13 +137,11 @@ async function carryOut(
 }
 
 /**
- * The time to confirm counts from here, not from the start of the guardian before the switch. If /run is full by now, that
- * one holds.
+ * The time to confirm counts from here, not from the start of the guardian before the switch. If /run cannot be
+ * written by now, that one holds.
  */
 async function startWaiting(host: Host, { id, milliseconds }: Wait): Promise<PendingConfirmation | undefined> {
-  await setDeadline(host, id, milliseconds).catch((error: unknown) => {
-    if (!(error instanceof XdpError)) throw error
-  })
+  await startClock(host, id, milliseconds).catch(() => undefined)
   return readConfirmation(host, id)
 }
 
@@ -158,6 +156,7 @@ function waitOf(request: ConfirmRequest | undefined, { config }: Desired, { plan
   return {
     id: newConfirmationId(),
     milliseconds: request.milliseconds,
+    on: request.on,
     config: { path: resolve(config.path), sha256: config.sha256 },
   }
 }

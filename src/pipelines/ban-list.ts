@@ -14,7 +14,7 @@ import { type Host, interruptible, openSession, reading } from './session.ts'
 export const listBans = (host: Host): Promise<Ban[]> => interruptible(host, () => listInSession(host))
 
 async function listInSession(host: Host): Promise<Ban[]> {
-  const { paths } = await openSession(host)
+  const { paths } = await openSession(host, 'pins')
   await reading(paths, () => banGeneration(paths))
   const read = async (isLocked: boolean): Promise<Ban[]> => readBans(paths, await banGeneration(paths), isLocked)
   const readLocked = async (): Promise<Ban[]> => {

@@ -79,7 +79,7 @@ async function refusalsOf(host: Host, orders: readonly BanOrder[], caution: Caut
 
 /** A writer in this process. Throws E104 and E105. */
 export async function openWriter(host: Host): Promise<BanWriter> {
-  await requireHost(host)
+  await requireHost(host, 'pins')
   const { bpffs, instance, lockTimeoutMs } = host
   const paths = pinPaths(bpffs, instance)
   const lock = { file: await banLockFile(bpffs, instance), timeoutMs: lockTimeoutMs }
@@ -135,7 +135,7 @@ export interface BanSession {
 
 /** Opens the bans of an instance. Throws E104 and E105. */
 export async function openBans(host: Host): Promise<BanSession> {
-  await requireHost(host)
+  await requireHost(host, 'pins')
   const socket = await controlSocket(host.bpffs, host.instance)
   const netns = await ownNetns()
   const peers = ownPeers()

@@ -3,14 +3,14 @@
 // operation of the kernel, before anything else of a confirmation happens.
 
 import { confirmationOf } from '../abi/paths.ts'
-import { fail, XdpError } from '../diagnostics.ts'
+import { fail, type XdpError } from '../diagnostics.ts'
 import type { Step } from '../features/step.ts'
 import { execute } from '../kernel/execute/execute.ts'
 import { lowerConfirm } from '../kernel/execute/lower.ts'
 import { monotonicMs } from '../kernel/host/control.ts'
-import { becomeGuardian, forgetGuardian, guardianRuns, pause, startGuardian } from '../kernel/host/guardian.ts'
+import { forgetGuardian, forgetGuardians, guardianRuns, startGuardian } from '../kernel/host/guardian.ts'
 import { readLinks } from '../kernel/host/links.ts'
-import { acquireLock } from '../kernel/host/lock.ts'
+import { knownLogins, readConfirmOn } from '../kernel/host/logins.ts'
 import {
   describePending,
   millisecondsLeft,
@@ -30,9 +30,10 @@ import { type Confirmation, returning } from '../model/confirmation.ts'
 import type { Desired } from '../model/desired.ts'
 import type { PendingConfirmation, Reverted } from '../report/confirmation.ts'
 import { recordConfirmed } from './history.ts'
-import { type Host, interruptible, openSession, type Session, sessionOf, withLock } from './session.ts'
+import { type Host, interruptible, type Need, openSession, type Session, sessionOf, withLock } from './session.ts'
 
 export type { PendingConfirmation, Reverted }
+export { readConfirmOn }
 
 /** Markers among the pins, pending or left by a killed apply. */
 const markersOf = async ({ paths }: Session): Promise<Confirmation[]> =>
@@ -46,11 +47,16 @@ async function findPending(session: Session): Promise<Confirmation | undefined> 
   return pendingOf(instance, committedGeneration(instance, attached))
 }
 
-const isMarked = async (session: Session, { id }: Pick<Confirmation, 'id'>): Promise<boolean> =>
+/** Whether a confirmation has its marker: it is pending, or its apply has not come to its switch. */
+export const isMarked = async (session: Session, { id }: Pick<Confirmation, 'id'>): Promise<boolean> =>
   (await markersOf(session)).some((marker) => marker.id === id)
 
 /** Reverts an apply, with the lock held if possible. Throws E111 if a part failed; it may be called again. */
-async function revert({ host, paths }: Session, record: PendingRecord, reason: Reverted['reason']): Promise<Reverted> {
+export async function revert(
+  { host, paths }: Session,
+  record: PendingRecord,
+  reason: Reverted['reason'],
+): Promise<Reverted> {
   // Our own process wrote the record, into a directory that only root may enter.
   await execute(host, paths, record.steps as readonly Step[])
   const { id, generation, previous, config } = record
@@ -65,13 +71,25 @@ const timeOf = ({ seconds_left: left }: PendingConfirmation): string =>
   left === undefined ? 'its deadline cannot be read' : left > 0 ? `${left} s left` : 'its deadline has passed'
 
 /**
+ * Removes the record of an apply that was killed before its commit, and lock files of killed guardians. A guardian that
+ * lives has the steps in memory.
+ */
+async function forgetKilled(host: Host): Promise<void> {
+  await removePending(host)
+  await forgetGuardians(host)
+}
+
+/**
  * The confirmation that the live policy waits for. One that has outlived its deadline, because its guardian was killed, is
  * reverted here. Needs the lock.
  */
 export async function settlePending(session: Session): Promise<PendingConfirmation | undefined> {
   const { host } = session
   const pending = await findPending(session)
-  if (!pending) return undefined
+  if (!pending) {
+    await forgetKilled(host)
+    return undefined
+  }
   const described = await describePending(host, pending)
   const record = await readPending(host, pending.id)
   if (!record || described.guarded || millisecondsLeft(record) > 0) return described
@@ -108,9 +126,20 @@ export async function refuseReverted(host: Host, { config }: Desired): Promise<v
 }
 
 /** Sets the deadline to this time from now. Needs the lock. Throws E115 if the record cannot be replaced. */
-export async function setDeadline(host: Host, id: string, milliseconds: number): Promise<void> {
+async function setDeadline(host: Host, id: string, milliseconds: number): Promise<void> {
   const record = await readPending(host, id)
   if (record) await writePending(host, { ...record, deadlineMs: monotonicMs() + milliseconds })
+}
+
+/**
+ * Starts the time to confirm, once the switch is over. Connections that there are by now prove nothing, so they do not
+ * confirm. Needs the lock. Throws E115 if the record cannot be replaced.
+ */
+export async function startClock(host: Host, id: string, milliseconds: number): Promise<void> {
+  const record = await readPending(host, id)
+  if (!record) return
+  const seen = record.on ? { seen: await knownLogins(record.on) } : {}
+  await writePending(host, { ...record, ...seen, deadlineMs: monotonicMs() + milliseconds })
 }
 
 export interface Confirmed {
@@ -121,7 +150,7 @@ export interface Confirmed {
 }
 
 /** E233, with the end of the last confirmation if it is known. */
-async function nothingPending(host: Host): Promise<XdpError> {
+export async function nothingPending(host: Host): Promise<XdpError> {
   const reverted = await readReverted(host)
   if (!reverted) return fail('E233', 'no apply waits for a confirmation', 'xdp apply --confirm 2m')
   const { id, reason, at } = reverted
@@ -131,9 +160,13 @@ async function nothingPending(host: Host): Promise<XdpError> {
 }
 
 /** Runs `body` with the pending confirmation, under the lock. Throws E233 if there is none. */
-function withPending<T>(host: Host, body: (session: Session, pending: Confirmation) => Promise<T>): Promise<T> {
+function withPending<T>(
+  host: Host,
+  need: Need,
+  body: (session: Session, pending: Confirmation) => Promise<T>,
+): Promise<T> {
   return interruptible(host, async () => {
-    const session = await openSession(host)
+    const session = await openSession(host, need)
     return withLock(session, async () => {
       const pending = await findPending(session)
       if (!pending) throw await nothingPending(host)
@@ -142,15 +175,35 @@ function withPending<T>(host: Host, body: (session: Session, pending: Confirmati
   })
 }
 
-/** Keeps the unconfirmed policy, and frees the previous generation. */
+/** Throws E266 if interfaces run the previous policy again, or still, and going back to it is possible. */
+async function refuseHalfReverted({ host, paths }: Session, { id, previous }: Confirmation): Promise<void> {
+  const [links, { generations }] = await Promise.all([readLinks(), readInstance(paths)])
+  const before = generations.find(({ number }) => number === previous)?.program.id
+  const back = [...links].filter(([, { programs }]) => programs.some((program) => program.id === before))
+  if (before === undefined || back.length === 0 || !(await readPending(host, id))) return
+  const names = back.map(([name]) => name).join(', ')
+  throw fail(
+    'E266',
+    `the apply ${id} cannot be confirmed: the policy from before it is in force on ${names}`,
+    'finish going back: xdp confirm --cancel; then apply again',
+  )
+}
+
+/** Keeps the unconfirmed policy, with the lock held if possible. May be called again if it failed. */
+export async function keep({ host, paths }: Session, confirmation: Confirmation): Promise<void> {
+  await execute(host, paths, lowerConfirm(paths, confirmation, await list(paths.instance)))
+  // Without this record the next boot applies the policy before: the safe side.
+  recordConfirmed(host, confirmation.id)
+  await removePending(host)
+  await removeReverted(host)
+  await forgetGuardian(host, confirmation.id)
+}
+
+/** Keeps the unconfirmed policy, and frees the previous generation. Throws E266 if a part of it is in force again. */
 export const confirmPending = (host: Host): Promise<Confirmed> =>
-  withPending(host, async ({ paths }, confirmation) => {
-    await execute(host, paths, lowerConfirm(paths, confirmation, await list(paths.instance)))
-    // Without this record the next boot applies the policy before: the safe side.
-    recordConfirmed(host, confirmation.id)
-    await removePending(host)
-    await removeReverted(host)
-    await forgetGuardian(host, confirmation.id)
+  withPending(host, 'pins', async (session, confirmation) => {
+    await refuseHalfReverted(session, confirmation)
+    await keep(session, confirmation)
     return { confirmation, action: 'confirmed', pending: undefined }
   })
 
@@ -163,7 +216,7 @@ async function recordOf(host: Host, { id }: Confirmation): Promise<PendingRecord
 
 /** Sets the deadline to this time from now. Starts another guardian if a process has killed the first. */
 export const extendPending = (host: Host, milliseconds: number): Promise<Confirmed> =>
-  withPending(host, async (_, confirmation) => {
+  withPending(host, 'programs', async (_, confirmation) => {
     await recordOf(host, confirmation)
     await setDeadline(host, confirmation.id, milliseconds)
     if (!(await guardianRuns(host, confirmation.id))) await startGuardian(host, confirmation.id)
@@ -172,7 +225,7 @@ export const extendPending = (host: Host, milliseconds: number): Promise<Confirm
 
 /** Reverts the unconfirmed policy now. */
 export const cancelPending = (host: Host): Promise<Confirmed> =>
-  withPending(host, async (session, confirmation) => {
+  withPending(host, 'attachments', async (session, confirmation) => {
     await revert(session, await recordOf(host, confirmation), 'cancelled')
     return { confirmation, action: 'cancelled', pending: undefined }
   })
@@ -187,68 +240,4 @@ export async function readConfirmation(host: Host, id: string): Promise<PendingC
 export const readEnd = async (host: Host, id: string): Promise<Reverted | undefined> => {
   const reverted = await readReverted(host)
   return reverted?.id === id ? reverted : undefined
-}
-
-/** Milliseconds between two looks of the guardian at marker and record. */
-const LOOK_MS = 200
-/**
- * Milliseconds that the guardian waits for the lock after the deadline. Only a process that hangs holds it for longer: no
- * command waits for its user with the lock while a confirmation is pending.
- */
-const PATIENCE_MS = 5000
-/** Attempts to revert, a second apart. */
-const ATTEMPTS = 60
-const RETRY_MS = 1000
-
-/** Runs `body` under the lock, or without it if another process keeps it for too long. */
-async function withLockIfPossible<T>(host: Host, body: () => Promise<T>): Promise<T> {
-  const lock = await acquireLock({ ...host, lockTimeoutMs: PATIENCE_MS }).catch((error: unknown) => {
-    if (!(error instanceof XdpError)) throw error
-    return undefined
-  })
-  try {
-    return await body()
-  } finally {
-    await lock?.release()
-  }
-}
-
-/**
- * The guardian: returns when the confirmation has arrived, or the apply is reverted.
- *
- * @param stop reverts at once
- * @returns how it ended; undefined: confirmed, or undone by the apply itself
- */
-export async function guardPending(host: Host, id: string, stop: AbortSignal): Promise<Reverted | undefined> {
-  const session = await openSession(host)
-  let known = await readPending(host, id)
-  if (!known) throw await nothingPending(host)
-  const lock = await becomeGuardian(host, id)
-  if (!lock) throw fail('E125', `the confirmation ${id} has a guardian already`)
-  /** Whether it is time; reads the record, which an extension replaces. A lost one leaves what is known. */
-  const isDue = async (record: PendingRecord): Promise<boolean> => {
-    known = (await readPending(host, id)) ?? record
-    return stop.aborted || millisecondsLeft(known) === 0
-  }
-  try {
-    let attempts = 0
-    while (await isMarked(session, known)) {
-      if (!(await isDue(known))) {
-        await pause(Math.min(LOOK_MS, millisecondsLeft(known)), stop)
-        continue
-      }
-      const end = await withLockIfPossible(host, async () => {
-        if (!(await isMarked(session, { id })) || !(await isDue(known as PendingRecord))) return undefined
-        return revert(session, known as PendingRecord, stop.aborted ? 'stopped' : 'deadline')
-      }).catch(async (error: unknown) => {
-        if (!(error instanceof XdpError) || ++attempts === ATTEMPTS) throw error
-        await pause(RETRY_MS)
-        return undefined
-      })
-      if (end) return end
-    }
-    return undefined
-  } finally {
-    await lock.release()
-  }
 }

@@ -2,6 +2,7 @@
 
 import { execute } from '../kernel/execute/execute.ts'
 import { lowerDestroy } from '../kernel/execute/lower.ts'
+import { requireHost } from '../kernel/host/host.ts'
 import { removeLastApply } from '../kernel/host/last-apply.ts'
 import { removeStandings } from '../kernel/host/standings.ts'
 import { observe } from '../kernel/observe/observe.ts'
@@ -18,7 +19,7 @@ export const destroyInstance = (host: Host, approve: Approve): Promise<Applied |
   interruptible(host, () => destroyInSession(host, approve))
 
 async function destroyInSession(host: Host, approve: Approve): Promise<Applied | 'declined'> {
-  const session = await openSession(host)
+  const session = await openSession(host, 'attachments')
   const { paths } = session
   return withLock(session, async () => {
     refusePending(await settlePending(session))
@@ -26,11 +27,13 @@ async function destroyInSession(host: Host, approve: Approve): Promise<Applied |
     refuse(guardNamespace(live))
     const plan = planDestroy(live)
     if (isIdle(plan, live)) {
+      // Nothing is left either if the bpffs was unmounted while this command read it.
+      await requireHost(host)
       await forgetReverted(host)
       return { plan, result: UNCHANGED, links: live.links, committed: undefined, served: servedOf(live) }
     }
     if (!(await approve(plan, live))) return 'declined'
-    await execute(host, paths, lowerDestroy({ paths, plan }))
+    await execute(host, paths, lowerDestroy({ paths, plan, live }))
     await removeLastApply(host)
     await removeStandings(host)
     await forgetReverted(host)

@@ -7,6 +7,6 @@ import { type Host, interruptible, openSession, reading } from './session.ts'
 /** The live policy. Takes no lock. */
 export const readLivePolicy = (host: Host): Promise<State> =>
   interruptible(host, async () => {
-    const { paths } = await openSession(host)
+    const { paths } = await openSession(host, 'pins')
     return (await reading(paths, () => observe(paths, host))).state
   })

@@ -241,6 +241,7 @@ export async function remember(
   await settleConfirmations(host)
   if (!sources) return UNREMEMBERED
   if (isRepetition(await readableEntries(host), config.sha256)) return UNREMEMBERED
+  history.bound(desired.history)
   history.keep(sources.files)
   return {
     async during(body, generationOf) {

@@ -34,11 +34,13 @@ export function planDesired(host: Host, desired: Desired, accepted = NONE_ACCEPT
 
 /** The plan without guards, whose changes of drifted objects show what an apply would revert. */
 export function reportDrift(host: Host, desired: Desired, accepted: Accepted): Promise<Pick<Planned, 'plan' | 'live'>> {
-  return interruptible(host, async () => makeReport(await openSession(host), desired, { now: now(), ...accepted }))
+  return interruptible(host, async () =>
+    makeReport(await openSession(host, 'pins'), desired, { now: now(), ...accepted }),
+  )
 }
 
 async function planInSession(host: Host, desired: Desired, accepted: Accepted, isSaved: boolean): Promise<Planned> {
-  const session = await openSession(host)
+  const session = await openSession(host, 'pins')
   const made = await makePlan(session, desired, { now: now(), ...accepted })
   const basis = isSaved ? await basisOf(session, desired, made) : undefined
   return {

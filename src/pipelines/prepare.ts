@@ -146,13 +146,23 @@ const rolesChange = ({ slots, state }: Plan, { roles }: Pick<Observation, 'roles
 const scopesMove = ({ slots }: Plan, { scopedInterfaces }: Pick<Observation, 'scopedInterfaces'>): boolean =>
   [...scopedInterfaces].some(([name, slot]) => slots.interfaces.get(name) !== slot)
 
+/** Whether other programs are to run behind ours than the live generation hands packets to. */
+const chainsMove = ({ state }: Plan, { chains }: Pick<Observation, 'chains'>): boolean =>
+  [...new Set([...state.interfaces.keys(), ...chains.keys()])].some((name) => {
+    const [wanted, present] = [state.interfaces.get(name)?.chain, chains.get(name)]
+    return wanted?.id !== present?.held || wanted?.pin !== present?.program.pin
+  })
+
 /**
- * Whether the plan needs a new generation. Changes of interfaces alone do not, unless their roles differ, or slots that
- * scopes refer to.
+ * Whether the plan needs a new generation. Changes of interfaces alone do not, unless their roles differ, programs behind
+ * ours, or slots that scopes refer to.
  */
-export const needsGeneration = (made: Plan, live: Pick<Observation, 'roles' | 'scopedInterfaces'>): boolean =>
+export const needsGeneration = (
+  made: Plan,
+  live: Pick<Observation, 'roles' | 'scopedInterfaces' | 'chains'>,
+): boolean =>
   made.changes.some(({ kind }) => kind !== 'interface') ||
-  (made.changes.length > 0 && (rolesChange(made, live) || scopesMove(made, live)))
+  (made.changes.length > 0 && (rolesChange(made, live) || scopesMove(made, live) || chainsMove(made, live)))
 
 /** Addresses that the plan adds to lists and removes from them. */
 const togglesOf = ({ changes }: Plan): Toggle[] =>
@@ -219,7 +229,7 @@ function contentOf(made: Made, isConfirmed: boolean): Pick<Target, 'generation' 
 export function targetOf(
   made: Made,
   keepsHealth: boolean,
-  request?: Pick<ConfirmTerms, 'id' | 'milliseconds' | 'config'>,
+  request?: Pick<ConfirmTerms, 'id' | 'milliseconds' | 'config' | 'on'>,
 ): Target {
   const { plan: wanted, live, object, terms } = made
   const content = contentOf(made, request !== undefined)
@@ -231,6 +241,7 @@ export function targetOf(
     objects: object.objects,
     parts: partsFor(wanted.state),
     carryObject: object.carryPath,
+    kindsObject: object.kindsPath,
     isStaged: false,
     now: terms.now,
     keepsHealth,

@@ -3,21 +3,21 @@
 
 import { type Paths, pinPaths } from '../abi/paths.ts'
 import { type Diagnostic, XdpError } from '../diagnostics.ts'
-import { type Host, requireHost } from '../kernel/host/host.ts'
+import { type Host, type Need, requireHost } from '../kernel/host/host.ts'
 import { acquireLock } from '../kernel/host/lock.ts'
 import { settled } from '../kernel/observe/settled.ts'
 import { interruptible as whileUninterrupted } from '../kernel/tools/interrupt.ts'
 
-export type { Host }
+export type { Host, Need }
 
 export interface Session {
   readonly host: Host
   readonly paths: Paths
 }
 
-/** Throws E104 without the capabilities, E105 if the bpffs is not mounted. */
-export async function openSession(host: Host): Promise<Session> {
-  await requireHost(host)
+/** Throws E104 without the permission, E105 if the bpffs is not mounted. */
+export async function openSession(host: Host, need?: Need): Promise<Session> {
+  await requireHost(host, need)
   return sessionOf(host)
 }
 

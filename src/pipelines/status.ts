@@ -16,7 +16,7 @@ import { type Host, interruptible, openSession, reading, sessionOf } from './ses
 export const readStatus = (host: Host): Promise<Status> => interruptible(host, () => readInSession(host))
 
 async function readInSession(host: Host): Promise<Status> {
-  const { paths } = await openSession(host)
+  const { paths } = await openSession(host, 'pins')
   const [status, watcher, lastApply, reverted, rollback] = await Promise.all([
     reading(paths, () => readKernelStatus(paths, host)),
     readWatcher(host),

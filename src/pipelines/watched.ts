@@ -15,7 +15,7 @@ export type { Watcher }
  * @param path of the config to apply; undefined: destroy
  */
 export async function refuseWatched(host: Host, path: string | undefined): Promise<void> {
-  await requireHost(host)
+  await requireHost(host, path === undefined ? 'attachments' : 'programs')
   const watcher = await interruptible(host, () => readWatcher(host))
   const watched = watcher?.config?.path
   if (!watcher || watched === undefined || (path !== undefined && resolve(path) === watched)) return

@@ -13,7 +13,7 @@ export type { Query }
  */
 export async function why(host: Host, desired: Desired | undefined, query: Query): Promise<WhyResult> {
   return interruptible(host, async () => {
-    const { paths } = await openSession(host)
+    const { paths } = await openSession(host, 'pins')
     return reading(paths, () => explain(paths, host, desired, query))
   })
 }

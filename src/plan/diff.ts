@@ -7,6 +7,7 @@ import { changedSettings, type Policy, settingOf } from '../model/policy.ts'
 import { type RateLimit, rateLimitKey } from '../model/rate-limit.ts'
 import { type Attachment, type List, type Program, type State, scopeKey } from '../model/state.ts'
 import { attachImpact, displaceImpact, driftOf, foreignPrograms, ownAttachments } from './attachments.ts'
+import { sameChain } from './chain.ts'
 import type { Change, ChangeReason } from './change.ts'
 import { listDelta } from './delta.ts'
 import { diffService } from './services.ts'
@@ -83,11 +84,13 @@ function diffInterface(
   link: Link | undefined,
   drifted: boolean,
 ): Change[] {
-  const displaces = after === undefined ? [] : foreignPrograms(link)
+  const foreign = after === undefined ? [] : foreignPrograms(link)
+  const displaces = foreign.filter(({ id }) => id !== after?.chain?.id)
   const inSync = (left: Attachment, right: Attachment): boolean =>
     left.modes.every((mode) => right.modes.includes(mode)) &&
     sameRoles(left, right) &&
-    displaces.length === 0 &&
+    sameChain(left, right) &&
+    foreign.length === 0 &&
     !drifted
   const made = step(before, after, inSync)
   if (made === undefined) return []
@@ -99,11 +102,13 @@ function diffInterface(
   if (made.op === 'update') {
     if (!made.before.modes.every((mode) => made.after.modes.includes(mode)))
       return [{ ...common, ...made, op: 'replace', impact: 'traffic-gap', reason: 'mode-changed' }]
-    const impact = displaces.length > 0 ? displaceImpact(displaces, made.before.modes) : 'hitless'
+    const impact = foreign.length > 0 ? displaceImpact(foreign, made.before.modes) : 'hitless'
     return [{ ...common, ...made, impact, reason: reasonOf('update', drifted) }]
   }
   const modes = (made.after ?? made.before).modes
-  const impact = displaces.length > 0 ? displaceImpact(displaces, modes) : attachImpact(link, modes)
+  // A program that was there before takes the place of ours, or ours that of it, in one operation of the kernel.
+  const isSwap = after === undefined && before?.chain !== undefined
+  const impact = isSwap ? 'hitless' : foreign.length > 0 ? displaceImpact(foreign, modes) : attachImpact(link, modes)
   return [{ ...common, ...made, impact, reason: reasonOf(made.op, drifted) }]
 }
 

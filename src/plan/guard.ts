@@ -7,6 +7,7 @@ import type { AttachedProgram, Link, Live, ProgramOwner } from '../model/live.ts
 import { nearest } from '../model/nearest.ts'
 import type { AttachMode } from '../model/state.ts'
 import { foreignPrograms, ownerText } from './attachments.ts'
+import { guardChain, guardUnchain, isDispatcher, isLost } from './chain.ts'
 import { guardServices } from './guard-services.ts'
 import { guardSockets } from './sockets.ts'
 
@@ -20,12 +21,9 @@ function loadTime({ loadedAt }: AttachedProgram): string {
   return loadedAt === 0 ? '' : `, loaded ${new Date(loadedAt * 1000).toISOString().replace('.000Z', 'Z')}`
 }
 
-/** Whether a program has the name of ours. Its pins are lost, or those of another instance. */
-const isLost = ({ name }: AttachedProgram): boolean => name === 'xdp_filter'
-
 /** A guess at the owner of a program, from its name. */
 function origin(program: AttachedProgram): string {
-  if (program.name === 'xdp_dispatcher')
+  if (isDispatcher(program))
     return ' It is the dispatcher of libxdp: replacing it detaches every program of its chain; `xdp-loader status` lists them.'
   if (isLost(program))
     return ' Its name is that of our program: it is probably ours, from a different --instance, or its pins were lost (bpffs unmounted or emptied).'
@@ -48,7 +46,7 @@ function foreignProgram(
     hint:
       (isLost(program)
         ? 'if its pins were lost, replace it: `xdp apply --reclaim`; else '
-        : `to end that program, write \`on_conflict: replace\` under interfaces.${name}, or `) +
+        : `to keep it behind ours, write \`on_conflict: chain\` under interfaces.${name}; to end it, \`on_conflict: replace\`, or `) +
       `detach it: \`bpftool net detach ${ATTACH_TYPE[program.mode]} dev ${name}\``,
     at,
   }
@@ -115,11 +113,14 @@ export function guard(desired: Desired, live: Live): Diagnostic[] {
     .flatMap(([name, options]) => {
       const link = live.links.get(name)
       if (link === undefined) return options.missing === 'error' ? [missingInterface(name, live, options)] : []
+      if (options.onConflict === 'chain')
+        return [...guardShape(name, link, desired, options), ...guardChain(name, link, desired, options)]
       const foreign = options.onConflict === 'replace' ? [] : foreignPrograms(link)
       const refused = foreign.filter((program) => !options.reclaims || !isLost(program))
       return [
         ...guardShape(name, link, desired, options),
         ...refused.map((program) => foreignProgram(name, program, live.owners.get(program.id), options)),
+        ...(options.onConflict === 'fail' ? guardUnchain(name, live, options) : []),
       ]
     })
   return [...interfaces, ...guardServices(desired, live), ...guardSockets(desired, live)]

@@ -92,7 +92,7 @@ const keyOf = ({ service, backend }: LeavingBackend): string => backendSlotKey(s
 /** The backend with the next hop that the kernel knows now, or else the last known one. */
 const withHop = (backend: Backend, service: Service | undefined, { nextHops }: Facts): Backend => {
   const hop = nextHops.get(addressText(backend)) ?? backend.nextHop
-  return { ...backend, nextHop: service ? hopFor(service, hop) : hop }
+  return { ...backend, nextHop: hopFor(service, backend, hop) }
 }
 
 /** Backends that left the file and keep their flows for a while, sorted. */

@@ -29,9 +29,21 @@ export function sameHop(left: NextHop | undefined, right: NextHop | undefined): 
   )
 }
 
-/** The next hop of a service's packets, with the MTU of the file if that is smaller. */
-export const hopFor = ({ mtu }: Pick<Service, 'mtu'>, hop: NextHop | undefined): NextHop | undefined =>
-  hop && mtu !== undefined && mtu < hop.mtu ? { ...hop, mtu } : hop
+/** The MTU that the file states for the path to a backend. */
+export const statedMtu = (
+  service: Pick<Service, 'mtu'> | undefined,
+  backend: Pick<Backend, 'mtu'>,
+): number | undefined => backend.mtu ?? service?.mtu
+
+/** The next hop of a service's packets to a backend, with the MTU of the file if that is smaller. */
+export function hopFor(
+  service: Pick<Service, 'mtu'> | undefined,
+  backend: Pick<Backend, 'mtu'>,
+  hop: NextHop | undefined,
+): NextHop | undefined {
+  const mtu = statedMtu(service, backend)
+  return hop && mtu !== undefined && mtu < hop.mtu ? { ...hop, mtu } : hop
+}
 
 /** By service of the file: the result of the last call, since next hops rarely change. */
 const resolved = new WeakMap<Service, Service>()
@@ -40,9 +52,10 @@ const resolved = new WeakMap<Service, Service>()
 function withHops(service: Service, nextHops: Live['nextHops']): Service {
   const texts = addressTextsOf(service)
   const known = resolved.get(service)
-  const hopAt = (i: number): NextHop | undefined => hopFor(service, nextHops.get(texts[i] as string))
-  if (known && everyBackend(known).every(({ nextHop }, i) => sameHop(nextHop, hopAt(i)))) return known
-  const resolve = (backend: Backend, i: number): Backend => ({ ...backend, nextHop: hopAt(i) })
+  const hopAt = (backend: Backend, i: number): NextHop | undefined =>
+    hopFor(service, backend, nextHops.get(texts[i] as string))
+  if (known && everyBackend(known).every((backend, i) => sameHop(backend.nextHop, hopAt(backend, i)))) return known
+  const resolve = (backend: Backend, i: number): Backend => ({ ...backend, nextHop: hopAt(backend, i) })
   const { backends, sorry } = service
   const fresh = { ...service, backends: backends.map(resolve), sorry: sorry && resolve(sorry, backends.length) }
   resolved.set(service, fresh)
@@ -79,14 +92,14 @@ export function hopChange(before: NextHop | undefined, after: NextHop | undefine
 /** The change of the network under a live service, or undefined. */
 export function hopDrift(service: Service, { nextHops }: Pick<Live, 'nextHops'>): string | undefined {
   const texts = addressTextsOf(service)
-  const moved = everyBackend(service).filter(({ nextHop }, i) => {
-    const found = hopFor(service, nextHops.get(texts[i] as string))
-    return !sameHop(nextHop, found) && (found !== undefined || nextHops.has(texts[i] as string))
+  const moved = everyBackend(service).filter((backend, i) => {
+    const found = hopFor(service, backend, nextHops.get(texts[i] as string))
+    return !sameHop(backend.nextHop, found) && (found !== undefined || nextHops.has(texts[i] as string))
   })
   const [first] = moved
   if (first === undefined) return undefined
   const address = addressText(first)
   const others = moved.length - 1
   const rest = others > 0 ? `, and ${others} more ${others === 1 ? 'backend' : 'backends'}` : ''
-  return `backend ${address}: ${hopChange(first.nextHop, hopFor(service, nextHops.get(address)))}${rest}`
+  return `backend ${address}: ${hopChange(first.nextHop, hopFor(service, first, nextHops.get(address)))}${rest}`
 }

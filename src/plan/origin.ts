@@ -49,7 +49,7 @@ export function withOrigins(changes: readonly Change[], live: Live): Change[] {
 }
 
 /** The foreign programs on an interface. */
-function culpritsOn(key: ObjectKey, { links, owners }: Live): Pick<Drift, 'by'> {
+export function culpritsOn(key: ObjectKey, { links, owners }: Pick<Live, 'links' | 'owners'>): Pick<Drift, 'by'> {
   if (!key.startsWith('interface:')) return {}
   const foreign = foreignPrograms(links.get(key.slice('interface:'.length)))
   if (foreign.length === 0) return {}

@@ -4,6 +4,7 @@ import type { Desired } from '../model/desired.ts'
 import type { Live } from '../model/live.ts'
 import { asksSockets } from '../model/scope.ts'
 import { EMPTY_STATE, type Program, type State } from '../model/state.ts'
+import { withChain } from './chain.ts'
 import type { Plan } from './change.ts'
 import { diff } from './diff.ts'
 import { PLAIN_TERMS, settle, type Terms } from './feeds.ts'
@@ -20,7 +21,9 @@ import { warn } from './warn.ts'
  * the next hops, own addresses and local ports that the kernel knows.
  */
 function stateOn(desired: Desired, live: Live, program: Program, lists: State['lists']): State {
-  const present = [...desired.state.interfaces].filter(([name]) => live.links.has(name))
+  const present = [...desired.state.interfaces]
+    .filter(([name]) => live.links.has(name))
+    .map(([name, attachment]) => [name, withChain(attachment, desired, live)] as const)
   const services = withPools(withNextHops(desired.state.services, live), live)
   const state = { ...desired.state, program, interfaces: new Map(present), lists, services }
   return { ...state, localPorts: asksSockets(state) ? live.localPorts : undefined }

@@ -19,7 +19,7 @@ import { sortedPool } from './source-pools.ts'
 
 /** Whether two backends with the same key are equal except for their next hops. */
 const sameConfig = (left: Backend, right: Backend): boolean =>
-  left.weight === right.weight && left.state === right.state && left.backup === right.backup
+  left.weight === right.weight && left.state === right.state && left.backup === right.backup && left.mtu === right.mtu
 
 const sameBackend = (left: Backend, right: Backend): boolean =>
   sameConfig(left, right) && sameHop(left.nextHop, right.nextHop)

@@ -1,9 +1,12 @@
-// Warns if the policy of this host would drop the answers to health checks: all backends would be down.
+// Warns about health checks and this host: its policy would drop their answers, so that all backends would be down, or its
+// own connections would lose theirs to them.
 
 import type { Diagnostic } from '../diagnostics.ts'
 import type { Desired } from '../model/desired.ts'
 import type { HealthCheck } from '../model/health.ts'
-import { TCP, UDP } from '../model/ports.ts'
+import { CHECK_PORTS } from '../model/limits.ts'
+import type { Live } from '../model/live.ts'
+import { formatPorts, type PortRange, TCP, UDP } from '../model/ports.ts'
 import { backendKey, type Service } from '../model/service.ts'
 import type { State } from '../model/state.ts'
 import { type IpFacts, judge } from '../semantics/judge.ts'
@@ -48,8 +51,50 @@ function droppedOf(service: Service, checks: ReadonlyMap<string, HealthCheck>, s
   })
 }
 
-/** One warning per service. */
-export function warnHealth(desired: Desired, state: State): Diagnostic[] {
+type Ports = Pick<Live, 'localPorts' | 'reservedPorts'>
+
+/** Whether this host picks one of the ports of checks through VIPs for a connection of its own. */
+function sharesPorts({ localPorts, reservedPorts }: Ports): boolean {
+  let port = Math.max(localPorts.first, CHECK_PORTS.first)
+  for (const { first, last } of reservedPorts) if (first <= port && port <= last) port = last + 1
+  return port <= Math.min(localPorts.last, CHECK_PORTS.last)
+}
+
+/** The reserved ports with those of checks, as sysctl takes them. */
+function reserving(reserved: readonly PortRange[]): string {
+  const others = reserved.filter(({ first, last }) => first < CHECK_PORTS.first || last > CHECK_PORTS.last)
+  return [...others, CHECK_PORTS]
+    .sort((left, right) => left.first - right.first)
+    .map(formatPorts)
+    .join(',')
+}
+
+/** One warning at most. Answers from a VIP to such a port go to the checks. */
+function warnPorts(desired: Desired, live: Ports): Diagnostic[] {
+  const through = [...desired.health].flatMap(([name, { checks }]) =>
+    [...checks.values()].some((check) => check.type !== 'exec' && check.via === 'vip') ? [name] : [],
+  )
+  const [first] = through.sort()
+  if (first === undefined || !sharesPorts(live)) return []
+  const at = desired.provenance.services.get(first)?.at
+  const { localPorts, reservedPorts } = live
+  return [
+    {
+      code: 'W256',
+      severity: 'warning',
+      message: `service ${first}: checks through VIPs take ports ${formatPorts(CHECK_PORTS)}, of which this host also picks some for its own connections (${formatPorts(localPorts)}): those to a VIP would get no answers`,
+      hint: `sysctl -w net.ipv4.ip_local_reserved_ports=${reserving(reservedPorts)}`,
+      ...(at === undefined ? {} : { at }),
+    },
+  ]
+}
+
+/** At most one warning per service about dropped answers, and one about ports. */
+export function warnHealth(desired: Desired, state: State, live: Ports): Diagnostic[] {
+  return [...warnDropped(desired, state), ...warnPorts(desired, live)]
+}
+
+function warnDropped(desired: Desired, state: State): Diagnostic[] {
   const services = [...state.services.values()].sort((left, right) => (left.name < right.name ? -1 : 1))
   return services.flatMap((service): Diagnostic[] => {
     const checks = desired.health.get(service.name)?.checks

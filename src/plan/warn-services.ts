@@ -17,7 +17,7 @@ import {
 import type { State } from '../model/state.ts'
 import { formatAddress, sameAddress } from '../model/text.ts'
 import type { Change } from './change.ts'
-import { addressText } from './next-hops.ts'
+import { addressText, statedMtu } from './next-hops.ts'
 import { isOwnVip, martianInterfaces } from './own-vip.ts'
 import { ownOf, portsLeft, SNAT_PORT_COUNT } from './source-pools.ts'
 
@@ -127,7 +127,7 @@ function warnMtu(service: Service, context: Context): Diagnostic[] {
     if (fits >= USUAL_MTU || reported.has(key)) return []
     reported.add(key)
     const at = placesOf(context, service)?.backend(backendKey(backend))
-    const isOfFile = service.mtu === nextHop.mtu
+    const isOfFile = statedMtu(service, backend) === nextHop.mtu
     const limit = isOfFile ? '`mtu`' : `the MTU of ${nextHop.interface}`
     const reason = `${service.forwarding} adds ${overhead} bytes and ${limit} is ${nextHop.mtu}`
     if (fits < LEAST_MTU[service.vip.family]) {
@@ -155,8 +155,9 @@ const isDefaultSource = ({ outerSource: { v4, v6 } }: Service, family: 4 | 6): b
  */
 function warnReports(service: Service, context: Context): Diagnostic[] {
   const { gateways, links } = context.live
-  if (service.mtu !== undefined) return []
-  const unheard = everyBackend(service).filter(({ address, nextHop }) => {
+  const unheard = everyBackend(service).filter((backend) => {
+    const { address, nextHop } = backend
+    if (statedMtu(service, backend) !== undefined) return false
     const behind = overheadOf(service, address.family) > 0 && gateways.has(addressText({ address }))
     return (
       behind && nextHop?.mtu === links.get(nextHop?.interface ?? '')?.mtu && isDefaultSource(service, address.family)

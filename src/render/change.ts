@@ -6,6 +6,7 @@ import type { AttachedProgram } from '../model/live.ts'
 import { formatCount } from '../model/numbers.ts'
 import { changedSettings, type Policy, SETTING_NAMES, settingOf } from '../model/policy.ts'
 import { type Attachment, type List, type Program, scopeKey } from '../model/state.ts'
+import { chainedText } from '../plan/chain.ts'
 import type { Change } from '../plan/change.ts'
 import { type Sample, type ScopeSummary, summarizeList } from './list-summary.ts'
 import type { Paint } from './paint.ts'
@@ -27,6 +28,18 @@ const modesText = (attachment: Attachment | undefined): string | undefined => at
 const foreignText = ({ id, name, tag, mode }: AttachedProgram): string =>
   `replaces foreign program ${id}${name && ` ${name}`} (${mode}${tag && `, tag ${tag}`})`
 
+/** The change of the program behind ours. */
+function chainLines(before: Attachment | undefined, after: Attachment | undefined): string[] {
+  const [had, has] = [before?.chain, after?.chain]
+  if (after === undefined) return had === undefined ? [] : [`puts ${chainedText(had)} back in place of ours`]
+  if (had?.id === has?.id)
+    return had && had.pin !== has?.pin ? [`keeps ${chainedText(had)} running behind ours without that pin`] : []
+  return [
+    ...(had === undefined ? [] : [`ends ${chainedText(had)} behind ours`]),
+    ...(has === undefined ? [] : [`keeps ${chainedText(has)} running behind ours: it gets the packets that pass`]),
+  ]
+}
+
 function interfaceLines({ op, before, after, displaces = [] }: Extract<Change, { kind: 'interface' }>): string[] {
   const mode =
     op === 'update'
@@ -36,9 +49,12 @@ function interfaceLines({ op, before, after, displaces = [] }: Extract<Change, {
   const changed = had !== undefined && has !== undefined && had !== has
   const limited = has !== undefined && before === undefined && after?.roles.length === 1
   const roles = changed || limited ? [setting('roles', had, has)] : []
+  const chain = chainLines(before, after)
   const again =
-    op === 'update' && displaces.length === 0 && !changed ? ['re-attached; it does not run the committed program'] : []
-  return [mode, ...roles, ...again, ...displaces.map(foreignText)]
+    op === 'update' && displaces.length === 0 && chain.length === 0 && !changed
+      ? ['re-attached; it does not run the committed program']
+      : []
+  return [mode, ...roles, ...chain, ...again, ...displaces.map(foreignText)]
 }
 
 /** The scopes of a list as a text diff, if the set of scopes changes. */

@@ -1,7 +1,7 @@
 // Renders confirmations as text and as JSON (schemas/apply.schema.json, schemas/status.schema.json,
 // schemas/confirm.schema.json).
 
-import { type Confirmation, returning } from '../model/confirmation.ts'
+import { type Confirmation, type ConfirmOn, returning } from '../model/confirmation.ts'
 import type { PendingConfirmation, Reverted } from '../report/confirmation.ts'
 import { jsonDocument } from './json.ts'
 import { seconds } from './numbers.ts'
@@ -16,11 +16,15 @@ const untilOf = ({ deadline, seconds_left: left }: PendingConfirmation): string 
   return left > 0 ? `until ${seconds(deadline)}, ${left} s from now` : 'beyond its deadline'
 }
 
+/** The connections that confirm as well, in words. */
+const loginOf = ({ addresses, ports }: ConfirmOn): string =>
+  `a new SSH connection from ${addresses.join(' or ')} to port ${ports.join(' or ')}`
+
 /** The deadline of a pending confirmation and the command that confirms, after an apply. */
 export function pendingLines(pending: PendingConfirmation): string {
   return [
     `Waits for confirmation ${pending.id} ${untilOf(pending)}; then ${returning(pending)} returns.`,
-    'Keep the new policy: xdp confirm',
+    `Keep the new policy: xdp confirm${pending.on ? `, or ${loginOf(pending.on)}` : ''}`,
     '',
   ].join('\n')
 }
@@ -28,7 +32,7 @@ export function pendingLines(pending: PendingConfirmation): string {
 /** Lines of status about a pending confirmation, with its problems. */
 export function pendingStatus(pending: PendingConfirmation, color: boolean): string[] {
   const { yellow } = paint(color)
-  const { id, guarded, deadline, seconds_left: left } = pending
+  const { id, guarded, deadline, seconds_left: left, on } = pending
   const time =
     deadline === undefined || left === undefined
       ? 'at an unknown time'
@@ -38,6 +42,7 @@ export function pendingStatus(pending: PendingConfirmation, color: boolean): str
   return [
     `${yellow('!')} Unconfirmed: ${returning(pending)} returns ${time}`,
     `${yellow('!')}   Confirmation ${id}: xdp confirm, or xdp confirm --cancel`,
+    ...(on && guarded ? [`${yellow('!')}   ${loginOf(on).replace(/^a/, 'A')} confirms`] : []),
     ...(guarded ? [] : [`${yellow('!')}   No guardian runs, so that nothing puts it back by itself`]),
   ]
 }
@@ -54,11 +59,12 @@ export const revertedLines = (reverted: Reverted): string[] => [
   `${returning(reverted)} returned at ${seconds(reverted.at)}.`,
 ]
 
-export const pendingJson = ({ deadline, seconds_left, config, ...pending }: PendingConfirmation) => ({
+export const pendingJson = ({ deadline, seconds_left, config, on, ...pending }: PendingConfirmation) => ({
   ...pending,
   deadline: deadline ?? null,
   seconds_left: seconds_left ?? null,
   config: config ?? null,
+  confirm_on: on ?? null,
 })
 
 interface ConfirmResult {

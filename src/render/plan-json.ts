@@ -2,7 +2,6 @@
 
 import { type Contact, type Cuts, NO_CUTS } from '../model/contact.ts'
 import type { Provenance } from '../model/desired.ts'
-import type { AttachedProgram, Drift } from '../model/live.ts'
 import { type List, scopeKey } from '../model/state.ts'
 import { formatAddress } from '../model/text.ts'
 import type { Change, Plan } from '../plan/change.ts'
@@ -10,6 +9,7 @@ import { atOf, protocolOf } from '../plan/cuts.ts'
 import { prefixCount } from '../plan/delta.ts'
 import { summaryOf } from '../plan/summary.ts'
 import { diagnosticsJson } from './diagnostic.ts'
+import { driftJson, programJson } from './drift.ts'
 import { jsonDocument } from './json.ts'
 import { SAMPLES, type Sample, summarizeList } from './list-summary.ts'
 import type { PlanView } from './plan.ts'
@@ -47,25 +47,6 @@ function objectsJson(change: Change): { before: unknown; after: unknown } {
 }
 
 const sampleJson = ({ prefix, at }: Sample) => ({ prefix, at: at ?? null })
-
-const programJson = ({ id, name, tag, mode, loadedAt }: Omit<AttachedProgram, 'generation'>) => ({
-  id,
-  name,
-  tag,
-  mode,
-  loaded_at: loadedAt,
-})
-
-/** A drift, with the foreign programs that are part of it. */
-const driftJson = ({ key, what, by = [] }: Drift) => ({
-  key,
-  what,
-  by: by.map(({ id, name, tag, mode, loadedAt, uid, holders }) => ({
-    ...programJson({ id, name, tag, mode, loadedAt }),
-    uid: uid ?? null,
-    holders,
-  })),
-})
 
 function deltaJson(change: Change, provenance: Provenance | undefined, most: number) {
   if (change.kind !== 'list') return {}
@@ -166,7 +147,7 @@ export function planFields(
     partial: plan.changes.length !== total,
     warnings: diagnosticsJson(plan.warnings),
     ...(commands === undefined ? {} : { commands }),
-    ...(saved === undefined ? {} : { saved: { path: saved.path, sha256: saved.sha256 } }),
+    ...(saved === undefined ? {} : { saved: { path: saved.path, sha256: saved.sha256, accepted: saved.accepted } }),
   }
 }
 

@@ -2,17 +2,16 @@
 // always shows what apply will do to the kernel. Signs are plain ASCII (serial consoles), and colour only repeats them.
 
 import type { Provenance } from '../model/desired.ts'
-import type { Culprit, Drift } from '../model/live.ts'
+import type { Drift } from '../model/live.ts'
 import { formatCount, plural } from '../model/numbers.ts'
-import { ownerText } from '../plan/attachments.ts'
 import type { Change, Op, Plan } from '../plan/change.ts'
 import { causeText, contactText, cutsTitle } from '../plan/cuts.ts'
 import { countDelta } from '../plan/delta.ts'
 import { changeLines } from './change.ts'
 import { renderDiagnostics } from './diagnostic.ts'
+import { driftBlock } from './drift.ts'
 import { SAMPLES } from './list-summary.ts'
-import { changeTitle, keyTitle } from './names.ts'
-import { seconds } from './numbers.ts'
+import { changeTitle } from './names.ts'
 import { type Paint, paint } from './paint.ts'
 import { rateText } from './rate-limit.ts'
 import { serviceNote } from './service.ts'
@@ -30,7 +29,7 @@ export interface PlanView {
   /** `plan` holds drift and the changes that revert it alone. */
   readonly isDriftOnly?: boolean
   /** The file that the plan was saved to. */
-  readonly saved?: { readonly path: string; readonly sha256: string } | undefined
+  readonly saved?: { readonly path: string; readonly sha256: string; readonly accepted: readonly string[] } | undefined
 }
 
 const SIGNS = { create: '+', update: '~', delete: '-', replace: '-/+' } as const satisfies Record<Op, string>
@@ -64,23 +63,10 @@ function header({ changes, drift }: Plan, { config }: PlanView, style: Paint): s
   return [style.bold(title), `Signs: ${legend.join('   ')}`, '']
 }
 
-/** `by program 12 xdp_pass (native, tag …), loaded 2026-11-29T17:40:11Z by uid 0, held by pid 4321 (xdp-loader)`. */
-function culpritText(program: Culprit): string {
-  const { id, name, mode, tag, loadedAt } = program
-  const loaded = loadedAt === 0 ? 'loaded' : `loaded ${seconds(new Date(loadedAt * 1000).toISOString())}`
-  const owner = ownerText(program)
-  const identity = `by program ${id}${name && ` ${name}`} (${mode}${tag && `, tag ${tag}`})`
-  return owner.startsWith('by ') ? `${identity}, ${loaded} ${owner}` : `${identity}, ${owner}`
-}
-
 function driftLines(drift: readonly Drift[], { cyan }: Paint): string[] {
   if (drift.length === 0) return []
   const sign = cyan('!')
-  const lines = drift.flatMap(({ key, what, by = [] }) => [
-    `${sign}   ${keyTitle(key)}: ${what}`,
-    ...by.map((program) => `${sign}     ${culpritText(program)}`),
-  ])
-  return [`${sign} Drift since the last apply:`, ...lines, '']
+  return [`${sign} Drift since the last apply:`, ...drift.flatMap((one) => driftBlock(one, sign)), '']
 }
 
 /** A change that only reverts drift: the config asks for what the last apply did. */
@@ -174,6 +160,13 @@ function footer(plan: Plan, { config, total, isDriftOnly }: PlanView): string[] 
   ]
 }
 
+const savedLines = ({ saved }: PlanView): string[] => {
+  if (!saved) return []
+  const { path, accepted } = saved
+  const flags = accepted.length > 0 ? `It accepts: ${accepted.join(', ')}. ` : ''
+  return [`Saved to ${path}. ${flags}To apply exactly this plan: xdp apply ${path}`]
+}
+
 /** The plan as text that ends with a newline; 80 columns wherever names allow. */
 export function renderPlan(plan: Plan, view: PlanView): string {
   const style = paint(view.color)
@@ -193,7 +186,7 @@ export function renderPlan(plan: Plan, view: PlanView): string {
     ...commands,
     ...warnings,
     ...footer(plan, view),
-    ...(view.saved ? [`Saved to ${view.saved.path}. To apply exactly this plan: xdp apply ${view.saved.path}`] : []),
+    ...savedLines(view),
   ]
   return `${lines.join('\n')}\n`
 }

@@ -35,12 +35,13 @@ export const hopJson = (hop: NextHop | undefined) =>
       }
     : null
 
-export const backendJson = ({ address, port, weight, state, backup, nextHop }: Backend) => ({
+export const backendJson = ({ address, port, weight, state, backup, mtu, nextHop }: Backend) => ({
   address: addressText(address),
   port: port ?? null,
   weight,
   state,
   backup,
+  mtu: mtu ?? null,
   next_hop: hopJson(nextHop),
 })
 

@@ -34,8 +34,15 @@ function keeping(service: Service, seconds: number | undefined): string {
   return timeout === undefined ? 'keeps its flows' : `keeps its flows for ${formatSeconds(timeout)}`
 }
 
-const stateText = ({ weight, state, backup }: Backend): string =>
-  [`weight ${weight}`, ...(state === 'active' ? [] : [state]), ...(backup ? ['backup'] : [])].join(', ')
+const stateText = ({ weight, state, backup, mtu }: Backend): string =>
+  [
+    `weight ${weight}`,
+    ...(state === 'active' ? [] : [state]),
+    ...(backup ? ['backup'] : []),
+    ...(mtu === undefined ? [] : [`MTU ${mtu}`]),
+  ].join(', ')
+
+const mtuText = (mtu: number | undefined): string => (mtu === undefined ? 'of the service' : `${mtu}`)
 
 function removedText(key: string, old: Backend, before: Service, after: Service): string {
   const stays = keepsFlows(before, after) && old.state !== 'disabled' && old.nextHop !== undefined
@@ -54,6 +61,7 @@ function changedText(key: string, old: Backend, now: Backend, after: Service): s
     parts.push(`state ${old.state} -> ${now.state}${fate}`)
   }
   if (old.backup !== now.backup) parts.push(now.backup ? 'now a backup, keeps its flows' : 'no longer a backup')
+  if (old.mtu !== now.mtu) parts.push(`mtu: ${mtuText(old.mtu)} -> ${mtuText(now.mtu)}`)
   if (!sameHop(old.nextHop, now.nextHop)) parts.push(hopChange(old.nextHop, now.nextHop))
   return `backend ${key}: ${parts.join('; ')}`
 }

@@ -2,14 +2,15 @@
 
 import { formatCount } from '../model/numbers.ts'
 import type { Policy } from '../model/policy.ts'
+import { chainedText } from '../plan/chain.ts'
 import { type ReasonName, VERDICTS, type Verdict } from '../report/reason.ts'
 import type { Count, InterfaceStatus, Status } from '../report/result.ts'
 import type { WatchState } from '../report/watch.ts'
 import { pendingJson, pendingStatus, revertedLines } from './confirmation.ts'
+import { driftBlock, driftJson } from './drift.ts'
 import { rollbackJson, rollbackLines } from './history.ts'
 import { jsonDocument } from './json.ts'
 import { lastApplyJson, lastApplyLines } from './last-apply.ts'
-import { keyTitle } from './names.ts'
 import { formatBytes, seconds } from './numbers.ts'
 import { type Paint, paint } from './paint.ts'
 import { policyJson, shownPolicy } from './policy.ts'
@@ -38,6 +39,10 @@ function interfaceTable(interfaces: readonly InterfaceStatus[]): string[] {
   ])
   return formatTable([...columns, ...verdicts.map((verdict) => right(verdict.toUpperCase()))], rows)
 }
+
+/** Foreign programs behind ours. */
+const chainStatus = (interfaces: readonly InterfaceStatus[]): string[] =>
+  interfaces.flatMap(({ name, chain }) => (chain ? [`${name}: packets that pass go on to ${chainedText(chain)}`] : []))
 
 export function reasonTable({ interfaces, unknown }: Pick<Status, 'interfaces' | 'unknown'>): string[] {
   const rows = [...interfaces, { name: '(unknown)', reasons: unknown }].flatMap(({ name, reasons }) =>
@@ -121,7 +126,7 @@ export function trouble(
   { drifted, leftovers }: Pick<Status, 'drifted' | 'leftovers'>,
   { cyan, yellow }: Paint,
 ): string[] {
-  const drift = drifted.map(({ key, what }) => `${cyan('!')}   ${keyTitle(key)}: ${what}`)
+  const drift = drifted.flatMap((one) => driftBlock(one, cyan('!')))
   const left = leftovers.map((path) => `${yellow('!')}   ${path}`)
   return [
     ...(drift.length > 0 ? ['', `${cyan('!')} Drift since the last apply (\`xdp plan\` shows the repair):`] : []),
@@ -150,7 +155,7 @@ export function renderStatus(status: Status, { color }: { readonly color: boolea
   const attached =
     status.interfaces.length === 0
       ? ['', 'Attached to no interface: nothing is filtered.']
-      : ['', ...interfaceTable(status.interfaces), ...reasonTable(status)]
+      : ['', ...interfaceTable(status.interfaces), ...chainStatus(status.interfaces), ...reasonTable(status)]
   const tables = [...attached, ...listTable(status), ...rateTable(status), ...serviceTables(status.services)]
   const top = [...head(status), ...waiting, ...rolledBack, ...watchLines(status, style)]
   const lines = [...top, ...tables, ...trouble(status, style), ...last, ...reverted]
@@ -174,7 +179,7 @@ export function renderStatusJson(status: Status): string {
     bans_capacity: bans?.capacity ?? null,
     memory,
     drift,
-    drifted,
+    drifted: drifted.map(driftJson),
     leftovers,
     pending_confirmation: pending ? pendingJson(pending) : null,
     reverted: reverted ?? null,

@@ -2,13 +2,12 @@
 // daemon's state as one line for the service manager and for `xdp status`.
 
 import { CODES, type Diagnostic } from '../diagnostics.ts'
-import type { Drift } from '../model/live.ts'
 import { plural } from '../model/numbers.ts'
 import type { ServiceMode } from '../model/overlay.ts'
 import type { HealthSummary, Trigger, WatchEvent, WatchState } from '../report/watch.ts'
 import { diagnosticsJson, renderDiagnostics } from './diagnostic.ts'
+import { driftJson, driftText } from './drift.ts'
 import { FORMAT_VERSION } from './json.ts'
-import { keyTitle } from './names.ts'
 import { type Paint, paint } from './paint.ts'
 
 export type Level = 'info' | 'warning' | 'error'
@@ -23,9 +22,6 @@ const WHY: Readonly<Record<Trigger, string>> = {
 }
 
 const short = (sha256: string): string => sha256.slice(0, 12)
-
-const driftText = (drift: readonly Drift[]): string =>
-  drift.map(({ key, what }) => `${keyTitle(key)}: ${what}`).join('; ')
 
 const after = (ms: number): string => (ms < 1000 ? `${Math.round(ms)} ms` : `${Math.round(ms / 1000)} s`)
 
@@ -154,7 +150,7 @@ function fieldsOf(event: WatchEvent): Readonly<Record<string, unknown>> {
       return { errors: diagnosticsJson(event.errors), omitted: event.omitted, retry_in_ms: Math.round(event.retryMs) }
     case 'drift': {
       const { drift, action, retryMs } = event
-      return { drift, action, retry_in_ms: retryMs === undefined ? null : Math.round(retryMs) }
+      return { drift: drift.map(driftJson), action, retry_in_ms: retryMs === undefined ? null : Math.round(retryMs) }
     }
     case 'backend-down':
       return { service: event.service, backend: event.backend, reason: event.reason ?? null }
@@ -246,6 +242,6 @@ export const watchJson = ({ config, last, failingSince, errors, ...rest }: Watch
   reconciles: rest.reconciles,
   errors: diagnosticsJson(errors),
   failing_since: failingSince ?? null,
-  drift: rest.drift,
+  drift: rest.drift.map(driftJson),
   health: rest.health === undefined ? null : healthJson(rest.health),
 })

@@ -1,6 +1,6 @@
 // Reports of an apply that waits for its confirmation, and of one that was reverted.
 
-import type { AppliedConfig, Confirmation } from '../model/confirmation.ts'
+import type { AppliedConfig, Confirmation, ConfirmOn } from '../model/confirmation.ts'
 
 export interface PendingConfirmation extends Confirmation {
   /** ISO 8601, UTC; undefined: its record cannot be read. */
@@ -9,6 +9,8 @@ export interface PendingConfirmation extends Confirmation {
   readonly seconds_left: number | undefined
   /** Whether a guardian runs, which reverts at the deadline. */
   readonly guarded: boolean
+  /** SSH connections that confirm as well; undefined: none. */
+  readonly on: ConfirmOn | undefined
   readonly config: AppliedConfig | undefined
 }
 

@@ -1,11 +1,12 @@
 // Results of the commands as data, before they become text or JSON.
 
 import type { Ban } from '../model/ban.ts'
+import type { Drift } from '../model/live.ts'
 import type { ServiceMode } from '../model/overlay.ts'
 import type { Policy } from '../model/policy.ts'
 import type { RateAction, RatePer } from '../model/rate-limit.ts'
 import type { BackendState, NextHop, Service } from '../model/service.ts'
-import type { AttachMode, ListKind } from '../model/state.ts'
+import type { AttachMode, ChainedProgram, ListKind } from '../model/state.ts'
 import type { PendingConfirmation, Reverted } from './confirmation.ts'
 import type { HistoryEntry } from './history.ts'
 import type { LastApply } from './last-apply.ts'
@@ -36,6 +37,8 @@ export interface InterfaceStatus {
   readonly bytes: Readonly<Record<Verdict, number>>
   /** Only reasons that occurred. */
   readonly reasons: Readonly<Partial<Record<ReasonName, Count>>>
+  /** The foreign program that gets the packets which pass; only in a status. */
+  readonly chain?: ChainedProgram | undefined
 }
 
 export interface ListStatus extends Count {
@@ -115,7 +118,7 @@ export interface Status {
   readonly memory: number
   /** The live state differs from the record of the last apply. */
   readonly drift: boolean
-  readonly drifted: readonly { readonly key: string; readonly what: string }[]
+  readonly drifted: readonly Drift[]
   /** Kernel leftovers of an interrupted apply; the next apply removes them. */
   readonly leftovers: readonly string[]
   /** The live policy waits for its confirmation. */

@@ -5,7 +5,7 @@
 // permissions decide who that is.
 
 import { createHash } from 'node:crypto'
-import { BadAnswer, between, flag, list, record, type Shape, type ShapeOf, text } from '../abi/answer.ts'
+import { BadAnswer, between, flag, list, optional, record, type Shape, type ShapeOf, text } from '../abi/answer.ts'
 import { fail, type XdpError } from '../diagnostics.ts'
 import { FACT_KINDS, type FactKind, type PlanInput, type SavedPlan } from '../model/saved-plan.ts'
 
@@ -98,7 +98,11 @@ const shape = record({
   created_at: text,
   config: record({ path: text, sha256 }),
   inputs: list(record({ kind: oneOf(INPUT_KINDS), path: text, sha256 })),
-  accepted: record({ shrink: flag, growth: flag }),
+  accepted: record({
+    ...{ shrink: flag, growth: flag },
+    // Absent in plans of earlier builds.
+    ...{ removed: optional(flag), blocked: optional(flag), wide: optional(flag), cuts: optional(list(text)) },
+  }),
   host: record({ name: text, boot_id: text, netns: text, bpffs: text, instance: text }),
   build: record({ version: text, abi: between(0, 0xffff_ffff), digest: hex(32) }),
   live: list(record({ kind: oneOf<FactKind>(FACT_KINDS), name: text, value: text })),
@@ -159,7 +163,8 @@ export function openPlan(path: string, bytes: Uint8Array): SavedPlan {
   }
   if (digestOf(document) !== read.sha256)
     throw fail('E241', `${path} was changed after it was saved`, 'make and review it again: xdp plan --out FILE')
-  const { created_at: createdAt, host, ...rest } = read
+  const { created_at: createdAt, host, accepted, ...rest } = read
   const { boot_id: bootId, ...others } = host
-  return { ...rest, createdAt, host: { ...others, bootId } }
+  const { removed = false, blocked = false, wide = false, cuts = [] } = accepted
+  return { ...rest, createdAt, host: { ...others, bootId }, accepted: { ...accepted, removed, blocked, wide, cuts } }
 }

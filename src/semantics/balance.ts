@@ -158,6 +158,13 @@ const takesFragment = (
   { fragment, hasWholeTcp }: Transit,
 ): boolean => !FORWARDING_MODES[forwarding].translatesReplies || protocol === UDP || fragment === 'later' || hasWholeTcp
 
+/** RFC 1122 §3.2.2, RFC 4443 §2.4 (e.6): no answer goes to an address that does not belong to one host. */
+function isOneHost(family: Family, words: Uint32Array): boolean {
+  const [first = 0, second, third, fourth = 0] = words
+  if (family === 4) return first >>> 24 !== 0 && first >>> 24 !== 127 && first >>> 24 < 224
+  return first >>> 24 !== 0xff && (first !== 0 || second !== 0 || third !== 0 || fourth > 1)
+}
+
 /** RFC 4443 §3.2, RFC 8200 §5: the least MTU that may be reported to an IPv6 sender. */
 const LEAST_MTU: Readonly<Record<Family, number>> = { 4: 0, 6: 1280 }
 
@@ -167,7 +174,10 @@ function send(service: Service, backend: Backend, facts: Facts, transit: Transit
   const room = hop.mtu - overheadOf(service, backend.address.family)
   if (transit.length > room) {
     const isReported =
-      !transit.icmp && transit.fragment !== 'later' && transit.length > Math.max(room, LEAST_MTU[facts.family])
+      !transit.icmp &&
+      transit.fragment !== 'later' &&
+      transit.length > Math.max(room, LEAST_MTU[facts.family]) &&
+      isOneHost(facts.family, facts.source)
     return isReported ? 'too-big' : 'oversize'
   }
   if (FORWARDING_MODES[service.forwarding].decrementsTtl && transit.ttl <= 1) return 'expired'
@@ -191,7 +201,9 @@ function balanceIcmp(
   const { type, quoted } = transit.icmp as { type: number; quoted: Quoted | undefined }
   if (transit.fragment || transit.isCut) return undefined
   if (!transit.isAddressed) return type === ECHO_REQUEST[family] ? OTHER_HOST : undefined
-  if (type === ECHO_REQUEST[family]) return { reason: 'echo', service: undefined, backend: undefined }
+  if (type === ECHO_REQUEST[family]) {
+    return isOneHost(family, facts.source) ? { reason: 'echo', service: undefined, backend: undefined } : undefined
+  }
   if (!quoted || !isError(family, type) || compareAddresses(quoted.source, transit.destination) !== 0) return undefined
   const service = serviceAt(services, family, quoted.source, quoted.protocol, quoted.ports.source)
   // Full NAT looks up its flows, which only the kernel knows.
@@ -224,13 +236,6 @@ function fragmentService(services: readonly Service[], protocol: number | undefi
   return (
     own.find((service) => isAnyPort(service) && service.hash === 'source' && service.snatPool.length === 0) ?? 'drop'
   )
-}
-
-/** RFC 1122 §3.2.2, RFC 4443 §2.4 (e.6): no error goes to an address that does not belong to one host. */
-function isOneHost(family: Family, words: Uint32Array): boolean {
-  const [first = 0, second, third, fourth = 0] = words
-  if (family === 4) return first >>> 24 !== 0 && first >>> 24 !== 127 && first >>> 24 < 224
-  return first >>> 24 !== 0xff && (first !== 0 || second !== 0 || third !== 0 || fourth > 1)
 }
 
 /** The reason of a packet that no backend takes. */

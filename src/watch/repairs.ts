@@ -40,10 +40,10 @@ const isArrival = ({ kind, op, reason }: Change): boolean =>
 
 /** The drift that a plan repairs, with the change of each object. */
 export function driftIn({ changes, drift }: Plan, moved: ReadonlySet<ObjectKey>): Drift[] {
-  const known = new Map(drift.map(({ key, what }) => [key, what]))
+  const known = new Map(drift.map((one) => [one.key, one]))
   return changes
     .filter((change) => !moved.has(change.key) && (known.has(change.key) || !isArrival(change)))
-    .map(({ key }) => ({ key, what: known.get(key) ?? 'differs from the file' }))
+    .map(({ key }) => known.get(key) ?? { key, what: 'differs from the file' })
 }
 
 export function watchRepairs(

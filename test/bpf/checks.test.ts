@@ -129,6 +129,19 @@ describe('packets to backends', () => {
 
 describe('answers', () => {
   let plane: DataPlane
+  /** Writes the sources of checks; 0: on any interface. */
+  async function answersArriveOn(from: number): Promise<void> {
+    const value = new Uint8Array(checkDeviceCodec.size)
+    checkDeviceCodec.encode({ ifindex: TEST_IFINDEX, from }, new DataView(value.buffer))
+    await runBatch(
+      FAMILIES.map((family) =>
+        bpftool(
+          ...['map', 'update', 'pinned', plane.map('check_sources'), 'key', 'hex'],
+          ...[...hexBytes(addressBytes(address(OWN[family]))), 'value', 'hex', ...hexBytes(value)],
+        ),
+      ),
+    )
+  }
   const CHECKS = 'redirect check-answer'
   const PASSED = 'pass default-pass'
 
@@ -142,16 +155,7 @@ describe('answers', () => {
         service('nat', '192.0.2.20 80', { backends: [backend('10.0.0.12 8080')] }),
       ]),
     )
-    const value = new Uint8Array(checkDeviceCodec.size)
-    checkDeviceCodec.encode({ ifindex: TEST_IFINDEX }, new DataView(value.buffer))
-    await runBatch(
-      FAMILIES.map((family) =>
-        bpftool(
-          ...['map', 'update', 'pinned', plane.map('check_sources'), 'key', 'hex'],
-          ...[...hexBytes(addressBytes(address(OWN[family]))), 'value', 'hex', ...hexBytes(value)],
-        ),
-      ),
-    )
+    await answersArriveOn(0)
   })
   afterAll(() => plane.close())
 
@@ -168,6 +172,15 @@ describe('answers', () => {
     expect(await verdictOf(answer, to(LAST, 8443))).toBe(CHECKS)
     expect(await verdictOf(answer, udp({ source: 53, destination: LAST }))).toBe(CHECKS)
     expect(await verdictOf(vlan(9), answer, to(LAST))).toBe(CHECKS)
+  })
+
+  test.each(FAMILIES)('of IPv%i count only on the interface that the route to the backend leads to', async (family) => {
+    const layers = [ip(family, VIP[family], OWN[family]), to(LAST)] as const
+    await answersArriveOn(EGRESS.ifindex)
+    expect(await verdictOf(...layers)).toBe(PASSED)
+    await answersArriveOn(TEST_IFINDEX)
+    expect(await verdictOf(...layers)).toBe(CHECKS)
+    await answersArriveOn(0)
   })
 
   test.each(FAMILIES)('of IPv%i arrive unchanged behind another Ethernet header', async (family) => {

@@ -32,12 +32,13 @@ beforeAll(async () => {
 })
 afterAll(() => lab.close())
 
-async function applyAll(more = ''): Promise<void> {
+/** @param more keys of the services, `own` of their only backend */
+async function applyAll(more = '', own = ''): Promise<void> {
   const services = CASES.flatMap(({ mode, family }) =>
     (['tcp', 'udp'] as const).map(
       (protocol) =>
         `  ${mode}-${family}-${protocol}: { vip: "${vip(mode, family)}", port: ${MIRROR}, protocol: ${protocol}, ` +
-        `forwarding: ${mode}, ${OUTER}, ${more}backends: ["${family === 4 ? far.v4 : far.v6}"] }\n`,
+        `forwarding: ${mode}, ${OUTER}, ${more}backends: [{ address: "${family === 4 ? far.v4 : far.v6}"${own} }] }\n`,
     ),
   )
   lab.write('xdp.yaml', `version: 1\ninterfaces: { eth0: {}, eth1: {} }\nservices:\n${services.join('')}`)
@@ -74,8 +75,11 @@ test('the MTU of a route to the backend counts, and no router has to report it',
   await routesWith('')
 })
 
-test('the MTU of a service counts likewise', async () => {
-  await applyAll(`mtu: ${MTU}, `)
+test.each([
+  ['a service', `mtu: ${MTU}, `, ''],
+  ['a backend, in place of a larger one of its service,', 'mtu: 9000, ', `, mtu: ${MTU}`],
+])('the MTU of %s counts likewise', async (_, more, own) => {
+  await applyAll(more, own)
   flush()
   for (const { mode, family } of sample(CASES, 2)) expect(await lab.upload(vip(mode, family), 400_000)).toBe(400_000)
   expect(await packets('path-mtu')).toBe(0)

@@ -3,10 +3,10 @@
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
-import { inDepth } from '../support/depth.ts'
+import { inDepth, inTurns } from '../support/depth.ts'
 import { ETH0, ETH1, EVERY_PIN, Lab, NO_OBJECTS } from '../support/hosts.ts'
 
 /** 192.0.2.2 is blocked before the apply, 192.0.2.3 after it. */
@@ -145,6 +145,31 @@ inDepth('confirm --cancel goes back at once', async () => {
   expect(await lab.ok('confirm', '--cancel')).toContain('is in force again')
   await expect.poll(guardians, PATIENCE).toEqual([])
   await expectReverted(before, 'cancelled')
+})
+
+inTurns('confirm does not free a policy that a killed cancellation has put back in part', async () => {
+  const before = await establish()
+  const { generation } = await statusOf()
+  await lab.ok(...AUTO, '--confirm', '1h')
+  const filter = join(lab.bpffs, `xdp-as-code/default/gen-${generation}/programs/xdp_filter`)
+  lab.in(lab.host, 'bpftool', 'net', 'attach', 'xdpdrv', 'pinned', filter, 'dev', 'eth0', 'overwrite')
+  const { exitCode, stderr } = await lab.xdp('confirm')
+  expect([exitCode, stderr]).toEqual([
+    4,
+    expect.stringMatching(/E266 .*from before it is in force on eth0\n.*--cancel/),
+  ])
+  expect(await lab.ok('confirm', '--cancel')).toContain('is in force again')
+  await expectReverted(before, 'cancelled')
+})
+
+inTurns('a lock file of a guardian that was killed is removed by the next apply', async () => {
+  await establish()
+  const { dev } = statSync(lab.bpffs)
+  const file = `/run/xdp/default.${dev}.guardian-0badf00d.lock`
+  writeFileSync(file, '')
+  lab.write('xdp.yaml', OLD)
+  await lab.ok(...AUTO)
+  expect(existsSync(file)).toBe(false)
 })
 
 test('SIGKILL of the process group of the command, right after the switch, changes nothing about that', async () => {

@@ -156,6 +156,17 @@ describe('a bpffs that is unmounted', () => {
     await reclaimed()
   })
 
+  test('while destroy reads it: destroy does not claim that nothing is left', async () => {
+    lab.tool('ip', `mountpoint -q ${lab.bpffs} && ${unmount()}\nexec /usr/sbin/ip "$@"\n`)
+    const { exitCode, stderr } = await lab.xdp('destroy', '--auto-approve')
+    lab.realTools()
+    expect(stderr).toContain('E105')
+    expect(exitCode).toBe(69)
+    remount()
+    lab.write('xdp.yaml', config('192.0.2.3'))
+    await reclaimed()
+  })
+
   const POINTS: readonly (readonly [string, string])[] = [
     ['loading', '*loadall*'],
     ['the switch', '*"net attach"*'],

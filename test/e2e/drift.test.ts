@@ -119,6 +119,11 @@ test('a foreign program in place of ours is drift, with its owner, and no guard 
   expect(stdout).not.toContain('192.0.2.3')
   expect(stdout).toMatch(/Drift: 1 object differs from the last apply\.\n$/)
 
+  expect(await lab.ok('status')).toMatch(new RegExp(`!     by program ${id} other .*held by pid ${holder?.pid} `))
+  expect(check('status', await lab.ok('status', '--json'))).toMatchObject({
+    drifted: [{ key: 'interface:eth0', by: [{ id, uid: 0, holders: [{ pid: holder?.pid }] }] }],
+  })
+
   const json = JSON.parse(await lab.ok('plan', '--drift-only', '--json'))
   check('plan', JSON.stringify(json))
   expect(json).toMatchObject({

@@ -31,6 +31,7 @@ test('examples has the expected files', () => {
       'two-interfaces.yaml',
       'uplink-bogons.yaml',
       'rate-limits.yaml',
+      'beside-another-program.yaml',
       ...['nat', 'full-nat', 'dsr', 'ipip', 'gue', 'edge', 'checks', 'ports'].map((name) => `balance-${name}.yaml`),
     ]),
   )

@@ -3,7 +3,7 @@
 
 import { readdirSync } from 'node:fs'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { BalanceLab, vipOf } from '../support/balance.ts'
+import { BalanceLab, MIRROR, vipOf } from '../support/balance.ts'
 import { Watching } from '../support/watching.ts'
 
 const MODES = ['dsr', 'ipip', 'gue'] as const
@@ -28,8 +28,13 @@ function config(): string {
     health: { ${check}, via: vip, interval: 500ms, timeout: 450ms, fall: 2, rise: 1 }, fallback: drop }\n`
   }
   const services = CASES.map(({ mode, family, vip }) => service(`${mode}-${family}`, vip, mode, family, 'type: tcp'))
+  // An answer as large as the network carries.
+  const large = service('dsr-large', OWN[0] as string, 'dsr', 4, 'type: udp, send: fill 1472, expect: "--"').replace(
+    'port: 80, protocol: tcp',
+    `port: ${MIRROR}, protocol: udp`,
+  )
   const mixed = service('mixed', MIXED, 'gue', 6, `type: http, body: "b"`)
-  return `version: 1\ninterfaces: { eth0: {}, eth1: {}, eth2: {} }\npolicy: { default: drop }\nservices:\n${services.join('')}${mixed}`
+  return `version: 1\ninterfaces: { eth0: {}, eth1: {}, eth2: {} }\npolicy: { default: drop }\nservices:\n${services.join('')}${large}${mixed}`
 }
 
 /** Names of services by backend and health: `b1 up`. */
@@ -46,7 +51,7 @@ async function states(): Promise<Record<string, string[]>> {
   return found
 }
 
-const ALL = [...CASES.map(({ mode, family }) => `${mode}-${family}`), 'mixed'].sort()
+const ALL = [...CASES.map(({ mode, family }) => `${mode}-${family}`), 'dsr-large', 'mixed'].sort()
 const TUNNELS = ALL.filter((name) => !name.startsWith('dsr'))
 const DIRECT = ALL.filter((name) => name.startsWith('dsr'))
 
@@ -69,6 +74,10 @@ beforeAll(async () => {
   lab.run(good, 'eth0', 'unwrap')
   lab.script(poor, 'sysctl -qw net.ipv4.conf.all.arp_ignore=1')
   lab.script(lab.host, ...OWN.map(add))
+  for (const netns of [good, poor]) {
+    lab.script(netns, 'sysctl -qw net.ipv4.ip_nonlocal_bind=1')
+    await lab.mirrorIn(netns, OWN[0] as string)
+  }
   lab.write('xdp.yaml', config())
   daemon = await Watching.ready(lab)
 })

@@ -53,7 +53,7 @@ test('a saved plan is a private file, and is applied without a question', async 
       { kind: 'included', path: 'conf.d/more.yaml' },
       { kind: 'blocklist', path: 'lists/a.txt' },
     ],
-    accepted: { shrink: false, growth: false },
+    accepted: { shrink: false, growth: false, removed: false, blocked: false, wide: false, cuts: [] },
     host: { bpffs: lab.bpffs, instance: 'default' },
     build: { abi: ABI_VERSION },
     plan: { summary: { create: 5 } },
@@ -206,7 +206,11 @@ describe('a plan that has become stale', () => {
     lab.in(lab.host, 'ip', 'link', 'add', 'br9', 'type', 'bridge')
     const { plan, changed } = JSON.parse(await lab.ok('apply', 'plan.json', '--json'))
     expect(changed).toBe(true)
-    expect(plan).toEqual({ path: 'plan.json', sha256: JSON.parse(readFileSync(path('plan.json'), 'utf8')).sha256 })
+    expect(plan).toEqual({
+      path: 'plan.json',
+      sha256: JSON.parse(readFileSync(path('plan.json'), 'utf8')).sha256,
+      accepted: [],
+    })
   })
 })
 
@@ -265,7 +269,10 @@ test('flags that do not go with a saved plan are refused, and no other file is o
     expect([errors, exitCode]).toEqual([[expect.stringMatching(/^E300/)], EXIT.usage])
   }
   await usage('plan', '--out', 'x.json', '--target', 'policy')
-  for (const flag of sample(['--accept-shrink', '--accept-growth', '--reclaim', '--wait-interfaces=1s'], 2))
+  for (const flag of sample(
+    ['--accept-shrink', '--accept-growth', '--accept-removed', '--accept-wide', '--reclaim', '--wait-interfaces=1s'],
+    2,
+  ))
     await usage('apply', 'whole.json', flag)
   expect(existsSync(path('x.json'))).toBe(false)
 
@@ -285,11 +292,33 @@ test('guards are still asked', async () => {
   const plan = JSON.parse(await lab.ok('plan', '--out', 'cut.json', '--json'))
   check('plan', JSON.stringify(plan))
   expect(plan.warnings).toMatchObject([{ code: 'W250' }])
-  expect(readFileSync(path('cut.json'), 'utf8')).not.toContain('"cuts": [')
+  expect(JSON.parse(readFileSync(path('cut.json'), 'utf8')).plan).not.toHaveProperty('cuts')
   const { exitCode, errors } = await refused('apply', 'cut.json')
   expect([errors, exitCode]).toEqual([[expect.stringMatching(/^E227/)], EXIT.refused])
+  const warned = JSON.parse(await lab.ok('plan', '--out', 'force.json', '--force-cut', '--json'))
+  expect(warned.warnings).toMatchObject([{ code: 'W250' }])
   const applied = await lab.ok('apply', 'cut.json', '--allow-cut', 'gateway', '--json')
-  check('apply', applied)
+  expect(check('apply', applied)).toMatchObject({ plan: { accepted: [] } })
+  lab.in(lab.host, 'ip', 'route', 'del', 'default')
+})
+
+test('a plan carries what its review accepted: limits, a gateway, and no more', async () => {
+  write({ blocked: '198.51.100.30' })
+  await lab.ok('apply', '--auto-approve')
+  lab.in(lab.host, 'ip', 'route', 'add', 'default', 'via', '192.0.2.3')
+  write({ blocked: '192.0.2.0/24', more: 'limits: { widest: { v4: 25, v6: 19 } }' })
+  expect(await refused('plan', '--out', 'wide.json')).toEqual({
+    exitCode: EXIT.refused,
+    errors: [expect.stringMatching(/^E247.*192\.0\.2\.0\/24/)],
+  })
+  expect(existsSync(path('wide.json'))).toBe(false)
+  const accepting = ['--accept-wide', '--allow-cut', 'gateway']
+  const text = await lab.ok('plan', '--out', 'wide.json', ...accepting)
+  expect(text).toContain('Saved to wide.json. It accepts: --accept-wide, --allow-cut gateway.')
+  check('saved-plan', readFileSync(path('wide.json'), 'utf8'))
+  expect(await lab.ok('apply', 'wide.json')).toContain(
+    'Accepted by the review of wide.json: --accept-wide, --allow-cut gateway\n',
+  )
   lab.in(lab.host, 'ip', 'route', 'del', 'default')
 })
 

@@ -5,11 +5,15 @@ import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { COMMANDS } from '../../src/commands/table.ts'
-import { ETH0, Lab } from '../support/hosts.ts'
+import { BalanceLab, vipOf } from '../support/balance.ts'
+import { ETH0 } from '../support/hosts.ts'
 import { Machine } from '../support/machine.ts'
 import { pack } from '../support/package.ts'
 
 const UNITS = ['xdp.service', 'xdp-watch.service'] as const
+/** The drop-in for health checks through VIPs. */
+const DROP_IN = 'checks-through-vip.conf'
+const VIP = vipOf(1)
 const EXAMPLES = fileURLToPath(new URL('../../examples/systemd', import.meta.url))
 const [HOST, LISTED, OTHER] = ['192.0.2.1', '192.0.2.2', '192.0.2.3'] as const
 /** Highest exposure by `systemd-analyze security`, in tenths; up to 4.9 is rated OK. */
@@ -31,11 +35,11 @@ ExecStart=sh -c 'ip -details link show eth0 > /run/found'
 WantedBy=multi-user.target
 `
 
-let lab: Lab
+let lab: BalanceLab
 let machine: Machine | string = 'not made'
 
 beforeAll(async () => {
-  lab = new Lab()
+  lab = await BalanceLab.open(1)
   const { tarball } = await pack(lab.directory)
   machine = await Machine.make({ packages: [], lab, boots: true })
   if (typeof machine === 'string') return
@@ -175,5 +179,27 @@ describe('xdp-watch.service', () => {
     await box.ok('systemctl', 'stop', unit)
     expect(await property(box, unit, 'Result')).toBe('success')
     expect(await answered()).toEqual([0, 1])
+  })
+
+  test('with its drop-in, it makes health checks through VIPs', async (context) => {
+    if (typeof machine === 'string') return context.skip(machine)
+    const box = machine
+    const unit = 'xdp-watch.service'
+    box.copy(`${EXAMPLES}/${DROP_IN}`, `/etc/systemd/system/${unit}.d/${DROP_IN}`)
+    const service = `  web: { vip: ${VIP}, port: 80, protocol: tcp, forwarding: dsr, backends: [${lab.address(1)}], fallback: drop,
+    health: { type: tcp, via: vip, interval: 500ms, timeout: 450ms, fall: 2, rise: 1 } }`
+    box.write('/etc/xdp/xdp.yaml', `version: 1\ninterfaces: { eth0: {}, eth1: {} }\nservices:\n${service}\n`)
+    lab.route()
+    lab.holdVips(VIP)
+    await box.ok('systemctl', 'daemon-reload')
+    await box.ok('systemctl', 'start', unit)
+    await expect.poll(() => lab.fetch(VIP), { timeout: 30_000 }).toBe('b1')
+    lab.script(lab.backends[0]?.netns ?? '', `ip addr del ${VIP}/32 dev lo`)
+    await expect.poll(() => box.journal(unit), { timeout: 30_000 }).toContain('backend-down')
+    lab.holdVips(VIP)
+    await expect.poll(() => box.journal(unit), { timeout: 30_000 }).toContain('backend-up')
+    expect(await box.journal(unit)).toContain('no answer within 450 ms')
+    await box.ok('systemctl', 'stop', unit)
+    expect(await property(box, unit, 'Result')).toBe('success')
   })
 })

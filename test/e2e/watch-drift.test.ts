@@ -89,6 +89,9 @@ test('replaces a recurring foreign program at once, then after growing waits', a
     expect(await passes()).toBe(0)
   }
   expect(held()).toBe(true)
+  expect(daemon.lines.findLast(({ event }) => event === 'drift')).toMatchObject({
+    drift: [{ key: 'interface:eth0', by: [{ name: 'foreign_pass', uid: 0 }] }],
+  })
 })
 
 test('only reports drift with `on_drift: report`; the next edit repairs it', async () => {

@@ -19,7 +19,7 @@ import { balancerMaps } from '../../src/features/balancer.ts'
 import { PROGRAMS, partsFor, SHARED_MAPS } from '../../src/features/features.ts'
 import { FORWARDINGS, type Forwarding } from '../../src/features/forwarding/forwarding.ts'
 import { rateMaps } from '../../src/features/rates.ts'
-import { withParts } from '../../src/kernel/tools/object.ts'
+import { withLinear, withParts } from '../../src/kernel/tools/object.ts'
 import { packChunks } from '../../src/kernel/tools/transfer.ts'
 import type { State } from '../../src/model/state.ts'
 import { type ReasonName, verdictOf } from '../../src/report/reason.ts'
@@ -232,6 +232,12 @@ const BARE = ['10.97.0.66', '2001:db8:97::66'] as const
 /** The bond of the guest and its peer: interface indexes and MAC addresses that guest.sh sets. */
 export const BOND = { ifindex: 50, mac: '02005e100032', peerMac: '02005e100033' } as const
 
+/** Number of the policy that blocks the peer, whose filter also has another program behind it. */
+const CHAINING = 4
+/** Directory of the map and the programs of that chain. */
+const CHAIN = '/sys/fs/bpf/default-chain'
+const FILTER_PROGRAM = 'xdp_filter'
+
 /** Number of the policy of the bond. */
 const BONDED = 6 + FORWARDINGS.length
 
@@ -354,10 +360,18 @@ function preparePolicy(
     ...own.map((shape) => `map name ${shape.name} pinned ${paths.ownMap(number, shape)}`),
     ...shared,
   ]
+  const chaining = new Map([...partsFor(policy.state), ['chain', true]])
   for (const object of objects) {
     const name = basename(object.path)
-    const path = file(name, withParts(object, partsFor(policy.state)))
+    const path = file(name, withParts(object, number === BONDED ? chaining : partsFor(policy.state)))
     file(`load-${name}`, `prog loadall ${path} ${paths.programs(number)} ${maps.join(' ')}\n`)
+  }
+  const [first] = objects
+  if (first && number === CHAINING) {
+    const [, linear] = withLinear(first, chaining, FILTER_PROGRAM)
+    const path = file('linear.o', linear as Uint8Array)
+    const chain = `map name chain pinned ${CHAIN}/programs`
+    file('linear', `prog loadall ${path} ${CHAIN}/own ${[...maps, chain].join(' ')}\n`)
   }
   const chunks = packChunks(transferOf(compiled).writes)
   const writes = chunks.map((chunk, i) =>
@@ -407,6 +421,7 @@ export function prepare(directory: string, guest: string, shipped: readonly stri
     `shared=${paths.shared}`,
     `peer=${PEER}`,
     `bonded=${BONDED}`,
+    `chain=${CHAIN}`,
     `bond_index=${BOND.ifindex}`,
     `bond_mac=${spaced(BOND.mac)}`,
     `bond_peer_mac=${spaced(BOND.peerMac)}`,

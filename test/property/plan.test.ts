@@ -64,7 +64,7 @@ const lists = fc
 const SERVICES = [
   service('web', '192.0.2.10 80', { backends: ['10.0.0.1', '10.0.0.2'] }),
   service('web', '192.0.2.10 80', {
-    backends: ['10.0.0.1', backend('10.0.0.3', { weight: 2 })],
+    backends: ['10.0.0.1', backend('10.0.0.3', { weight: 2, mtu: 1300 })],
     drainTimeout: 60,
     mtu: 1400,
   }),

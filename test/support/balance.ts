@@ -53,7 +53,7 @@ export class BalanceLab extends Lab {
   private constructor(backends: number) {
     super([ETH0])
     this.backends = Array.from({ length: backends }, (_, i) => this.#addBackend(i + 1))
-    this.#route()
+    this.route()
   }
 
   static async open(backends = 3): Promise<BalanceLab> {
@@ -289,7 +289,8 @@ export class BalanceLab extends Lab {
     return { number, netns, v4: this.address(number), v6: this.address(number, 1, 6) }
   }
 
-  #route(): void {
+  /** Makes the balancer the client's router; again after eth0 was plugged again. */
+  route(): void {
     const client = this.peerEnd('eth0')
     this.script(
       this.host,
@@ -301,8 +302,8 @@ export class BalanceLab extends Lab {
     this.script(
       this.peer,
       PLAIN(client),
-      'ip route add default via 192.0.2.1',
-      'ip -6 route add default via 2001:db8::1',
+      'ip route replace default via 192.0.2.1',
+      'ip -6 route replace default via 2001:db8::1',
     )
     this.run(this.peer, client, 'pass')
   }

@@ -12,6 +12,7 @@ import {
   type FlowKeys,
   flowKeysCodec,
   INTERFACE_INDEX_SIZE,
+  INTERFACE_SLOTS,
   interfaceEntryCodec,
   LINE_SIZE,
   REASON,
@@ -87,6 +88,11 @@ function partsOfImage(image: Uint8Array): ProgramParts {
 
 const littleEndian = (value: number): string[] => [0, 8, 16, 24].map((shift) => `${(value >>> shift) & 255}`)
 
+const CREATE_CHAIN = (pin: string): string[] => [
+  ...['map', 'create', pin, 'type', 'prog_array', 'key', '4', 'value', '4'],
+  ...['entries', `${INTERFACE_SLOTS}`, 'name', 'chain'],
+]
+
 /** One loaded data plane. Callers must close it. */
 export class DataPlane {
   readonly #directory: string
@@ -139,10 +145,15 @@ export class DataPlane {
       ...own.map(({ name }) => [name, name] as const),
       ['policy', pin] as const,
     ]
-    const load = (object: string): Promise<unknown> =>
+    const chain = parts.get('chain') === true ? [['chain', `chain-${this.#generation}`] as const] : []
+    for (const [, own] of chain) await runBpftool(...CREATE_CHAIN(this.#pin(own)))
+    const load = (object: string, i: number): Promise<unknown> =>
       runBpftool(
         ...['prog', 'loadall', object, this.program('xdp_filter').replace(/\/[^/]*$/, '')],
-        ...maps.flatMap(([name, pinned]) => ['map', 'name', name, 'pinned', this.#pin(pinned)]),
+        // Only the object of the filter has that map.
+        ...[...maps, ...(i === 0 ? chain : [])].flatMap(([name, pinned]) => [
+          ...['map', 'name', name, 'pinned', this.#pin(pinned)],
+        ]),
       )
     await withObjects(await loadObject(), parts, (objects) => Promise.all(objects.map(load)))
     await writeLines(this.program('table_write'), image)
@@ -150,6 +161,12 @@ export class DataPlane {
       rmSync(this.#pin(`policy-${previous}`))
       rmSync(this.#pin(`programs-${previous}`), { recursive: true })
     }
+  }
+
+  /** Puts a pinned program behind the filter of an interface slot. Only for a filter with the part `chain`. */
+  async chain(slot: number, program: string): Promise<void> {
+    const map = this.#pin(`chain-${this.#generation}`)
+    await runBpftool('map', 'update', 'pinned', map, 'key', ...littleEndian(slot), 'value', 'pinned', program)
   }
 
   /** Sets the secret by which flows find their places in the tables. */

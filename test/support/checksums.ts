@@ -81,10 +81,18 @@ function sumOf(bytes: Uint8Array, initial = 0): number {
   return sum
 }
 
+/** End of the bytes that the transport checksum covers: UDP has a length of its own, and bytes may follow (RFC 9868). */
+export function coveredEnd(frame: Uint8Array, { protocol, transport, end }: Place): number {
+  if (protocol !== UDP || transport + 8 > Math.min(end, frame.length)) return end
+  const length = viewOf(frame).getUint16(transport + 4)
+  return length >= 8 && transport + length <= end ? transport + length : end
+}
+
 /** Sum of the pseudo header that TCP, UDP and ICMPv6 cover. */
-function pseudoSum(frame: Uint8Array, { family, at, transport, end, protocol }: Place): number {
+function pseudoSum(frame: Uint8Array, place: Place): number {
+  const { family, at, transport, protocol } = place
   const addresses = family === 4 ? frame.subarray(at + 12, at + 20) : frame.subarray(at + 8, at + 40)
-  return sumOf(addresses, protocol + end - transport)
+  return sumOf(addresses, protocol + coveredEnd(frame, place) - transport)
 }
 
 /** Offset of a transport protocol's checksum, and whether it covers the pseudo header; undefined: none. */
@@ -141,7 +149,8 @@ function sealTransport(frame: Uint8Array, place: Place, keepZero: boolean): void
   const at = place.transport + field.at
   if (keepZero && place.protocol === UDP && view.getUint16(at) === 0) return
   view.setUint16(at, 0)
-  const sum = sumOf(frame.subarray(place.transport, place.end), field.pseudo ? pseudoSum(frame, place) : 0)
+  const covered = frame.subarray(place.transport, coveredEnd(frame, place))
+  const sum = sumOf(covered, field.pseudo ? pseudoSum(frame, place) : 0)
   const checksum = ~sum & 0xffff
   view.setUint16(at, place.protocol === UDP && checksum === 0 ? 0xffff : checksum)
 }
@@ -181,7 +190,8 @@ export function wrongChecksums(frame: Uint8Array, gue = GUE): string[] {
     const field = checksumField(place)
     if (!field || !isWhole(place)) return wrong
     const isAbsent = place.protocol === UDP && view.getUint16(place.transport + field.at) === 0
-    const sum = sumOf(frame.subarray(place.transport, place.end), field.pseudo ? pseudoSum(frame, place) : 0)
+    const covered = frame.subarray(place.transport, coveredEnd(frame, place))
+    const sum = sumOf(covered, field.pseudo ? pseudoSum(frame, place) : 0)
     if (!isAbsent && sum !== 0xffff) wrong.push(`protocol ${place.protocol} at ${place.transport}`)
     return wrong
   })

@@ -214,7 +214,8 @@ export class FakeKernel {
     if (tool === 'sh') return this.#guarded(argv.slice(3), lines)
     if (argv.includes('-batch')) return this.#routes(lines)
     if (argv.includes('batch')) return this.#batch(lines)
-    const [, ...words] = argv
+    // With -f bpftool also looks for pins.
+    const words = argv.slice(1).filter((word) => word !== '-f')
     try {
       const output = tool === 'ip' ? this.#ip(argv) : this.#command(words)
       return { stdout: JSON.stringify(output ?? null), stderr: '', exitCode: 0 }

@@ -8,7 +8,7 @@ import { formatAddress } from '../../src/model/text.ts'
 import type { Transit } from '../../src/semantics/balance.ts'
 import { type Flow, flowHash } from '../../src/semantics/flow-hash.ts'
 import type { Judged } from '../../src/semantics/judge.ts'
-import { networkOf, type Place, placeAt, seal } from './checksums.ts'
+import { coveredEnd, networkOf, type Place, placeAt, seal } from './checksums.ts'
 import { placeOf } from './place.ts'
 
 const UDP = 17
@@ -272,9 +272,10 @@ function outerHeader(
 }
 
 /** Whether the packet has a checksum over its payload; then the outer UDP header gets one too. */
-function hasChecksum(frame: Uint8Array, { isFragment, protocol, family, transport }: Place): boolean {
+function hasChecksum(frame: Uint8Array, place: Place): boolean {
+  const { isFragment, protocol, family, transport, end } = place
   if (isFragment) return false
-  if (protocol === UDP) return viewOf(frame).getUint16(transport + 6) !== 0
+  if (protocol === UDP) return viewOf(frame).getUint16(transport + 6) !== 0 && coveredEnd(frame, place) === end
   return protocol === 6 || protocol === (family === 4 ? 1 : 58)
 }
 

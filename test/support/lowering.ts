@@ -56,6 +56,7 @@ export function loweringBetween(before: State, after: State, given?: Slots): New
       objects: OBJECTS,
       parts: partsFor(after),
       carryObject: 'carry.bpf.o',
+      kindsObject: 'kinds.bpf.o',
       isStaged: false,
       now: 1,
       keepsHealth: true,

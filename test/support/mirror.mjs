@@ -1,5 +1,5 @@
-// A service of a backend by UDP and TCP: answers with the data that it gets, from the address that received it.
-// Usage: mirror.mjs PORT ADDRESS…
+// A service of a backend by UDP and TCP: answers with the data that it gets, from the address that received it. A datagram
+// `fill N` gets N bytes. Usage: mirror.mjs PORT ADDRESS…
 import { createSocket } from 'node:dgram'
 import { createServer } from 'node:net'
 
@@ -10,7 +10,10 @@ const bind = (address) =>
   new Promise((resolve, reject) => {
     const socket = createSocket(address.includes(':') ? 'udp6' : 'udp4')
     socket.on('error', reject)
-    socket.on('message', (data, { address: to, port: from }) => socket.send(data, from, to))
+    socket.on('message', (data, { address: to, port: from }) => {
+      const size = /^fill (\d+)$/.exec(data)?.[1]
+      socket.send(size === undefined ? data : Buffer.alloc(Number(size), '-'), from, to)
+    })
     socket.bind(Number(port), address, resolve)
   })
 

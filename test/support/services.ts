@@ -47,6 +47,7 @@ export function backend(text: string, fields: BackendFields = {}): Backend {
     weight: 1,
     state: 'active',
     backup: false,
+    mtu: undefined,
     nextHop: EGRESS,
     ...fields,
   }
@@ -111,6 +112,9 @@ export const balancing = (
   services: new Map(services.map((one) => [one.name, one])),
 })
 
+/** Of the file, for one backend. */
+const mtu = fc.constantFrom(undefined, undefined, 576, 1400, 65535)
+
 const nextHop: fc.Arbitrary<NextHop | undefined> = fc.option(
   fc.record({
     interface: fc.constantFrom('eth0', 'eth1', 'a234567890.2345'),
@@ -140,7 +144,7 @@ const state = fc.oneof(
 const backup = fc.integer({ min: 0, max: 4 }).map((number) => number === 0)
 
 const drawnBackends = (family: 4 | 6, port: fc.Arbitrary<number | undefined>, most: number): fc.Arbitrary<Backend[]> =>
-  fc.uniqueArray(fc.record({ address: drawnAddress(family, 1), port, weight, state, backup, nextHop }), {
+  fc.uniqueArray(fc.record({ address: drawnAddress(family, 1), port, weight, state, backup, mtu, nextHop }), {
     maxLength: most,
     selector: backendKey,
   })

@@ -2,7 +2,7 @@
 // ours. The server sees files of its own in place of /run, /etc/passwd and /etc/shadow, by a mount namespace.
 
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
-import { copyFileSync, existsSync, mkdirSync } from 'node:fs'
+import { copyFileSync, existsSync, mkdirSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { unpacked } from './debian.ts'
@@ -12,7 +12,20 @@ export interface Ssh {
   readonly server: string
   readonly client: string
   readonly keygen: string
+  /** Directories of libraries that the host does not have. */
+  readonly libraries: string
 }
+
+/** The directories with libraries below one, for LD_LIBRARY_PATH. */
+export const librariesIn = (root: string): string =>
+  ['lib', 'usr/lib']
+    .flatMap((name) => {
+      const directory = join(root, name)
+      if (!existsSync(directory)) return []
+      const below = readdirSync(directory, { withFileTypes: true }).filter((entry) => entry.isDirectory())
+      return [directory, ...below.map((entry) => join(directory, entry.name))]
+    })
+    .join(':')
 
 /** Finds OpenSSH, or returns the reason why there is none. */
 export function findSsh(): Ssh | string {
@@ -20,12 +33,13 @@ export function findSsh(): Ssh | string {
   if ('reason' in packages) return packages.reason
   const own = (path: string): string =>
     existsSync(join(packages.root, path)) ? join(packages.root, path) : join('/', path)
-  const found = { server: own('usr/sbin/sshd'), client: own('usr/bin/ssh'), keygen: own('usr/bin/ssh-keygen') }
+  const programs = { server: own('usr/sbin/sshd'), client: own('usr/bin/ssh'), keygen: own('usr/bin/ssh-keygen') }
+  const found = { ...programs, libraries: librariesIn(packages.root) }
   try {
     // Reads no config, and ends with status 1 after the name of its version.
     execFileSync(found.keygen, ['-A', '-f', '/nonexistent'], { stdio: 'ignore' })
   } catch {
-    return Object.values(found).every((path) => existsSync(path)) ? found : 'OpenSSH does not run here'
+    return Object.values(programs).every((path) => existsSync(path)) ? found : 'OpenSSH does not run here'
   }
   return found
 }
@@ -39,6 +53,10 @@ mount -t tmpfs tmpfs /run
 mkdir /run/sshd /run/netns /run/xdp
 mount --rbind "$0/run/netns" /run/netns
 mount --rbind "$0/run/xdp" /run/xdp
+for root in $XDP_TEST_ROOTS; do
+  mount -t overlay overlay -o "lowerdir=$root/usr:/usr" /usr
+  mount -t overlay overlay -o "lowerdir=$root/etc:/etc" /etc
+done
 mount --bind "$0/passwd" /etc/passwd
 mount --bind "$0/shadow" /etc/shadow
 exec "$@"
@@ -70,11 +88,17 @@ export class SshServer {
     this.#directory = join(lab.directory, 'ssh')
   }
 
-  /** Starts a server; settles once it listens. `disguise`: another port, and the name of another process. */
+  /**
+   * Starts a server; settles once it listens.
+   *
+   * @param disguise another port, and the name of another process
+   * @param roots directories of unpacked packages that its sessions have as if they were installed
+   */
   static async start(
     ssh: Ssh,
     lab: Lab,
     disguise?: { readonly port: number; readonly name: string },
+    roots: readonly string[] = [],
   ): Promise<SshServer> {
     const { port = 22, name = 'sshd' } = disguise ?? {}
     const server = new SshServer(ssh, lab, port)
@@ -100,6 +124,7 @@ export class SshServer {
     const argv = [`--net=/run/netns/${lab.host}`, 'unshare', '--mount', 'sh', '-c', MOUNTS, server.#directory]
     const child = spawn('nsenter', [...argv, place(name), '-D', '-e', '-f', path], {
       stdio: ['ignore', 'ignore', 'pipe'],
+      env: { ...process.env, LD_LIBRARY_PATH: ssh.libraries, XDP_TEST_ROOTS: roots.join(' ') },
     })
     server.#children.push(child)
     let said = ''
@@ -114,7 +139,7 @@ export class SshServer {
   }
 
   /** Logs in from the peer's namespace. The client ends by itself within seconds once it gets no answer. */
-  async logIn(address: string): Promise<Login> {
+  async logIn(address: string, source?: string): Promise<Login> {
     const flags = {
       StrictHostKeyChecking: 'no',
       UserKnownHostsFile: '/dev/null',
@@ -123,6 +148,7 @@ export class SshServer {
       ServerAliveInterval: '1',
       ServerAliveCountMax: '3',
       Port: `${this.#port}`,
+      ...(source === undefined ? {} : { BindAddress: source }),
       LogLevel: 'ERROR',
     }
     const options = Object.entries(flags).flatMap(([name, value]) => ['-o', `${name}=${value}`])

@@ -2,7 +2,7 @@
 
 import { DEFAULT_WATCH } from '../../src/config/watch.ts'
 import type { AddressSet, Family, Ranges } from '../../src/model/address.ts'
-import type { Desired, InterfaceOptions, Provenance } from '../../src/model/desired.ts'
+import { DEFAULT_HISTORY, type Desired, type InterfaceOptions, type Provenance } from '../../src/model/desired.ts'
 import { type AttachedProgram, type Link, type Live, NO_RECORDS } from '../../src/model/live.ts'
 import { DEFAULT_POLICY, type Policy } from '../../src/model/policy.ts'
 import { NO_RADIUS } from '../../src/model/radius.ts'
@@ -146,6 +146,7 @@ export function live(facts: Partial<Omit<Live, 'links'>> & { readonly links?: re
     drift: new Map(),
     applied: NO_RECORDS,
     owners: new Map(),
+    chains: new Map(),
     generation: current.program ? 1 : 0,
     lastGeneration: current.program ? 1 : 0,
     slots: { interfaces: new Map(), lists: new Map(), services: new Map(), backends: new Map(), pools: new Map() },
@@ -162,6 +163,7 @@ export function live(facts: Partial<Omit<Live, 'links'>> & { readonly links?: re
     unanswered: new Map(),
     stripping: new Map(),
     localPorts: { first: 32_768, last: 60_999 },
+    reservedPorts: [],
     forwards: { v4: true, v6: true },
     sshEnds: [],
     acceptsLocal: new Set(),
@@ -190,6 +192,7 @@ export function desired(wanted: State, options: Readonly<Record<string, Partial<
     watch: DEFAULT_WATCH,
     confirmMs: undefined,
     radius: NO_RADIUS,
+    history: DEFAULT_HISTORY,
     config: { path: 'xdp.yaml', sha256: '0'.repeat(64) },
   }
 }

@@ -37,6 +37,7 @@ export const PENDING: PendingConfirmation = {
   deadline: '2026-01-02T05:05:05.000Z',
   seconds_left: 60,
   guarded: true,
+  on: undefined,
   config: { path: '/etc/xdp/xdp.yaml', sha256: 'ab'.repeat(32) },
 }
 

@@ -12,7 +12,7 @@ import { instanceFile } from '../../src/kernel/tools/exchange.ts'
 import { type Output, useRunner } from '../../src/kernel/tools/spawn.ts'
 import type { Desired, InterfaceOptions } from '../../src/model/desired.ts'
 import type { State } from '../../src/model/state.ts'
-import { setDeadline } from '../../src/pipelines/confirm.ts'
+import { startClock } from '../../src/pipelines/confirm.ts'
 import { loweringOf, makePlan, targetOf } from '../../src/pipelines/prepare.ts'
 import { type Session, sessionOf } from '../../src/pipelines/session.ts'
 import { NONE_ACCEPTED } from '../../src/plan/feeds.ts'
@@ -65,7 +65,7 @@ export class Lab {
   }
 
   /** Moves the deadline of a confirmation to now. */
-  expire = (id: string): Promise<void> => setDeadline(this.session.host, id, 0)
+  expire = (id: string): Promise<void> => startClock(this.session.host, id, 0)
 
   /**
    * Lowers the plan from the live state to another, and gives the kernel the verdicts of its probes.
@@ -77,7 +77,7 @@ export class Lab {
     const lowering = loweringOf(
       this.session,
       made,
-      targetOf(made, true, id === undefined ? undefined : { id, milliseconds: 60_000, config: CONFIG }),
+      targetOf(made, true, id === undefined ? undefined : { id, milliseconds: 60_000, config: CONFIG, on: undefined }),
     )
     this.kernel.expect(lowering.target.probes)
     return lowering

@@ -101,12 +101,20 @@ export const APPROVE_FLAGS = {
   'auto-approve': { type: 'boolean', help: 'do not ask for approval; required if stdin is no terminal' },
 } as const satisfies FlagSpecs
 
-const CONFIRM_FLAG = {
-  type: 'string',
-  value: 'TIME',
-  help: 'put the previous policy back unless `xdp confirm` arrives within this time; off: wait for none; default: limits.confirm of the config, else off',
-  completes: ['off'],
-} as const
+const WAIT_FLAGS = {
+  confirm: {
+    type: 'string',
+    value: 'TIME',
+    help: 'put the previous policy back unless `xdp confirm` arrives within this time; off: wait for none; default: limits.confirm of the config, else off',
+    completes: ['off'],
+  },
+  'confirm-on': {
+    type: 'string',
+    value: 'WHAT',
+    help: 'ssh: a new SSH connection from the address of this session also confirms; needs a time to confirm',
+    completes: ['ssh'],
+  },
+} as const satisfies FlagSpecs
 
 export const APPLY_FLAGS = {
   ...APPROVE_FLAGS,
@@ -117,7 +125,7 @@ export const APPLY_FLAGS = {
     type: 'boolean',
     help: 'replace programs of xdp whose pins are lost, as after the bpffs was unmounted',
   },
-  confirm: CONFIRM_FLAG,
+  ...WAIT_FLAGS,
   boot: {
     type: 'boolean',
     help: 'for the unit that runs at boot: if the file is that of an apply that was not confirmed or was rolled back, apply the last confirmed policy',
@@ -134,7 +142,7 @@ export const ROLLBACK_FLAGS = {
   ...FEED_FLAGS,
   ...REACH_FLAGS,
   ...CUT_FLAGS,
-  confirm: CONFIRM_FLAG,
+  ...WAIT_FLAGS,
 } as const satisfies FlagSpecs
 
 export const CONFIRM_FLAGS = {

@@ -2,15 +2,13 @@
 
 import { resolve } from 'node:path'
 import { EXIT, type Exit } from '../../diagnostics.ts'
-import type { ConfirmRequest } from '../../model/confirmation.ts'
 import type { Desired } from '../../model/desired.ts'
-import type { SavedPlan } from '../../model/saved-plan.ts'
+import { acceptedFlags, type SavedPlan } from '../../model/saved-plan.ts'
 import { applyDesired } from '../../pipelines/apply.ts'
 import { heldTo, refuseElsewherePlan } from '../../pipelines/saved-plan.ts'
 import { withTools } from '../../pipelines/tools.ts'
 import { refuseWatched } from '../../pipelines/watched.ts'
 import type { Plan } from '../../plan/change.ts'
-import type { Accepted } from '../../plan/feeds.ts'
 import { renderApply, renderApplyJson } from '../../render/apply.ts'
 import { pendingLines } from '../../render/confirmation.ts'
 import { renderPlan } from '../../render/plan.ts'
@@ -21,11 +19,11 @@ import type { APPLY_FLAGS } from '../cli/flags.ts'
 import { acceptedBy } from './accepted.ts'
 import { approver, declined } from './approve.ts'
 import { load, showWarnings } from './config.ts'
-import { confirmTime } from './confirm.ts'
+import { confirmOn, requestOf } from './confirm-request.ts'
 import { countDown } from './countdown.ts'
 import { type Chosen, chosenAtBoot, withHeld } from './held.ts'
 import { type Findings, recorded } from './record.ts'
-import { checkPlanFlags, loadPlanned, readPlan } from './saved-plan.ts'
+import { acceptedWith, checkPlanFlags, loadPlanned, readPlan } from './saved-plan.ts'
 import { afterInterfaces } from './wait.ts'
 
 type ApplyOptions = Options<typeof APPLY_FLAGS>
@@ -38,16 +36,6 @@ const reclaiming = (desired: Desired): Desired => ({
 /** The confirmation that the live policy waits for since an earlier apply. */
 export const waiting = ({ pending }: ApplyResult): string => (pending ? pendingLines(pending) : '')
 
-/** The confirmation to wait for: the flag holds for every apply, the config not for the first one of an instance. */
-export function requestOf(
-  { confirm }: Pick<ApplyOptions, 'confirm'>,
-  { confirmMs }: Desired,
-): ConfirmRequest | undefined {
-  if (confirm === 'off') return undefined
-  if (confirm !== undefined) return { milliseconds: confirmTime('confirm', confirm), evenFirst: true }
-  return confirmMs === undefined ? undefined : { milliseconds: confirmMs, evenFirst: false }
-}
-
 /** A saved plan, if the command line names one. */
 async function plannedBy(context: Context, path: string | undefined): Promise<SavedPlan | undefined> {
   if (path === undefined) return undefined
@@ -56,19 +44,11 @@ async function plannedBy(context: Context, path: string | undefined): Promise<Sa
   return planned
 }
 
-/** The feeds and cuts to accept: a saved plan has settled its feeds, and no connection is cut because of a review. */
-function acceptedFor(options: ApplyOptions, planned: SavedPlan | undefined): Accepted {
-  const accepted = acceptedBy(options)
-  return planned
-    ? { ...accepted, acceptShrink: planned.accepted.shrink, acceptGrowth: planned.accepted.growth }
-    : accepted
-}
-
 /** The config to apply: of the saved plan, of the last confirmed apply at boot, or the file. */
 async function chosenBy(context: Context, planned: SavedPlan | undefined, options: ApplyOptions): Promise<Chosen> {
   const loaded = await (planned ? loadPlanned(context, planned) : load(context))
   await refuseWatched(context.host, loaded.desired.config.path)
-  const accepted = acceptedFor(options, planned)
+  const accepted = planned ? acceptedWith(planned, acceptedBy(options)) : acceptedBy(options)
   if (options.boot) return chosenAtBoot(context, loaded, accepted)
   return { ...(planned ? loaded : await withHeld(context, loaded)), accepted }
 }
@@ -79,6 +59,7 @@ async function apply(
   options: ApplyOptions,
   findings: Findings,
 ): Promise<Exit> {
+  const on = await confirmOn(options)
   const planned = await plannedBy(context, file)
   if (planned) findings.path = resolve(context.flags.file ?? planned.config.path)
   const { desired: loaded, warnings, accepted } = await chosenBy(context, planned, options)
@@ -90,7 +71,7 @@ async function apply(
       { ...plan, warnings: [...warnings, ...plan.warnings] },
       { config, provenance, detail: 'normal', color, commands: undefined, total: plan.changes.length },
     )
-  const request = requestOf(options, desired)
+  const request = requestOf(options, desired, on)
   // The review of a saved plan was its approval.
   const auto = options['auto-approve'] || planned !== undefined
   const approval = { command: 'apply', question: 'Apply these changes?', auto, show } as const
@@ -103,10 +84,10 @@ async function apply(
   findings.result = result
   // The prompt shows warnings, but there was none, and the JSON result has no place for them.
   if (context.flags.json && auto) showWarnings(context, [...warnings, ...plan.warnings])
-  const saved = planned && { path: file as string, sha256: planned.sha256 }
+  const saved = planned && { path: file as string, sha256: planned.sha256, accepted: acceptedFlags(planned.accepted) }
   if (context.flags.json) context.stdout(renderApplyJson(result, saved))
   else if (!result.changed) context.stdout(show(plan, context.color.stdout) + waiting(result))
-  else context.stdout(renderApply(result, { path: config.path, color: context.color.stdout }))
+  else context.stdout(renderApply(result, { path: config.path, color: context.color.stdout }, saved))
   return result.rolled_back ? EXIT.failed : EXIT.ok
 }
 

@@ -14,9 +14,10 @@ import type { Context } from '../cli/context.ts'
 import type { Arguments, Options } from '../cli/flag.ts'
 import type { ROLLBACK_FLAGS } from '../cli/flags.ts'
 import { acceptedBy } from './accepted.ts'
-import { requestOf, waiting } from './apply.ts'
+import { waiting } from './apply.ts'
 import { approver, declined } from './approve.ts'
 import { showWarnings, trustOf } from './config.ts'
+import { confirmOn, requestOf } from './confirm-request.ts'
 import { countDown } from './countdown.ts'
 import { entryNumber } from './history.ts'
 import { type Findings, recorded } from './record.ts'
@@ -28,6 +29,7 @@ async function rollBack(
   findings: Findings,
 ): Promise<Exit> {
   const { host, flags, stdout, color } = context
+  const on = await confirmOn(options)
   const trust = trustOf(context)
   const entry = word === undefined ? await findPrevious(host) : await findEntry(host, entryNumber(word))
   const overrules = await overruledNow(host, entry, trust)
@@ -45,7 +47,7 @@ async function rollBack(
   const question = 'Go back to that policy?'
   const approve = approver(context, { command: 'rollback', question, auto: options['auto-approve'], show })
   const accepted = acceptedFor(entry, acceptedBy(options))
-  const request = requestOf(options, desired)
+  const request = requestOf(options, desired, on)
   const applied = await applyDesired(host, desired, approve, accepted, undefined, request)
   if (applied === 'declined') throw declined()
   const { plan, result } = applied

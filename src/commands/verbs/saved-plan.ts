@@ -5,8 +5,9 @@ import { resolve } from 'node:path'
 import { inputsNow } from '../../config/inputs.ts'
 import { isUnusable, readBytes, refuse } from '../../config/text/source.ts'
 import { type Diagnostic, fail, XdpError } from '../../diagnostics.ts'
+import { bothAllowed, readAllowedCuts, reviewable, wordsOfAllowed } from '../../model/contact.ts'
 import type { Desired } from '../../model/desired.ts'
-import type { PlanBasis, SavedPlan } from '../../model/saved-plan.ts'
+import { acceptedFlags, type PlanAccepted, type PlanBasis, type SavedPlan } from '../../model/saved-plan.ts'
 import type { Planned } from '../../pipelines/plan.ts'
 import { guardCuts } from '../../plan/cuts.ts'
 import type { Accepted } from '../../plan/feeds.ts'
@@ -30,10 +31,35 @@ export function readPlan(context: Context, path: string): SavedPlan {
 const DECIDED = {
   'accept-shrink': 'write it at `xdp plan --out`',
   'accept-growth': 'write it at `xdp plan --out`',
+  'accept-removed': 'write it at `xdp plan --out`',
+  'accept-blocked': 'write it at `xdp plan --out`',
+  'accept-wide': 'write it at `xdp plan --out`',
   reclaim: 'a plan cannot be saved on a host whose pins are lost: xdp apply --reclaim',
   boot: 'a saved plan says what to apply: xdp apply --boot',
   'wait-interfaces': 'a saved plan names the interfaces that were there',
 } as const satisfies Partial<Record<keyof typeof APPLY_FLAGS, string>>
+
+/** The part of the accepted things that a saved plan carries. */
+const savedOf = (accepted: Accepted): PlanAccepted => ({
+  shrink: accepted.acceptShrink,
+  growth: accepted.acceptGrowth,
+  removed: accepted.acceptRemoved,
+  blocked: accepted.acceptBlocked,
+  wide: accepted.acceptWide,
+  cuts: wordsOfAllowed(reviewable(accepted.allowedCuts)),
+})
+
+/** The things to accept for a saved plan: those of its review, and on the command line further cuts. */
+export function acceptedWith({ accepted }: SavedPlan, { allowedCuts }: Accepted): Accepted {
+  const { shrink, growth, removed, blocked, wide, cuts } = accepted
+  const reviewed = readAllowedCuts(cuts, false)
+  return {
+    ...{ acceptShrink: shrink, acceptGrowth: growth },
+    ...{ acceptRemoved: removed, acceptBlocked: blocked, acceptWide: wide },
+    // A plan whose words this build does not know allows less.
+    allowedCuts: typeof reviewed === 'string' ? allowedCuts : bothAllowed(reviewed, allowedCuts),
+  }
+}
 
 /** Throws E300 for a flag that does not go with a saved plan. */
 export function checkPlanFlags(options: Options<typeof APPLY_FLAGS>): void {
@@ -81,7 +107,7 @@ function warningsOf({ plan, live }: Planned, { provenance }: Desired, { allowedC
         },
       ]
     : []
-  const cuts = plan.cuts ? guardCuts(plan.cuts, allowedCuts, provenance) : []
+  const cuts = plan.cuts ? guardCuts(plan.cuts, reviewable(allowedCuts), provenance) : []
   const refused = cuts.map(({ message, hint }): Diagnostic => {
     const warning = {
       code: 'W250',
@@ -105,6 +131,7 @@ export interface Saved {
   /** As on the command line. */
   readonly path: string
   readonly sha256: string
+  readonly accepted: readonly string[]
   readonly warnings: readonly Diagnostic[]
 }
 
@@ -117,17 +144,18 @@ export function savePlan(
   { path, loaded: { desired, inputs }, planned, accepted }: Saving,
   shown: Readonly<Record<string, unknown>>,
 ): Saved {
+  const saved = savedOf(accepted)
   const { text, sha256 } = sealPlan(
     {
       ...(planned.basis as PlanBasis),
       createdAt: new Date().toISOString(),
       config: { path: resolve(desired.config.path), sha256: desired.config.sha256 },
       inputs: inputs(),
-      accepted: { shrink: accepted.acceptShrink, growth: accepted.acceptGrowth },
+      accepted: saved,
     },
     shown,
   )
   checkTarget(path)
   writeWhole(path, text, PRIVATE)
-  return { path, sha256, warnings: warningsOf(planned, desired, accepted) }
+  return { path, sha256, accepted: acceptedFlags(saved), warnings: warningsOf(planned, desired, accepted) }
 }

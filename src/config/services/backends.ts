@@ -76,6 +76,7 @@ export function readBackend(
     weight: written.weight ?? 1,
     state: written.state ?? 'active',
     backup: written.backup ?? false,
+    mtu: written.mtu,
     nextHop: undefined,
   }
 }

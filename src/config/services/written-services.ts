@@ -48,6 +48,7 @@ export interface WrittenBackend {
   readonly weight?: number
   readonly state?: BackendState
   readonly backup?: boolean
+  readonly mtu?: number
   readonly health?: false | WrittenHealth
 }
 

@@ -73,6 +73,11 @@ export interface WrittenLimits {
   readonly rate_buckets?: number
 }
 
+export interface WrittenHistory {
+  readonly keep?: number
+  readonly size?: string
+}
+
 export interface WrittenWatch {
   readonly debounce?: string
   readonly resync?: string

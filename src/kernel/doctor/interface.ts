@@ -193,7 +193,7 @@ function checkForeign(card: Card, program: CardProgram): Check {
   return warn(
     id,
     `${description} is attached and not ours`,
-    `to end that program, write \`on_conflict: replace\` under ${card.name}, or: ${detach}`,
+    `to keep it behind ours, write \`on_conflict: chain\` under ${card.name}; to end it, \`on_conflict: replace\`, or: ${detach}`,
   )
 }
 

@@ -68,7 +68,7 @@ export function checkPermission(identity: Identity): Check {
     return bad(id, message, 'run xdp on the host, or start the container without a user namespace')
   }
   if (!maySteerXdp(capabilities)) {
-    const message = `no CAP_SYS_ADMIN, and not both CAP_BPF and CAP_NET_ADMIN: this process may neither read nor change XDP${where}`
+    const message = `no CAP_SYS_ADMIN, and not both CAP_BPF and CAP_NET_ADMIN: this process may not change XDP${where}`
     if (uid !== 0) return warn(id, `not root: ${message}`, 'sudo xdp doctor')
     return bad(
       id,

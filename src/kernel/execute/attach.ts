@@ -23,8 +23,16 @@ const ATTACH_TYPES: Readonly<Record<AttachMode, string>> = {
   offload: 'xdpoffload',
 }
 
-const attachCommand = (mode: AttachMode, pinned: string, device: string, overwrite: boolean): Command =>
-  bpftool('net', 'attach', ATTACH_TYPES[mode], 'pinned', pinned, 'dev', device, ...(overwrite ? ['overwrite'] : []))
+/** `program`: its pin, or the words by which bpftool finds it. */
+export const attachCommand = (
+  mode: AttachMode,
+  program: string | readonly [string, string],
+  device: string,
+  overwrite: boolean,
+): Command => {
+  const words = typeof program === 'string' ? ['pinned', program] : program
+  return bpftool('net', 'attach', ATTACH_TYPES[mode], ...words, 'dev', device, ...(overwrite ? ['overwrite'] : []))
+}
 
 export const detachCommand = (mode: AttachMode, device: string): Command =>
   bpftool('net', 'detach', ATTACH_TYPES[mode], 'dev', device)
@@ -55,10 +63,10 @@ export const attachLines = ({ interface: name, detachFirst, modes, program, over
 ]
 
 /** Attaches in the first mode that the kernel accepts, and corrects the record if that is not the preferred one. */
-export async function attach(step: Attach): Promise<void> {
+export async function attach(step: Attach, { isLinear }: Pick<Run, 'isLinear'>): Promise<void> {
   const { modes, records } = step
   expectAsObserved([step], await readLinks())
-  const mode = await attachInOneMode(step)
+  const mode = await attachInOneMode(step, isLinear)
   const record = records[mode]
   if (mode !== modes[0] && record) await runBatch([updateCommand(record.map, record.key, record.value)])
 }
@@ -138,7 +146,7 @@ const refused = (error: unknown, { detachFirst }: Attach): error is CommandError
   error instanceof CommandError && refusesMode(error) && (error.position ?? 0) > detachFirst.length
 
 /** Throws E102 with the kernel's messages if it accepts no mode. */
-async function attachInOneMode(step: Attach): Promise<AttachMode> {
+async function attachInOneMode(step: Attach, isLinear: boolean): Promise<AttachMode> {
   const { interface: name, modes } = step
   const refusals: { mode: AttachMode; error: CommandError }[] = []
   for (const mode of modes) {
@@ -150,7 +158,7 @@ async function attachInOneMode(step: Attach): Promise<AttachMode> {
       refusals.push({ mode, error })
     }
   }
-  throw await explainAttachFailure(name, refusals)
+  throw await explainAttachFailure(name, refusals, isLinear)
 }
 
 /** Detaches and reads back, because a detach in the wrong mode succeeds and does nothing. */

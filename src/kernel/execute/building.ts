@@ -18,12 +18,13 @@ import type { LineDigest } from '../../tables/lines/line-digest.ts'
 import { probePart, requireVerdicts } from '../live/probe.ts'
 import { joinParts, runBatch, runParts } from '../tools/bpftool.ts'
 import { withExchange } from '../tools/exchange.ts'
-import { withParts } from '../tools/object.ts'
+import { withLinear, withParts } from '../tools/object.ts'
 import { makeDirectory, removePins } from '../tools/pins.ts'
 import { CommandError } from '../tools/spawn.ts'
 import { copyPart, digestPart, packChunks, readPart, writePart } from '../tools/transfer.ts'
 import { atLeast, FLOOR, parseVersion } from '../tools/version.ts'
 import { carry, carryLines, loadCarry, loadCarryCommand } from './carry.ts'
+import { chainLines, fillChain } from './chain.ts'
 import { requireContacts } from './contacts.ts'
 import type { KindTable } from './kind.ts'
 
@@ -41,7 +42,7 @@ const handOnCommand = ({ from, to }: StepOf<'hand-on-map'>) => bpftool('map', 'p
 
 const pinCommand = ({ object, id, pin }: StepOf<'pin-again'>) => bpftool(object, 'pin', 'id', `${id}`, pin)
 
-const loadCommand = ({ directory, maps }: StepOf<'load'>, path: string) =>
+const loadCommand = ({ directory, maps }: Pick<StepOf<'load'>, 'directory' | 'maps'>, path: string) =>
   bpftool('prog', 'loadall', path, directory, ...maps.flatMap(({ name, pin }) => ['map', 'name', name, 'pinned', pin]))
 
 /** Throws E108 if the kernel holds other lines than the image. */
@@ -165,13 +166,14 @@ export const BUILDING = {
       const missing = [...parts].filter(([, has]) => !has).map(([name]) => name)
       return missing.length > 0 ? [`# taken out of ${basename(object.path)}: ${missing.join(', ')}`] : []
     },
-    part: ({ object, parts }, { prepared }) => ({
+    part: ({ object, parts, chains }, run) => ({
       commands: [],
       finish: () => undefined,
       meanwhile: async () => {
         // bpftool is started first.
         await setImmediate()
-        prepared.set(object.path, withParts(object, parts))
+        const isApart = chains !== undefined && run.isLinear
+        run.prepared.set(object.path, isApart ? withLinear(object, parts, chains) : [withParts(object, parts)])
       },
     }),
   },
@@ -179,14 +181,14 @@ export const BUILDING = {
     batch: 'build',
     print: (step) => [commandLine(loadCommand(step, step.object.path))],
     part: (step, { prepared }, files) => {
-      const path = `${files}-${basename(step.object.path)}`
+      const contents = prepared.get(step.object.path)
+      if (!contents) throw new Error(`${step.object.path} was not prepared`)
+      const paths = contents.map((_, i) => `${files}-${i}-${basename(step.object.path)}`)
       return {
-        ...quiet(loadCommand(step, path)),
+        ...quiet(...paths.map((path) => loadCommand(step, path))),
         explain: (error) => loadFailed(error, release()),
         before: async () => {
-          const content = prepared.get(step.object.path)
-          if (!content) throw new Error(`${step.object.path} was not prepared`)
-          await writeFile(path, content)
+          await Promise.all(contents.map((content, i) => writeFile(paths[i] as string, content)))
         },
       }
     },
@@ -260,6 +262,11 @@ export const BUILDING = {
     print: ({ pins }) => [`ls ${[...new Set(pins.map(dirname))].join(' ')}`],
     run: ({ pins }) => requirePinned(pins),
   },
+  'fill-chain': {
+    print: chainLines,
+    run: fillChain,
+    undo: ({ directory }) => removePins(directory),
+  },
   'load-carry': {
     print: ({ object, directory, carrying }) => [commandLine(loadCarryCommand(object, directory, carrying))],
     run: ({ object, directory, carrying }) => loadCarry(object, directory, carrying),
@@ -286,6 +293,7 @@ export const BUILDING = {
   | 'identify'
   | 'unpin'
   | 'prove-pins'
+  | 'fill-chain'
   | 'load-carry'
   | 'carry'
 >

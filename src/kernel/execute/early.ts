@@ -29,7 +29,10 @@ export interface Early {
  */
 export function beginEarly(host: Host, paths: Paths, expected: State, last: Committed | undefined): Early {
   const lock = requireHost(host).then(() => acquireLock(host))
-  const staging = lock.then(async () => last && stageAfter(host, paths, last, await loadObject(), partsFor(expected)))
+  const parts = partsFor(expected)
+  // A program that calls others is loaded for those of its generation, which are not known yet.
+  const next = parts.get('chain') === true ? undefined : last
+  const staging = lock.then(async () => next && stageAfter(host, paths, next, await loadObject(), parts))
   // Backends are resolved later, once the services are known.
   const state = { ...expected, services: new Map() }
   const live = staging.then((staged) => observe(paths, host, { state, staged: staged?.generation }))

@@ -106,6 +106,7 @@ function begin(host: Host, paths: Paths, steps: readonly Step[]): Run {
     paths,
     programId: undefined,
     prepared: new Map(),
+    isLinear: false,
     links,
     outcome: { probes: { run: 0, passed: 0 }, links: new Map() },
   }

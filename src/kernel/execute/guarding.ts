@@ -22,8 +22,8 @@ async function guard({ terms, steps }: StepOf<'guard'>, { host, programId }: Run
 type Links = ReadonlyMap<string, RawLink>
 
 /** The commands that put the previous program of an interface back, given the program to replace. */
-function commandsBack({ interface: name, previous }: Reverting, link: RawLink, current: number): Command[] {
-  const ours = link.programs.filter(({ id }) => id === current)
+function commandsBack({ interface: name, previous, given }: Reverting, link: RawLink, current: number): Command[] {
+  const ours = link.programs.filter(({ id }) => id === current || id === given)
   // Another process has attached a program, or ours is gone already.
   if (link.programs.length > 0 && ours.length === 0) return []
   const others = ours.filter(({ mode }) => mode !== previous?.mode)

@@ -13,8 +13,10 @@ export interface Run {
   readonly paths: Paths
   /** Id of the program that interfaces are to run. */
   programId: number | undefined
-  /** Objects as they are loaded, by the paths of the shipped ones. */
-  readonly prepared: Map<string, Uint8Array>
+  /** Objects as they are loaded, by the paths of the shipped ones: with the filter apart, there are two. */
+  readonly prepared: Map<string, readonly Uint8Array[]>
+  /** Whether the filter must be for packets in one buffer, as a program behind it is. */
+  isLinear: boolean
   /** The interfaces, if reading them began early. */
   links: Promise<ReadonlyMap<string, RawLink>> | undefined
   readonly outcome: Outcome

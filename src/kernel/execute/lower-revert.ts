@@ -32,7 +32,8 @@ function revertingOf(
     if (!link || program?.generation === undefined) return []
     const pinned = paths.program(program.generation, FILTER.programs.filter)
     const previous: Previous = { mode: program.mode, pinned, foreign: false }
-    return [{ interface: link.name, ifindex: link.ifindex, previous }]
+    const given = live.chains.get(link.name)?.next?.id
+    return [{ interface: link.name, ifindex: link.ifindex, previous, ...(given === undefined ? {} : { given }) }]
   })
   return [...placed, ...detached]
 }

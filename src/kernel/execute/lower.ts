@@ -10,14 +10,17 @@ import { isForeignPin, type MapShape, type Paths, policyMap } from '../../abi/pa
 import { isNewGeneration, type Lowering, liveMap, type NewGeneration } from '../../features/feature.ts'
 import { FEATURES, PROGRAMS, SECRET_MAPS, SHARED_MAPS } from '../../features/features.ts'
 import { COPY_PROGRAM, FILTER } from '../../features/filter.ts'
-import type { MapBinding, Step } from '../../features/step.ts'
+import type { ChainLink, MapBinding, Step, StepOf } from '../../features/step.ts'
 import type { Confirmation } from '../../model/confirmation.ts'
+import type { Live } from '../../model/live.ts'
+import type { Attachment } from '../../model/state.ts'
+import { wordsFor } from '../../plan/chain.ts'
 import type { Change } from '../../plan/change.ts'
 import { type LineChange, transferOf } from '../../tables/layout/difference.ts'
 import type { Image } from '../../tables/layout/layout.ts'
 import { revertSteps } from './lower-revert.ts'
 import { attachSteps, replaceSteps } from './lower-switch.ts'
-import { forgetSteps, recordSteps } from './records.ts'
+import { forgetSteps, recordSteps, slotOf } from './records.ts'
 
 type InterfaceChange = Extract<Change, { kind: 'interface' }>
 
@@ -67,7 +70,11 @@ export const mapSteps = (paths: Paths, { generation, lines, ownMaps }: Blank): S
 ]
 
 /** The programs over these maps; all objects but the first are loaded concurrently with later steps. */
-export function loadSteps(paths: Paths, { generation, objects, parts, previous, ownMaps }: Blank): Step[] {
+export function loadSteps(
+  paths: Paths,
+  { generation, objects, parts, previous, ownMaps }: Blank,
+  hasChain = false,
+): Step[] {
   const maps: MapBinding[] = [
     { name: 'policy', pin: paths.policy(generation) },
     ...(previous === undefined ? [] : [{ name: 'previous', pin: paths.policy(previous) }]),
@@ -75,10 +82,18 @@ export function loadSteps(paths: Paths, { generation, objects, parts, previous, 
     ...ownMaps.map(({ shape }) => ({ name: shape.name, pin: paths.ownMap(generation, shape) })),
   ]
   const directory = paths.programs(generation)
-  return [
-    ...objects.map((object): Step => ({ kind: 'prepare-object', object, parts })),
-    ...objects.map((object, i): Step => ({ kind: 'load', object, directory, maps, isBeside: i > 0 })),
-  ]
+  // The filter is in the first object.
+  const { filter } = FILTER.programs
+  const [chained, chains] = hasChain ? [[{ name: 'chain', pin: paths.chainMap(generation) }], filter] : [[], undefined]
+  return objects
+    .flatMap((object, i): Step[] => {
+      const first = i === 0
+      return [
+        { kind: 'prepare-object', object, parts, ...(first && chains !== undefined ? { chains } : {}) },
+        { kind: 'load', object, directory, maps: first ? [...maps, ...chained] : maps, isBeside: !first },
+      ]
+    })
+    .sort((left, right) => (left.kind === right.kind ? 0 : left.kind === 'prepare-object' ? -1 : 1))
 }
 
 /** Everything that later commands and packets need of a generation. */
@@ -89,6 +104,23 @@ const pinsOf = (paths: Paths, { generation, ownMaps }: Blank): string[] => [
   ...SHARED_MAPS.map((map) => paths.sharedMap(map)),
 ]
 
+const chainPins = ({ map, links }: StepOf<'fill-chain'>): string[] => [map, ...links.map(({ pin }) => pin)]
+
+/** Puts programs of others behind ours, if there are any. */
+function chainSteps(lowering: NewGeneration): Step[] {
+  const { paths, plan, live, target } = lowering
+  const { generation, kindsObject: kinds } = target
+  const links = [...plan.state.interfaces.values()].flatMap(({ interface: name, chain }): ChainLink[] => {
+    const link = live.links.get(name)
+    if (!chain || !link) return []
+    const words = wordsFor(name, chain, live)
+    const pin = paths.chained(generation, link.ifindex)
+    return [{ interface: name, slot: slotOf(lowering, name), id: chain.id, words, pin, owner: chain.pin }]
+  })
+  if (links.length === 0) return []
+  return [{ kind: 'fill-chain', directory: paths.chain(generation), map: paths.chainMap(generation), kinds, links }]
+}
+
 /** Makes, fills and proves the new generation. */
 function generationSteps(lowering: NewGeneration): Step[] {
   const { paths, live, target } = lowering
@@ -96,6 +128,7 @@ function generationSteps(lowering: NewGeneration): Step[] {
   const program = (name: string): string => paths.program(generation, name)
   const { filter, explain, write, read, digest } = FILTER.programs
   const { missing } = live.instance
+  const chained = chainSteps(lowering)
   const blank: Blank = {
     generation,
     lines: image.lines,
@@ -109,7 +142,8 @@ function generationSteps(lowering: NewGeneration): Step[] {
     { kind: 'make-generation', path: paths.generation(generation), isStaged },
     ...live.instance.generations.flatMap(({ lost }) => lost.map((one): Step => ({ kind: 'pin-again', ...one }))),
     ...missing.map((shape): Step => ({ kind: 'make-map', pin: paths.sharedMap(shape), shape })),
-    ...(isStaged ? [] : [...mapSteps(paths, blank), ...loadSteps(paths, blank)]),
+    ...chained,
+    ...(isStaged ? [] : [...mapSteps(paths, blank), ...loadSteps(paths, blank, chained.length > 0)]),
     {
       kind: 'fill',
       image,
@@ -121,7 +155,13 @@ function generationSteps(lowering: NewGeneration): Step[] {
     { kind: 'prove-verdicts', program: program(filter), explain: program(explain), probes },
     { kind: 'identify', program: program(filter) },
     { kind: 'unpin', path: program(COPY_PROGRAM) },
-    { kind: 'prove-pins', pins: pinsOf(paths, blank) },
+    {
+      kind: 'prove-pins',
+      pins: [
+        ...pinsOf(paths, blank),
+        ...chained.flatMap((step) => (step.kind === 'fill-chain' ? chainPins(step) : [])),
+      ],
+    },
     ...FEATURES.flatMap(({ beside }) => beside?.(lowering) ?? []),
   ]
 }
@@ -180,7 +220,7 @@ function tidySteps(lowering: Lowering, changes: readonly InterfaceChange[], swit
   const kept = lowering.target.confirmation ? [] : foreignPins(switched)
   return [
     ...FEATURES.flatMap(({ committed }) => committed?.(lowering) ?? []),
-    ...detachSteps(changes),
+    ...detachSteps(changes, lowering.live),
     ...forgetSteps(lowering, switched),
     ...[...kept, ...obsolete(lowering)].map((path): Step => ({ kind: 'free', path })),
   ]
@@ -190,12 +230,19 @@ function tidySteps(lowering: Lowering, changes: readonly InterfaceChange[], swit
 const foreignPins = (switched: readonly Step[]): string[] =>
   switched.flatMap((step) => (step.kind === 'keep-foreign' ? [step.pin] : []))
 
-const detachSteps = (changes: readonly InterfaceChange[]): Step[] =>
-  changes.flatMap((change) =>
-    change.op === 'delete'
-      ? change.before.modes.map((mode): Step => ({ kind: 'detach', interface: change.before.interface, mode }))
-      : [],
-  )
+/** Takes our program off interfaces: the program behind it gets its place back. */
+const detachSteps = (changes: readonly InterfaceChange[], live: Live): Step[] =>
+  changes.flatMap((change) => (change.op === 'delete' ? detachStepsOf(change.before, live) : []))
+
+function detachStepsOf({ interface: name, modes }: Attachment, live: Live): Step[] {
+  const link = live.links.get(name)
+  const next = live.chains.get(name)?.next
+  const own = link?.programs.find(({ generation }) => generation !== undefined)
+  if (!link || !next || !own) return modes.map((mode): Step => ({ kind: 'detach', interface: name, mode }))
+  const { ifindex } = link
+  const words = wordsFor(name, next, live)
+  return [{ kind: 'give-back', interface: name, ifindex, mode: own.mode, ours: [own.id], id: next.id, words }]
+}
 
 /** Judges the contacts of the host by the programs of the target, which no interface runs with this policy yet. */
 function contactSteps({ paths, live, target: { contacts, generation } }: Lowering): Step[] {
@@ -261,7 +308,11 @@ export const lowerConfirm = (paths: Paths, confirmation: Confirmation, names: re
   ].map((path) => ({ kind: 'free', path }))
 
 /** The steps that remove the instance. */
-export const lowerDestroy = ({ paths, plan }: Pick<Lowering, 'paths' | 'plan'>): Step[] => [
-  ...detachSteps(interfaceChanges(plan.changes)),
+export const lowerDestroy = ({
+  paths,
+  plan,
+  live,
+}: Pick<Lowering, 'paths' | 'plan'> & { readonly live: Live }): Step[] => [
+  ...detachSteps(interfaceChanges(plan.changes), live),
   { kind: 'free', path: paths.instance },
 ]

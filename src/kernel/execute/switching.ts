@@ -24,6 +24,7 @@ import {
   restore,
 } from './attach.ts'
 import { probeLine } from './building.ts'
+import { giveBack, giveBackCommand } from './chain.ts'
 import type { KindTable, Run } from './kind.ts'
 
 type Write = Pick<RecordWrite, 'map' | 'key' | 'value'>
@@ -151,6 +152,11 @@ export const SWITCHING = {
     print: ({ interface: name, mode }) => [commandLine(detachCommand(mode, name))],
     run: detach,
   },
+  'give-back': {
+    progress: 'giving interfaces back',
+    print: (step) => [commandLine(giveBackCommand(step))],
+    run: giveBack,
+  },
   forget: {
     batch: 'forget',
     print: (step) => [commandLine(write(step))],
@@ -173,6 +179,7 @@ export const SWITCHING = {
   | 'uncommit'
   | 'claim-health'
   | 'detach'
+  | 'give-back'
   | 'forget'
   | 'free'
 >

@@ -2,6 +2,7 @@
 
 import { list, mark, optional, record, type ShapeOf, text } from '../../abi/answer.ts'
 import type { Family } from '../../model/address.ts'
+import type { Backend, Service } from '../../model/service.ts'
 import { askIp, askIpBatch } from '../tools/ip.ts'
 
 /** A backend for which a source is chosen. */
@@ -63,11 +64,21 @@ export function chooseSource(
   return [...preferred, ...candidates(all, family, route?.dev)].find((address) => !vips.has(address))
 }
 
+/** An address that checks come from. */
+export interface FoundSource {
+  readonly address: string
+  /** Whether the interface that the route to the backend leads to has it, so that answers arrive there. */
+  readonly isOnRoute: boolean
+}
+
+const has = ({ addr_info = [] }: Interfaces[number], address: string): boolean =>
+  addr_info.some(({ local }) => local === address)
+
 /** The source for each query. `vips`: formatted. Throws the errors of ip. */
 export async function readSources(
   queries: readonly SourceQuery[],
   vips: ReadonlySet<string>,
-): Promise<(string | undefined)[]> {
+): Promise<(FoundSource | undefined)[]> {
   if (queries.length === 0) return []
   const backends = [...new Set(queries.map(({ backend }) => backend))]
   const [found, all] = await Promise.all([
@@ -78,5 +89,28 @@ export async function readSources(
     askIp(interfaces, 'address', 'show'),
   ])
   const byBackend = new Map(backends.map((backend, i) => [backend, found[i]?.output?.[0]]))
-  return queries.map((query) => chooseSource(query, byBackend.get(query.backend), all, vips))
+  return queries.map((query) => {
+    const route = byBackend.get(query.backend)
+    const address = chooseSource(query, route, all, vips)
+    if (address === undefined) return undefined
+    return { address, isOnRoute: all.some((one) => one.ifname === route?.dev && has(one, address)) }
+  })
+}
+
+/**
+ * Pure: by source, the ifindex that answers of backends arrive on; 0: any. That is where the routes of all its backends lead
+ * to, if the address belongs there and no service expects replies from anywhere.
+ */
+export function arrivalsOf(
+  backends: readonly { readonly service: Pick<Service, 'repliesFrom'>; readonly backend: Pick<Backend, 'nextHop'> }[],
+  sources: readonly (FoundSource | undefined)[],
+): ReadonlyMap<string, number> {
+  const arrivals = new Map<string, number>()
+  for (const [i, { service, backend }] of backends.entries()) {
+    const source = sources[i]
+    if (source === undefined || !backend.nextHop) continue
+    const own = source.isOnRoute && service.repliesFrom === 'route' ? backend.nextHop.ifindex : 0
+    arrivals.set(source.address, (arrivals.get(source.address) ?? own) === own ? own : 0)
+  }
+  return arrivals
 }

@@ -3,11 +3,11 @@
 // it runs; the kernel frees it however the guardian dies.
 
 import { existsSync } from 'node:fs'
-import { mkdir, readFile, readlink, rm, rmdir, writeFile } from 'node:fs/promises'
-import { resolve } from 'node:path'
+import { mkdir, readdir, readFile, readlink, rmdir, writeFile } from 'node:fs/promises'
+import { basename, resolve } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fail } from '../../diagnostics.ts'
-import { instanceFile, runDirectory } from '../tools/exchange.ts'
+import { discard, instanceFile, RUN, runDirectory } from '../tools/exchange.ts'
 import { spawnTool } from '../tools/spawn.ts'
 import type { Host } from './host.ts'
 import { acquireFile, isLocked, type Lock } from './lock.ts'
@@ -28,7 +28,16 @@ export const guardianRuns = async (which: Which, id: string): Promise<boolean> =
 
 /** Removes the lock file of a guardian that was killed. */
 export async function forgetGuardian(which: Which, id: string): Promise<void> {
-  if (!(await guardianRuns(which, id))) await rm(await lockFile(which, id), { force: true })
+  if (!(await guardianRuns(which, id))) await discard(await lockFile(which, id))
+}
+
+/** Removes the lock files of all guardians that do not run: one that ends may leave its file to a process that looks at it. */
+export async function forgetGuardians(which: Which): Promise<void> {
+  const prefix = basename(await lockFile(which, '')).replace(/\.lock$/, '')
+  const names = await readdir(RUN).catch(() => [])
+  for (const name of names.filter((one) => one.startsWith(prefix) && one.endsWith('.lock'))) {
+    await forgetGuardian(which, name.slice(prefix.length, -'.lock'.length))
+  }
 }
 
 /** Becomes the guardian of this confirmation; undefined: there is one. Leaves the cgroup of the session. */
@@ -41,7 +50,7 @@ export async function becomeGuardian(which: Which, id: string): Promise<Lock | u
     lock && {
       ended: lock.ended,
       async release() {
-        await rm(file, { force: true })
+        await discard(file)
         await lock.release()
         await returnToRoot()
       },
@@ -90,8 +99,8 @@ async function sharesNamespaces(): Promise<boolean> {
   }
 }
 
-/** Variables that say where tools are, and how long they may run. */
-const VARIABLES = ['XDP_TOOLS_PATH', 'XDP_TOOL_TIMEOUT'] as const
+/** Variables that say where tools are, how long they may run, and where the history is. */
+const VARIABLES = ['XDP_TOOLS_PATH', 'XDP_TOOL_TIMEOUT', 'STATE_DIRECTORY'] as const
 
 const environment = (): string[] =>
   VARIABLES.flatMap((name) => {

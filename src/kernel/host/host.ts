@@ -1,6 +1,7 @@
 // Preconditions of every command that touches the kernel: permission, and a bpffs for the pins.
 
-import { readFile, readlink, statfs } from 'node:fs/promises'
+import { constants } from 'node:fs'
+import { access, readFile, readlink, statfs } from 'node:fs/promises'
 import { fail } from '../../diagnostics.ts'
 import type { History } from '../../history/history.ts'
 import type { Memory } from './memory.ts'
@@ -77,11 +78,34 @@ export async function requireLoading(): Promise<void> {
   throw fail('E104', 'loading XDP programs needs CAP_PERFMON beside CAP_BPF and CAP_NET_ADMIN', hint)
 }
 
-/** Throws E104 (exit 77) without the capabilities, E105 (exit 69) if the bpffs is not mounted. */
-export async function requireHost(host: Host): Promise<void> {
-  if (!maySteerXdp(await effectiveCapabilities())) {
-    throw fail('E104', 'reading and changing XDP needs root (or CAP_BPF with CAP_NET_ADMIN)', 'run it with sudo')
-  }
+/** The objects that a command works on: those that are pinned, also attachments, or also programs that it loads. */
+export type Need = 'pins' | 'attachments' | 'programs'
+
+const MISSING: Readonly<Record<Need, string>> = {
+  pins: 'reading XDP and banning need root (or CAP_BPF with CAP_NET_ADMIN)',
+  attachments: 'detaching XDP programs needs root with CAP_NET_ADMIN (or CAP_BPF with CAP_NET_ADMIN)',
+  programs: 'changing XDP needs CAP_BPF with CAP_NET_ADMIN',
+}
+
+/**
+ * Whether the process may do that. Since Linux 5.19 the kernel opens pins, reads and writes maps and runs test packets for
+ * all who may open the files of the pins, and those belong to root (kernel/bpf/syscall.c).
+ */
+async function isPermitted({ bpffs }: Host, need: Need): Promise<boolean> {
+  const capabilities = await effectiveCapabilities()
+  if (maySteerXdp(capabilities)) return true
+  if (need === 'programs' || process.geteuid?.() !== 0) return false
+  if (need === 'attachments' && !has(capabilities, CAP_NET_ADMIN)) return false
+  // The root of a user namespace need not be the owner.
+  return access(bpffs, constants.R_OK | constants.X_OK).then(
+    () => true,
+    (error: NodeJS.ErrnoException) => error.code === 'ENOENT',
+  )
+}
+
+/** Throws E104 (exit 77) without the permission, E105 (exit 69) if the bpffs is not mounted. */
+export async function requireHost(host: Host, need: Need = 'programs'): Promise<void> {
+  if (!(await isPermitted(host, need))) throw fail('E104', MISSING[need], 'run it with sudo')
   if (/[\s"'#\\]/.test(host.bpffs)) {
     throw fail('E300', `--bpffs ${host.bpffs}: bpftool does not accept a path with white space, quotes, # or \\`)
   }

@@ -10,6 +10,15 @@ export async function readLocalPorts(): Promise<PortRange> {
   return { first: Number(first), last: Number(last) }
 }
 
+/** net.ipv4.ip_local_reserved_ports of this namespace, which the kernel prints ascending; none if it is unreadable. */
+export async function readReservedPorts(): Promise<readonly PortRange[]> {
+  const text = await readFile('/proc/sys/net/ipv4/ip_local_reserved_ports', 'utf8').catch(() => '')
+  return [...text.matchAll(/(\d+)(?:-(\d+))?/g)].map(([, first, last = first]) => ({
+    first: Number(first),
+    last: Number(last),
+  }))
+}
+
 /** The clause if the range of local ports is no longer that of the tables. */
 export function portsDrift(before: PortRange, now: PortRange): string | undefined {
   if (before.first === now.first && before.last === now.last) return undefined

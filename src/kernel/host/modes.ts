@@ -22,12 +22,18 @@ function likelyCause(mode: AttachMode, errno: number, link: RawLink | undefined)
   return 'the driver has no native XDP, or an offload (LRO, GRO_HW) prevents it: see `ethtool -k`'
 }
 
+/** A cause that lies in the program, not in the driver. */
+const LINEAR = '. Ours takes packets in one buffer here, because a program behind it does (`on_conflict: chain`)'
+
 /**
  * E102 (exit 69): the kernel's words and the likely cause for each mode, and the line of config that permits generic.
+ *
+ * @param isLinear whether our program takes packets in one buffer only
  */
 export async function explainAttachFailure(
   name: string,
   refusals: readonly { readonly mode: AttachMode; readonly error: CommandError }[],
+  isLinear = false,
 ): Promise<XdpError> {
   const link = (await readLinks()).get(name)
   const causes = refusals.map(
@@ -42,7 +48,7 @@ export async function explainAttachFailure(
     {
       code: 'E102',
       severity: 'error',
-      message: `cannot attach to ${name} in ${modes.join(' or ')} mode: ${causes.join('; ')}`,
+      message: `cannot attach to ${name} in ${modes.join(' or ')} mode: ${causes.join('; ')}${isLinear ? LINEAR : ''}`,
       hint,
     },
   ])

@@ -7,6 +7,7 @@ import { bpftool } from '../../abi/command.ts'
 import type { Holder, ProgramOwner } from '../../model/live.ts'
 import { askBatch } from '../tools/bpftool.ts'
 import { effectiveCapabilities, mayOpenForeign } from './host.ts'
+import { nameOf } from './processes.ts'
 
 /** Calls `body`; undefined if the process has ended meanwhile, or is none of ours. */
 function attempt<T>(body: () => T): T | undefined {
@@ -35,9 +36,7 @@ function holdersOf(ids: ReadonlySet<number>): ReadonlyMap<number, readonly Holde
   for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
     for (const id of new Set(openPrograms(pid))) {
       if (!ids.has(id)) continue
-      const command = attempt(() => readFileSync(`/proc/${pid}/comm`, 'utf8').trimEnd()) ?? ''
-      const printable = command.replaceAll(/\p{Cc}/gu, '?')
-      found.set(id, [...(found.get(id) ?? []), { pid: Number(pid), command: printable }])
+      found.set(id, [...(found.get(id) ?? []), { pid: Number(pid), command: nameOf(pid) ?? '' }])
     }
   }
   return found

@@ -4,10 +4,10 @@
 // Deadlines are on CLOCK_MONOTONIC, which all processes of a machine share and none can set.
 
 import { randomBytes } from 'node:crypto'
-import { readFile, rename, rm, writeFile } from 'node:fs/promises'
-import type { AppliedConfig, Confirmation } from '../../model/confirmation.ts'
+import { readFile, rename, writeFile } from 'node:fs/promises'
+import type { AppliedConfig, Confirmation, ConfirmOn } from '../../model/confirmation.ts'
 import type { PendingConfirmation, Reverted } from '../../report/confirmation.ts'
-import { explain, instanceFile, ownPrefix, RUN, runDirectory } from '../tools/exchange.ts'
+import { discard, explain, instanceFile, ownPrefix, RUN, runDirectory } from '../tools/exchange.ts'
 import { monotonicMs } from './control.ts'
 import { guardianRuns } from './guardian.ts'
 import type { Host } from './host.ts'
@@ -21,6 +21,10 @@ export interface PendingRecord extends Confirmation {
   /** CLOCK_MONOTONIC, in milliseconds. */
   readonly deadlineMs: number
   readonly config: AppliedConfig
+  /** SSH connections that confirm. */
+  readonly on?: ConfirmOn | undefined
+  /** Those that there were before, by `keyOf`; absent until the switch is over. Only others confirm. */
+  readonly seen?: readonly string[]
   /** The steps back. */
   readonly steps: readonly unknown[]
 }
@@ -57,7 +61,7 @@ async function replaceFile(file: string, content: object): Promise<void> {
   } catch (error) {
     throw explain(error)
   } finally {
-    await rm(partial, { force: true })
+    await discard(partial)
   }
 }
 
@@ -80,7 +84,8 @@ export async function readPending(which: Which, id: string): Promise<PendingReco
   return record?.id === id && Number.isFinite(record.deadlineMs) && Array.isArray(record.steps) ? record : undefined
 }
 
-export const removePending = async (which: Which): Promise<void> => rm(await pendingFile(which), { force: true })
+/** Without its marker the record says nothing, so that it may stay. */
+export const removePending = async (which: Which): Promise<void> => discard(await pendingFile(which))
 
 /** Milliseconds until the deadline, 0 when it has passed. */
 export const millisecondsLeft = ({ deadlineMs }: Pick<PendingRecord, 'deadlineMs'>): number =>
@@ -94,7 +99,7 @@ export async function describePending(which: Which, confirmation: Confirmation):
   const { id, generation, previous } = confirmation
   const [record, guarded] = await Promise.all([readPending(which, id), guardianRuns(which, id)])
   return {
-    ...{ id, generation, previous, guarded },
+    ...{ id, generation, previous, guarded, on: record?.on },
     deadline: record && isoOf(record),
     seconds_left: record && Math.ceil(millisecondsLeft(record) / 1000),
     config: record?.config,
@@ -108,5 +113,4 @@ export const writeReverted = async (which: Which, reverted: Reverted): Promise<v
 /** The last apply that was reverted, unless another has succeeded since. */
 export const readReverted = async (which: Which): Promise<Reverted | undefined> => readRecord(await revertedFile(which))
 
-export const removeReverted = async (which: Which): Promise<void> =>
-  rm(await revertedFile(which), { force: true }).catch(() => undefined)
+export const removeReverted = async (which: Which): Promise<void> => discard(await revertedFile(which))

@@ -33,8 +33,11 @@ function targetOf(path: string): string {
   }
 }
 
-/** The name of a process (comm, at most 15 bytes). */
-const nameOf = (pid: string | number): string | undefined => read(`/proc/${pid}/comm`)?.trimEnd()
+/** The name of a process (comm, at most 15 bytes), which its user chooses, without control characters. */
+export const nameOf = (pid: string | number): string | undefined =>
+  read(`/proc/${pid}/comm`)
+    ?.trimEnd()
+    .replace(/\p{Cc}/gu, '?')
 
 /** Inodes of the sockets of a process. */
 const socketsOf = (pid: string | number): number[] =>

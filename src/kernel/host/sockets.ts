@@ -10,7 +10,7 @@ import { sameAddress } from '../../model/text.ts'
 /** include/net/tcp_states.h, as /proc/net/tcp and /proc/net/udp print them. A connected UDP socket is ESTABLISHED. */
 const ESTABLISHED = '01'
 const SYN_RECV = '03'
-const LISTEN = '0A'
+export const LISTEN = '0A'
 const UNCONNECTED = '07'
 
 const TABLES = ['tcp', 'tcp6', 'udp', 'udp6'] as const
@@ -19,7 +19,7 @@ type Table = (typeof TABLES)[number]
 /** Connections that are judged: more would take seconds. Those to the SSH port come first. */
 const MOST = 1 << 17
 
-const SSH_PORT = 22
+export const SSH_PORT = 22
 
 /** IPv6 sockets show an IPv4 peer inside ::ffff:0:0/96; its packets are IPv4. */
 export function unmapped(words: Uint32Array): Uint32Array {

@@ -12,7 +12,7 @@ import { hopDrift, unresolvedOf } from '../../plan/next-hops.ts'
 import { askIpBatch } from '../tools/ip.ts'
 import { readStripping } from './ethtool.ts'
 import { readLinks } from './links.ts'
-import { readLocalPorts } from './local-ports.ts'
+import { readLocalPorts, readReservedPorts } from './local-ports.ts'
 import type { Memory } from './memory.ts'
 import { type Devices, foundRoutes, requestNeighbours, resolveNextHops, verifyNeighbours } from './next-hops.ts'
 import { readOwnAddresses, readSshEnds } from './protect.ts'
@@ -30,9 +30,10 @@ export type Surroundings = Pick<
   | 'sshEnds'
   | 'bootSeconds'
   | 'localPorts'
+  | 'reservedPorts'
 >
 
-const NOTHING: Omit<Surroundings, 'forwards' | 'localPorts'> = {
+const NOTHING: Omit<Surroundings, 'forwards' | 'localPorts' | 'reservedPorts'> = {
   nextHops: new Map(),
   unresolved: new Map(),
   gateways: new Map(),
@@ -107,8 +108,13 @@ export async function surroundingsOf(
   links: Devices,
   { kept }: Memory,
 ): Promise<Surroundings> {
-  const [forwards, localPorts] = await Promise.all([readForwarding(), readLocalPorts()])
-  if (desired.size === 0) return { ...NOTHING, forwards, localPorts }
+  const [forwards, localPorts, reservedPorts] = await Promise.all([
+    readForwarding(),
+    readLocalPorts(),
+    readReservedPorts(),
+  ])
+  const ports = { localPorts, reservedPorts }
+  if (desired.size === 0) return { ...NOTHING, forwards, ...ports }
   const vips = [...new Set([...desired.values()].map(({ vip }) => text(vip)))]
   const [hops, ownAddresses, unanswered, stripping, sshEnds] = await Promise.all([
     resolveNextHops([...backendAddresses(desired.values())], links, {
@@ -124,7 +130,7 @@ export async function surroundingsOf(
   const isOwn = ownAddresses.some((own) => vips.includes(text(own)))
   const acceptsLocal = isOwn ? await readAcceptsLocal(hops.nextHops.values()) : new Set<string>()
   const bootSeconds = monotonicSeconds()
-  return { ...hops, ownAddresses, unanswered, stripping, forwards, acceptsLocal, sshEnds, bootSeconds, localPorts }
+  return { ...hops, ownAddresses, unanswered, stripping, forwards, acceptsLocal, sshEnds, bootSeconds, ...ports }
 }
 
 /** Whether the kernel's next hops of backends differ from those of the services. Sends no neighbour request. */

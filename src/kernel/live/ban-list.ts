@@ -20,6 +20,7 @@ import { type MapShape, mapWords, type Paths } from '../../abi/paths.ts'
 import { BANS, banStatePart } from '../../features/bans.ts'
 import type { Ban } from '../../model/ban.ts'
 import { type Prefix, prefixOf } from '../../model/text.ts'
+import { effectiveCapabilities, maySteerXdp } from '../host/host.ts'
 import { readOutput } from '../tools/answer.ts'
 import { askBatch, runParts } from '../tools/bpftool.ts'
 import { withExchange } from '../tools/exchange.ts'
@@ -188,5 +189,6 @@ export async function listBans(paths: Paths, generation: number, isLocked: boole
   const sweep = quiet(...(isLocked ? [banSweep(paths, generation)] : []))
   const [, state] = await runParts(sweep, banStatePart(paths, generation))
   const read = recordReader(state, Date.now())
-  return isLocked && state.entries > FEW ? copyBans(paths, state.entries, read) : dumpBans(paths, read)
+  const mayCopy = isLocked && state.entries > FEW && maySteerXdp(await effectiveCapabilities())
+  return mayCopy ? copyBans(paths, state.entries, read) : dumpBans(paths, read)
 }

@@ -23,8 +23,10 @@ const INNER = 'check'
 /** MAC addresses of both ends; answer_check in bpf/include/check_answer.h writes them too. */
 const OUTER_MAC = '02:78:64:70:00:00'
 const CHECK_MAC = '02:78:64:70:00:01'
-/** Minimum of IPv6 (RFC 8200 §5): with every encapsulation the packets fit into 1,348 bytes. */
-const MTU = 1280
+/** Largest packet of a check, the minimum of IPv6 (RFC 8200 §5): with every encapsulation it fits into 1,348 bytes. */
+const SENT_MTU = 1280
+/** Largest packet of an answer: what an Ethernet carries. */
+const MTU = 1500
 /** Digits of a device's name that come from the instance. */
 const DIGITS = 8
 
@@ -69,11 +71,13 @@ export async function connectDevice(host: Instance, device: string, process: Che
     'link set lo up',
     // The program looks at ports alone, so frames need no MAC address of a neighbour.
     `link set ${INNER} arp off up`,
-    `route add default dev ${INNER}`,
+    `route add default dev ${INNER} mtu ${SENT_MTU}`,
   ]
   await runInNamespace(process, 'ip', ['-batch', '-'], `${inner.join('\n')}\n`)
   // Fails where IPv6 is disabled; then there is no VIP of it.
-  await runInNamespace(process, 'ip', ['-6', 'route', 'add', 'default', 'dev', INNER]).catch(() => undefined)
+  await runInNamespace(process, 'ip', ['-6', 'route', 'add', 'default', 'dev', INNER, 'mtu', `${SENT_MTU}`]).catch(
+    () => undefined,
+  )
   const { checkPath } = await loadObject()
   const [ways, programs] = [`${checks}/${CHECK_WAYS_MAP.name}`, `${checks}/programs`]
   await makeDirectory(checks, host.bpffs)

@@ -21,7 +21,7 @@ import { type Backend, backendSlotKey, type Service } from '../../model/service.
 import { formatAddress, parseAddress } from '../../model/text.ts'
 import { addressBytes, backendLine, serviceLine } from '../../tables/services/service-lines.ts'
 import { type CheckProcess, runInNamespace, startCheckProcess } from '../host/check-process.ts'
-import { readSources } from '../host/check-source.ts'
+import { arrivalsOf, readSources } from '../host/check-source.ts'
 import type { Host } from '../host/host.ts'
 import { type RawLink, readLinks } from '../host/links.ts'
 import { runParts } from '../tools/bpftool.ts'
@@ -122,10 +122,11 @@ class Path implements CheckPath {
       family: service.vip.family,
     }))
     const [found, links] = await Promise.all([readSources(queries, vips), readLinks()])
-    const sources = new Set(found.filter((one) => one !== undefined).slice(0, CHECK_SOURCES))
+    const addresses = found.map((one) => one?.address)
+    const sources = new Set(addresses.filter((one) => one !== undefined).slice(0, CHECK_SOURCES))
     const generic = new Set([...links.values()].filter(isGeneric).map(({ name }) => name))
-    const ways = this.#place(backends, found, sources, generic)
-    await this.#write(open, backends, ways, sources)
+    const ways = this.#place(backends, addresses, sources, generic)
+    await this.#write(open, backends, ways, { sources, arrivals: arrivalsOf(backends, found) })
     this.#ways = ways
   }
 
@@ -175,7 +176,7 @@ class Path implements CheckPath {
     { process, ifindex }: Open,
     backends: readonly CheckedBackend[],
     ways: ReadonlyMap<string, Way>,
-    sources: ReadonlySet<string>,
+    { sources, arrivals }: { readonly sources: ReadonlySet<string>; readonly arrivals: ReadonlyMap<string, number> },
   ): Promise<void> {
     const paths = pinPaths(this.#host.bpffs, this.#host.instance)
     const added = [...sources].filter((one) => !this.#sources.has(one))
@@ -189,14 +190,17 @@ class Path implements CheckPath {
       if (way) content.set(way.number, encodeWay(one))
     }
     const changed = [...content].filter(([number, bytes]) => this.#written.get(number) !== hexOf(bytes))
-    const value = new Uint8Array(checkDeviceCodec.size)
-    checkDeviceCodec.encode({ ifindex }, new DataView(value.buffer))
+    const deviceFor = (source: string): Uint8Array => {
+      const value = new Uint8Array(checkDeviceCodec.size)
+      checkDeviceCodec.encode({ ifindex, from: arrivals.get(source) ?? 0 }, new DataView(value.buffer))
+      return value
+    }
     const map = paths.sharedMap(HEALTH.maps.checkSources)
     await runParts(
       quiet(
         ...changed.map(([number, bytes]) => updateCommand(`${paths.checks}/${CHECK_WAYS_MAP.name}`, number, bytes)),
         // Again each time: an apply may have replaced the map.
-        ...[...sources].map((one) => sourceCommand('update', map, one, value)),
+        ...[...sources].map((one) => sourceCommand('update', map, one, deviceFor(one))),
       ),
     )
     this.#sources = sources

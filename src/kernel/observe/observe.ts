@@ -1,8 +1,6 @@
 // Observation: netlink and pins → Live. Reads only. The live state is the actual content of the committed generation's
 // tables, and the actual attachments; the records of the last apply only separate drift from edits of the config.
 
-import { shownProgram } from '../../abi/answer.ts'
-import { bpftool } from '../../abi/command.ts'
 import {
   ABI_VERSION,
   type Attachment as AttachmentRecord,
@@ -19,14 +17,15 @@ import { stackFor } from '../../model/stack.ts'
 import { type Attachment, EMPTY_STATE, EVERY_ROLE, type Role, type State } from '../../model/state.ts'
 import { guardNamespace } from '../../plan/guard.ts'
 import type { DecodedImage } from '../../tables/image/image.ts'
-import { effectiveCapabilities, mayOpenForeign, ownNetns } from '../host/host.ts'
+import { ownNetns } from '../host/host.ts'
 import { type RawLink, readLinks } from '../host/links.ts'
 import { portsDrift } from '../host/local-ports.ts'
 import type { Memory } from '../host/memory.ts'
 import { readOwners } from '../host/owners.ts'
 import { surroundingsOf, withLiveHops } from '../host/surroundings.ts'
-import { askBatch } from '../tools/bpftool.ts'
 import { appliedRecords } from './applied.ts'
+import { noteChainDrift, readChains, withChains } from './chains.ts'
+import { type ForeignFacts, foreignFacts } from './foreign.ts'
 import { readInstance } from './instance.ts'
 import { leftovers, pendingOf } from './leftovers.ts'
 import {
@@ -96,15 +95,15 @@ export function committedGeneration(instance: Instance, attached: ReadonlySet<nu
 
 async function observeOnce(paths: Paths, memory: Memory, { state, staged }: Expectation): Promise<Observation> {
   const [rawLinks, instance, netns] = await Promise.all([readLinks(), readInstance(paths, staged), ownNetns()])
-  const attached = new Set([...rawLinks.values()].flatMap(({ programs }) => programs.map(({ id }) => id)))
-  const committed = committedGeneration(instance, attached)
+  const running = new Set([...rawLinks.values()].flatMap(({ programs }) => programs.map(({ id }) => id)))
+  const committed = committedGeneration(instance, running)
   const drift = new Map<ObjectKey, string>()
-  const [tables, loadedAt, around] = await Promise.all([
+  const [tables, foreign, around] = await Promise.all([
     committed?.meta && readTables(paths, committed, memory, state),
-    loadTimes(rawLinks, instance),
+    foreignFacts(rawLinks, instance, paths, state),
     surroundingsOf(state?.services ?? new Map(), rawLinks, memory),
   ])
-  const links = withOwners(rawLinks, instance, loadedAt)
+  const links = withOwners(rawLinks, instance, foreign)
   const image = tables?.content
   const surroundings = await withLiveHops(around, image?.services ?? new Map(), image?.leaving ?? [], links, memory)
   const records = recordsOf(instance)
@@ -113,7 +112,11 @@ async function observeOnce(paths: Paths, memory: Memory, { state, staged }: Expe
   for (const [key, what] of driftOfPins(instance, committed)) drift.set(key, what)
   const moved = image?.localPorts && portsDrift(image.localPorts, around.localPorts)
   if (moved && !drift.has('policy')) drift.set('policy', moved)
-  const interfaces = liveInterfaces(links, records, instance, committed, image, drift)
+  const slots = new Map([...records].map(([name, { slot }]) => [name, slot]))
+  const chains = await readChains(paths, instance, committed, links, slots)
+  const attached = liveInterfaces(links, records, instance, committed, image, drift)
+  const interfaces = withChains(attached, chains)
+  noteChainDrift(chains, links, drift)
   const owners = await readOwners(foreignOn(drift, links))
   return {
     state: liveState(committed, image, interfaces),
@@ -121,10 +124,11 @@ async function observeOnce(paths: Paths, memory: Memory, { state, staged }: Expe
     drift,
     applied: appliedRecords(records, image, state, drift),
     owners,
+    chains,
     generation: committed?.number ?? 0,
     lastGeneration: Math.max(0, ...instance.incomplete, ...instance.generations.map(({ number }) => number)),
     slots: {
-      interfaces: new Map([...records].map(([name, { slot }]) => [name, slot])),
+      interfaces: slots,
       ...(image?.slots ?? { lists: new Map(), services: new Map(), backends: new Map(), pools: new Map() }),
     },
     netns: namespaceOf(links, instance, committed, netns),
@@ -308,27 +312,11 @@ function interfaceDrift(
   return undefined
 }
 
-/**
- * Load times of foreign programs by id, Unix time in seconds; netlink does not report them. Empty without permission to
- * open them.
- */
-async function loadTimes(rawLinks: ReadonlyMap<string, RawLink>, instance: Instance): Promise<Map<number, number>> {
-  const own = new Set(instance.generations.map(({ program }) => program.id))
-  const attached = [...rawLinks.values()].flatMap(({ programs }) => programs.map(({ id }) => id))
-  const foreign = [...new Set(attached.filter((id) => !own.has(id)))]
-  if (foreign.length === 0 || !mayOpenForeign(await effectiveCapabilities())) return new Map()
-  const shown = await askBatch(
-    shownProgram,
-    foreign.map((id) => bpftool('prog', 'show', 'id', `${id}`)),
-  )
-  return new Map(shown.map(({ id, loaded_at }) => [id, loaded_at ?? 0]))
-}
-
 /** Adds to each program its generation if it is ours, and its load time if that is known. */
 export function withOwners(
   rawLinks: ReadonlyMap<string, RawLink>,
   instance: Instance,
-  loadedAt: ReadonlyMap<number, number> = new Map(),
+  foreign: ReadonlyMap<number, ForeignFacts> = new Map(),
 ): Map<string, Link> {
   const generations = new Map(instance.generations.map(({ program, number }) => [program.id, number]))
   const own = (link: RawLink): Link => ({
@@ -336,7 +324,7 @@ export function withOwners(
     programs: link.programs.map(
       (program): AttachedProgram => ({
         ...program,
-        loadedAt: loadedAt.get(program.id) ?? 0,
+        ...(foreign.get(program.id) ?? { loadedAt: 0 }),
         generation: generations.get(program.id),
       }),
     ),

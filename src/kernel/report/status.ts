@@ -7,6 +7,7 @@ import { FILTER } from '../../features/filter.ts'
 import type { Link } from '../../model/live.ts'
 import { listPrefixes } from '../../model/state.ts'
 import { driftOf } from '../../plan/attachments.ts'
+import { culpritsOn } from '../../plan/origin.ts'
 import { type ReasonName, type Verdict, verdictOf } from '../../report/reason.ts'
 import type { Count, InterfaceStatus, Status, UnknownInterfaces } from '../../report/result.ts'
 import type { Memory } from '../host/memory.ts'
@@ -119,7 +120,7 @@ export async function readStatus(paths: Paths, memory: Memory): Promise<KernelSt
         link,
         records[slot ?? 0]?.since ?? 0n,
         slot === undefined ? undefined : counters.interfaces[slot],
-      ),
+      ).map((status) => ({ ...status, chain: live.state.interfaces.get(link.name)?.chain })),
     ),
     unknown: unknownInterfaces(counters),
     lists: lists.map(({ slot, list }) => ({
@@ -137,7 +138,7 @@ export async function readStatus(paths: Paths, memory: Memory): Promise<KernelSt
     bans: bans && { live: bans.live, capacity: bans.capacity },
     memory: generationMemory(live) + shared,
     drift: drift.size > 0,
-    drifted: [...drift].map(([key, what]) => ({ key, what })),
+    drifted: [...drift].map(([key, what]) => ({ key, what, ...culpritsOn(key, live) })),
     leftovers: live.leftovers,
     pending: live.pending,
   }

@@ -43,6 +43,8 @@ export interface Elf {
 }
 
 const HEADER_SIZE = 64
+/** Offset of the number of the section with the names of sections. */
+const NAMES_INDEX_AT = 62
 const MAGIC = 0x7f454c46
 const CLASS_64 = 2
 const BPF = 247
@@ -99,6 +101,23 @@ export function neededBy(elf: Elf, { symbol }: Relocation): string {
   const { offset, size } = elf.symbols
   if ((symbol + 1) * SYMBOL_SIZE > size) throw new DamagedElf('has a relocation for a symbol that is not there')
   return nameAt(elf, offset + symbol * SYMBOL_SIZE)
+}
+
+/** The sections by their names; of several with the same one, the last. */
+export function sectionNames(elf: Elf): ReadonlyMap<string, Section> {
+  const names = elf.sections[elf.view.getUint16(NAMES_INDEX_AT, elf.isLittle)]
+  if (!names) throw new DamagedElf('has no names of sections')
+  return new Map(elf.sections.map((section) => [nameAt({ ...elf, names }, section.header), section]))
+}
+
+/** The section of the function whose symbol is at a place in the file; undefined: it is no function. */
+export function codeAt({ view, isLittle, sections }: Elf, at: number): Section | undefined {
+  return (view.getUint8(at + 4) & 0xf) === FUNC ? sections[view.getUint16(at + 6, isLittle)] : undefined
+}
+
+/** Makes the function whose symbol is at a place in the file a symbol without a type. */
+export function hideFunction({ view }: Elf, at: number): void {
+  view.setUint8(at + 4, view.getUint8(at + 4) & 0xf0)
 }
 
 /** The functions in a section. */

@@ -148,6 +148,10 @@ async function explainFull(error: unknown, directory: string): Promise<unknown> 
   return fail('E115', message, `${mount} must be a tmpfs with room for the tables: df -h ${mount}`, error)
 }
 
+/** Removes a file or a directory that is needed no more. The result of a command does not depend on it. */
+export const discard = async (path: string): Promise<void> =>
+  rm(path, { recursive: true, force: true }).catch(() => undefined)
+
 /** Runs `body` with a directory for exchange files on tmpfs, and removes it afterwards. Throws like runDirectory. */
 export async function withExchange<T>(body: (directory: string) => Promise<T>): Promise<T> {
   const directory = await exchangeDirectory()
@@ -156,6 +160,6 @@ export async function withExchange<T>(body: (directory: string) => Promise<T>): 
   } catch (error) {
     throw await explainFull(error, directory)
   } finally {
-    await rm(directory, { recursive: true, force: true })
+    await discard(directory)
   }
 }

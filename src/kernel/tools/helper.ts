@@ -38,6 +38,25 @@ function hasRoom(directory: string): boolean {
   }
 }
 
+/** Writes the input of a tool; false if that fails. */
+function tryWrite(file: string, input: Input | undefined): boolean {
+  try {
+    if (input !== undefined) writeFileSync(file, input)
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** Removes a file or a directory, whose staying does no harm. */
+function discard(path: string): void {
+  try {
+    rmSync(path, { recursive: true, force: true })
+  } catch {
+    // The next command collects it.
+  }
+}
+
 /** Quotes a word for the shell. */
 const quote = (word: string): string => `'${word.replaceAll("'", `'\\''`)}'`
 
@@ -106,7 +125,7 @@ export function openHelper(
     if (place === undefined || !hasRoom(place)) return spawnChild(tool, argv, input)
     const files = `${place}/${last + 1}`
     const [read, written, failed] = ['in', 'out', 'err'].map((name) => `${files}.${name}`) as [string, string, string]
-    if (input !== undefined) writeFileSync(read, input)
+    if (!tryWrite(read, input)) return spawnChild(tool, argv, input)
     const words = [path, ...argv].map(quote).join(' ')
     const streams = `<${input === undefined ? '/dev/null' : read} >${written} 2>${failed}`
     // All commands are in the group of the shell: it ends with the one that hangs, and is not needed for the others.
@@ -122,7 +141,7 @@ export function openHelper(
     }
     if (exitCode === NOT_FOUND || exitCode === NOT_EXECUTABLE) throw notInstalled(tool, exitCode === NOT_EXECUTABLE)
     const output = { stdout: readFileSync(written, 'utf8'), stderr: readFileSync(failed, 'utf8'), exitCode }
-    for (const file of [read, written, failed]) rmSync(file, { force: true })
+    for (const file of [read, written, failed]) discard(file)
     return output
   }
   const restore = useRunner(run)
@@ -133,7 +152,7 @@ export function openHelper(
       shell.stdin.end()
       await ended
       const place = await directory?.catch(() => undefined)
-      if (place !== undefined) rmSync(place, { recursive: true, force: true })
+      if (place !== undefined) discard(place)
     },
   }
 }

@@ -10,6 +10,7 @@ import { fail } from '../../diagnostics.ts'
 import type { Program } from '../../model/state.ts'
 import { DamagedElf } from './elf.ts'
 import { withExchange } from './exchange.ts'
+import { separateLinear } from './linear.ts'
 import { prune } from './prune.ts'
 
 const NAME = 'xdp.bpf.o'
@@ -21,6 +22,8 @@ const CARRY_NAME = 'carry.bpf.o'
 const BANS_NAME = 'bans.bpf.o'
 /** Programs of health checks through VIPs: see check-path.ts. */
 const CHECK_NAME = 'check.bpf.o'
+/** Programs of each kind that a map of programs may hold: see execute/chain.ts. */
+const KINDS_NAME = 'kinds.bpf.o'
 
 const REPAIR = 'reinstall the package, or run npm run build'
 
@@ -33,6 +36,8 @@ export interface BpfObject {
   readonly bansPath: string
   /** The object with the programs of health checks through VIPs. */
   readonly checkPath: string
+  /** The object whose programs show the kind of a program. */
+  readonly kindsPath: string
   readonly program: Program
   /** The 16 bytes that `program.digest` shows as hex. */
   readonly digest: Uint8Array
@@ -62,6 +67,7 @@ export async function loadObject(): Promise<BpfObject> {
       carryPath: `${place}${CARRY_NAME}`,
       bansPath: `${place}${BANS_NAME}`,
       checkPath: `${place}${CHECK_NAME}`,
+      kindsPath: `${place}${KINDS_NAME}`,
       program,
       digest: new Uint8Array(digest),
     }
@@ -69,15 +75,23 @@ export async function loadObject(): Promise<BpfObject> {
   throw fail('E110', `${NAME} is not where it was installed (${PLACES[0]}${NAME})`, REPAIR)
 }
 
-/** The content of an object with these parts and no others. Throws XdpError E110 if the object is damaged. */
-export function withParts({ path, content }: ObjectFile, parts: ProgramParts): Uint8Array {
+/** Returns the result of `body`. Throws XdpError E110 instead of DamagedElf. */
+function undamaged<T>(path: string, body: () => T): T {
   try {
-    return prune(content, parts)
+    return body()
   } catch (error) {
     if (error instanceof DamagedElf) throw fail('E110', `${path} ${error.message}`, REPAIR, error)
     throw error
   }
 }
+
+/** The content of an object with these parts and no others. Throws XdpError E110 if the object is damaged. */
+export const withParts = ({ path, content }: ObjectFile, parts: ProgramParts): Uint8Array =>
+  undamaged(path, () => prune(content, parts))
+
+/** Like withParts, in two objects: the program is apart, and for packets in one buffer. */
+export const withLinear = (object: ObjectFile, parts: ProgramParts, program: string): readonly Uint8Array[] =>
+  undamaged(object.path, () => separateLinear(withParts(object, parts), program))
 
 /**
  * Runs `body` with the paths of the objects of a generation with these parts, in a directory that is removed

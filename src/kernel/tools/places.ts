@@ -55,7 +55,14 @@ export function toolDirectories(): readonly string[] {
 /** The complete environment of a tool; LC_ALL keeps its messages in English. Throws like toolDirectories. */
 export const toolEnvironment = (): Record<string, string> => ({ PATH: toolDirectories().join(':'), LC_ALL: 'C' })
 
-const isFile = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isFile() === true
+function isFile(path: string): boolean {
+  try {
+    return statSync(path, { throwIfNoEntry: false })?.isFile() === true
+  } catch {
+    // A directory that this user may not enter.
+    return false
+  }
+}
 
 function mayExecute(path: string): boolean {
   try {

@@ -176,8 +176,20 @@ const STATE_FLAGS: Readonly<Record<BackendState, number>> = {
 
 const NOWHERE: NextHop = { interface: '', ifindex: 0, mac: '0'.repeat(12), sourceMac: '0'.repeat(12), vlan: 0, mtu: 0 }
 
+/** The longest name of an interface: IFNAMSIZ without the final NUL. */
+const NAME_BYTES = 15
+
+/** The name of an interface, padded with NUL. It may fill the field. */
+function nameBytes(name: string): Uint8Array {
+  const bytes = new Uint8Array(NAME_BYTES)
+  bytes.set(new TextEncoder().encode(name))
+  return bytes
+}
+
+const nameOf = (bytes: Uint8Array): string => Buffer.from(bytes).toString().replace(/\0.*$/s, '')
+
 export function backendLine(backend: Backend, { service, leaving, sorry, deadline }: BackendRole): BackendLine {
-  const { address, port, weight, state, backup, nextHop = NOWHERE } = backend
+  const { address, port, weight, state, backup, mtu = 0, nextHop = NOWHERE } = backend
   return {
     address: addressBytes(address),
     mac: Buffer.from(nextHop.mac, 'hex'),
@@ -196,7 +208,9 @@ export function backendLine(backend: Backend, { service, leaving, sorry, deadlin
       (sorry ? BACKEND_FLAG.SORRY : 0) |
       (backup ? BACKEND_FLAG.BACKUP : 0) |
       STATE_FLAGS[state],
-    interface: nextHop.interface,
+    own_mtu_high: mtu >>> 8,
+    interface: nameBytes(nextHop.interface),
+    own_mtu_low: mtu & 0xff,
   }
 }
 
@@ -209,7 +223,15 @@ export function backendOf(view: DataView, slot: number): { backend: Backend; rol
   const line = backendCodec.decode(view, at)
   const has = (flag: keyof typeof BACKEND_FLAG): boolean => (line.flags & BACKEND_FLAG[flag]) !== 0
   const { vlan, mtu, ifindex } = line
-  const nextHop = { interface: line.interface, ifindex, mac: hex(line.mac), sourceMac: hex(line.source_mac), vlan, mtu }
+  const own = (line.own_mtu_high << 8) | line.own_mtu_low
+  const nextHop = {
+    interface: nameOf(line.interface),
+    ifindex,
+    mac: hex(line.mac),
+    sourceMac: hex(line.source_mac),
+    vlan,
+    mtu,
+  }
   return {
     backend: {
       address: addressOf(line.address),
@@ -217,6 +239,7 @@ export function backendOf(view: DataView, slot: number): { backend: Backend; rol
       weight: line.weight,
       state: has('DISABLED') ? 'disabled' : has('DRAIN') ? 'drain' : 'active',
       backup: has('BACKUP'),
+      mtu: own === 0 ? undefined : own,
       nextHop: ifindex === 0 ? undefined : nextHop,
     },
     role: { service: line.service, leaving: has('LEAVING'), sorry: has('SORRY'), deadline: line.deadline },

@@ -56,20 +56,28 @@ const BACKENDS = {
 } as const
 
 interface Header {
+  readonly from?: string
   readonly to?: string
   readonly tos?: number
   readonly ttl?: number
   readonly df?: boolean
 }
 
-const ip = (family: Family, { to = VIP[family], tos = 0, ttl = 64, df = false }: Header = {}): Layer =>
+const ip = (family: Family, { from, to = VIP[family], tos = 0, ttl = 64, df = false }: Header = {}): Layer =>
   family === 4
-    ? ipv4({ destination: to, tos, ttl, dontFragment: df })
-    : ipv6({ destination: to, trafficClass: tos, hopLimit: ttl, flowLabel: 0x12345 })
+    ? ipv4({ ...(from ? { source: from } : {}), destination: to, tos, ttl, dontFragment: df })
+    : ipv6({ ...(from ? { source: from } : {}), destination: to, trafficClass: tos, hopLimit: ttl, flowLabel: 0x12345 })
 
 const echo = (family: Family): Layer => (family === 4 ? icmp(8, 0, 0x00010002) : icmpv6(128, 0, 0x00010002))
 
 const sealed = (...layers: readonly Layer[]): Uint8Array => seal(packet(ethernet(), ...layers))
+/** Appends bytes to an IP datagram, which its transport header does not count (RFC 9868). */
+function surplus(frame: Uint8Array, family: Family, bytes: Uint8Array): Uint8Array {
+  const longer = Uint8Array.from([...frame, ...bytes])
+  const [view, at] = [new DataView(longer.buffer), family === 4 ? 16 : 18]
+  view.setUint16(at, view.getUint16(at) + bytes.length)
+  return seal(longer)
+}
 /** With UDP checksums of zero. */
 const unsummed = (...layers: readonly Layer[]): Uint8Array => seal(packet(ethernet(), ...layers), { keepZero: true })
 
@@ -93,6 +101,12 @@ interface Traits {
   /** Largest IP datagram that fits, with DF or in IPv6. */
   readonly room: number
 }
+
+/** Addresses that do not belong to one host. */
+const NO_HOSTS = {
+  4: ['224.0.0.1', '127.0.0.1', '0.0.0.1', '255.255.255.255'],
+  6: ['ff02::1', '::1', '::'],
+} as const
 
 /** Every kind of packet to a VIP with services on TCP 80 and UDP 53. */
 function kinds(family: Family, { isTunnel, room }: Traits): BalancedCase[] {
@@ -176,6 +190,12 @@ function kinds(family: Family, { isTunnel, room }: Traits): BalancedCase[] {
     to('UDP of odd length', sent, 'dns', sealed(ip(family), udp(dns), raw(Uint8Array.of(1, 2, 3, 4, 5)))),
     to('UDP without payload', sent, 'dns', sealed(ip(family), udp(dns))),
     to('UDP without checksum', sent, 'dns', unsummed(ip(family), udp(dns), raw(30))),
+    to(
+      'UDP shorter than its datagram',
+      sent,
+      'dns',
+      surplus(sealed(ip(family), udp(dns), raw(30)), family, Uint8Array.of(1, 4, 0xd0, 0x0d, 9)),
+    ),
     to('a padded frame', sent, 'dns', padded(sealed(ip(family), udp(dns), raw(1)), 68)),
     to('type of service', sent, 'web', sealed(ip(family, { tos: 0xb9 }), tcp(web))),
     to('802.1Q', sent, 'web', sealed(vlan(7), ip(family), tcp(web))),
@@ -196,6 +216,15 @@ function kinds(family: Family, { isTunnel, room }: Traits): BalancedCase[] {
       sealed(vlan(7), vlan(8), ip(family, { df: true }), tcp({ ...web, flags: ACK }), raw(fits + 1)),
     ),
     to('echo request', 'echo', undefined, sealed(ip(family), echo(family), raw(56))),
+    ...NO_HOSTS[family].flatMap((from) => [
+      to(`echo request from ${from}`, 'default-pass', undefined, sealed(ip(family, { from }), echo(family), raw(56))),
+      to(
+        `one byte too long from ${from}`,
+        'oversize',
+        'web',
+        sealed(ip(family, { from, df: true }), tcp({ ...web, flags: ACK }), raw(fits + 1)),
+      ),
+    ]),
     to(
       'echo request behind a tag',
       'echo',

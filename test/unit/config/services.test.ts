@@ -49,6 +49,7 @@ describe('a service', () => {
           weight: 1,
           state: 'active',
           backup: false,
+          mtu: undefined,
           nextHop: undefined,
         },
       ],
@@ -155,6 +156,11 @@ describe('a service', () => {
   test('has an MTU, if one is written', async () => {
     const { web } = await load(`${WEB}\n    mtu: 1400\n    backends: [10.0.0.11]`)
     expect(web.mtu).toBe(1400)
+  })
+
+  test('has an MTU for a single backend, if one is written', async () => {
+    const { web } = await load(`${WEB}\n    mtu: 1400\n    backends: [10.0.0.11, { address: 10.0.0.12, mtu: 1380 }]`)
+    expect(web.backends.map(({ mtu }) => mtu)).toEqual([undefined, 1380])
   })
 
   test('has the places of its parts', async () => {

@@ -90,11 +90,34 @@ describe('bounds', () => {
     expect(readdirSync(join(path, 'contents'))).toHaveLength(11)
   })
 
+  test('applies that fail over and over push out neither the policy in force nor the one before', () => {
+    for (const text of ['older', 'before', 'now', 'now']) remember(text)
+    for (let i = 0; i < 12; i++) remember('bad', open(), { result: 'failed' })
+    expect(stored().slice(-2)).toEqual([
+      [4, 'now'],
+      [2, 'before'],
+    ])
+    expect(stored()).toHaveLength(12)
+    for (const text of ['later', 'latest']) remember(text)
+    expect(stored()).toHaveLength(10)
+  })
+
   test('old entries go when the contents take too many bytes, but not the last two', () => {
     const bounds = { ...BOUNDS, bytes: 25 }
     for (const text of ['a'.repeat(10), 'b'.repeat(10), 'c'.repeat(10), 'd'.repeat(30)]) remember(text, open(bounds))
     expect(stored().map(([number]) => number)).toEqual([4, 3])
     expect(readdirSync(join(path, 'contents'))).toHaveLength(2)
+  })
+
+  test('other bounds hold from the next entry on', () => {
+    for (let i = 0; i < 6; i++) remember(`policy ${i}`)
+    const history = open()
+    history.bound({ entries: 3, bytes: 2 ** 20 })
+    remember('next', history)
+    expect(stored().map(([number]) => number)).toEqual([7, 6, 5])
+    history.bound({ entries: 10, bytes: 10 })
+    remember('last', history)
+    expect(stored().map(([number]) => number)).toEqual([8, 7])
   })
 
   test('a list is kept unless it is too long, or was edited since it was read', () => {

@@ -24,7 +24,7 @@ test('the saved table becomes services that load', async () => {
   expect(imported.refusal).toBeUndefined()
   expect(imported.services?.map(({ fields }) => fields)).toEqual([
     {
-      ...{ vip: '192.0.2.10', port: 80, protocol: 'tcp', forwarding: 'nat' },
+      ...{ vip: '192.0.2.10', port: 80, protocol: 'tcp', forwarding: 'nat', on_empty: 'reject' },
       backends: [
         { address: '10.0.1.1', port: 8080, weight: 3 },
         { address: '10.0.1.2', port: 8080 },
@@ -32,10 +32,12 @@ test('the saved table becomes services that load', async () => {
     },
     {
       ...{ vip: '192.0.2.10', port: 53, protocol: 'udp', forwarding: 'dsr', scheduler: 'random', udp_timeout: '5m' },
+      on_empty: 'reject',
       backends: ['10.0.3.1'],
     },
     {
       ...{ vip: '2001:db8::25', port: 25, protocol: 'tcp', forwarding: 'gue', gue_port: 6080, hash: 'source' },
+      on_empty: 'reject',
       backends: ['2001:db8:4::1'],
     },
   ])
@@ -47,7 +49,6 @@ test('the listed table gives the same services, with ipip for every tunnel', () 
   const { gue_port: _, ...plain } = { ...mail, forwarding: 'ipip' } as Record<string, unknown>
   expect(services(LISTED)).toEqual([web, plain, names])
   expect(importText('ipvsadm', LISTED).leftOut.map(({ code, at }) => `${code}:${at?.line}`)).toEqual([
-    'W242:4',
     'W242:7',
     'W242:8',
     'W242:9',

@@ -1,6 +1,7 @@
 // The address of this host that a check through a VIP comes from.
-import { expect, test } from 'vitest'
-import { chooseSource } from '../../../src/kernel/host/check-source.ts'
+import { describe, expect, test } from 'vitest'
+import { arrivalsOf, chooseSource } from '../../../src/kernel/host/check-source.ts'
+import { EGRESS } from '../../support/services.ts'
 
 const at = (
   ifname: string,
@@ -36,4 +37,52 @@ test('else a lasting address of the interface towards the backend, then of anoth
 
 test('a host without an address of the family has none', () => {
   expect(chooseSource(query(6), undefined, [HOST[0] as (typeof HOST)[0]], VIPS)).toBeUndefined()
+})
+
+describe('answers arrive', () => {
+  const on = (ifindex: number, repliesFrom: 'route' | 'anywhere' = 'route') => ({
+    service: { repliesFrom },
+    backend: { nextHop: ifindex === 0 ? undefined : { ...EGRESS, ifindex } },
+  })
+  const from = (address: string, isOnRoute = true) => ({ address, isOnRoute })
+  const arrivals = (...pairs: readonly (readonly [ReturnType<typeof on>, ReturnType<typeof from> | undefined])[]) =>
+    Object.fromEntries(
+      arrivalsOf(
+        pairs.map(([backend]) => backend),
+        pairs.map(([, source]) => source),
+      ),
+    )
+
+  test('where the routes to all backends of a source lead', () => {
+    expect(arrivals([on(7), from('a')], [on(7), from('a')], [on(8), from('b')])).toEqual({ a: 7, b: 8 })
+    expect(arrivals([on(0), from('a')], [on(7), from('a')], [on(7), undefined])).toEqual({ a: 7 })
+  })
+
+  test.each([
+    [
+      'the routes differ',
+      [
+        [on(7), from('a')],
+        [on(8), from('a')],
+      ],
+    ],
+    [
+      'the routes differ and agree again',
+      [
+        [on(7), from('a')],
+        [on(8), from('a')],
+        [on(7), from('a')],
+      ],
+    ],
+    [
+      'a service expects replies from anywhere',
+      [
+        [on(7), from('a')],
+        [on(7, 'anywhere'), from('a')],
+      ],
+    ],
+    ['another interface has the address', [[on(7), from('a', false)]]],
+  ] as const)('anywhere if %s', (_, pairs) => {
+    expect(arrivals(...pairs)).toEqual({ a: 0 })
+  })
 })

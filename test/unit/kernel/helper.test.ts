@@ -1,6 +1,6 @@
 // The shell that starts tools: its results equal those of a direct start, and it holds a lock until it is released.
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
@@ -49,6 +49,12 @@ describe('a tool', () => {
     expect(quick.map((one) => one.stdout)).toEqual(['1\n', '2\n', '3\n'])
     writeFileSync(fifo, 'at last')
     expect((await waits).stdout).toBe('at last')
+  })
+
+  test('gets its input through a pipe where no file can be written', async () => {
+    mkdirSync(join(directory, '1.in'))
+    expect(await spawnTool('cat', [], 'x')).toEqual({ stdout: 'x', stderr: '', exitCode: 0 })
+    expect(readdirSync(directory)).toEqual(['1.in'])
   })
 
   test('leaves no file behind', async () => {

@@ -30,7 +30,7 @@ test('attaching an interface makes a generation only if scopes name it, or find 
   expect(made.changes.map(({ key }) => key)).toEqual(['interface:eth1'])
   const slot = made.slots.interfaces.get('eth1') as number
   const needs = (...scoped: [string, number | undefined][]) =>
-    needsGeneration(made, { roles, scopedInterfaces: new Map(scoped) })
+    needsGeneration(made, { roles, chains: new Map(), scopedInterfaces: new Map(scoped) })
   expect(needs()).toBe(false)
   expect(needs(['eth0', made.slots.interfaces.get('eth0')])).toBe(false)
   expect(needs(['eth1', undefined])).toBe(true)

@@ -27,6 +27,16 @@ describe('the MTU towards backends', () => {
     expect([1500, 1300, 1500].map((mtu) => mtusOf(resolved(one, mtu))[0])).toEqual([1400, 1300, 1400])
   })
 
+  test('is that of the backend, before that of its service, if the next hop has no smaller one', () => {
+    const both = [NEAR, backend(FAR, { mtu: 1300 })]
+    expect(mtusOf(resolved(web({ backends: both })))).toEqual([1500, 1300])
+    expect(mtusOf(resolved(web({ backends: both, mtu: 1280 })))).toEqual([1280, 1300])
+    expect(mtusOf(resolved(web({ backends: both, mtu: 1400 }), 1200))).toEqual([1200, 1200])
+    const applied = resolved(web({ backends: both, mtu: 1400 }))
+    expect(hopDrift(applied, { nextHops: hops(9000) })).toBeUndefined()
+    expect(hopDrift(applied, { nextHops: hops(1350) })).toContain('backend 10.0.0.1: MTU changed 1400 -> 1350')
+  })
+
   test('is no drift while the file limits it, and is drift once the network does', () => {
     const applied = resolved(web({ mtu: 1400 }))
     expect(hopDrift(applied, { nextHops: hops(9000) })).toBeUndefined()
@@ -57,6 +67,19 @@ test('an edited MTU is a change of the service that keeps its flows', () => {
     { op: 'update', reason: 'config-changed', impact: 'hitless' },
   ])
   expect(changesOf(web({ mtu: 1400 }), web({ mtu: 1400 }))).toEqual([])
+  const own = (mtu: number | undefined) => web({ backends: [NEAR, backend(FAR, { mtu })] })
+  for (const [before, after] of [
+    [own(undefined), own(1300)],
+    [own(1300), own(undefined)],
+    // The route has a smaller one: packets are treated alike, and the file differs.
+    [own(1500), own(9000)],
+  ] as const) {
+    const [change, ...others] = changesOf(before, after)
+    expect(change).toMatchObject({ op: 'update', reason: 'config-changed', impact: 'hitless' })
+    expect(change).toMatchObject({ balance: { moved: 0, backends: [{ key: FAR }] } })
+    expect(others).toEqual([])
+  }
+  expect(changesOf(own(1300), own(1300))).toEqual([])
 })
 
 describe('W233', () => {
@@ -74,6 +97,7 @@ describe('W233', () => {
     ['of backends on the link', web(), { gateways: new Map<string, string>() }],
     ['of an outer source of its own', web({ outerSource: own }), {}],
     ['of a service with an MTU', web({ mtu: 1500 }), {}],
+    ['of a backend with an MTU', web({ backends: [NEAR, backend(FAR, { mtu: 1500 })] }), {}],
     ['of a route with an MTU', web(), { mtu: 1400 }],
     ['of a backend without a next hop', web({ backends: [backend('10.9.0.2', { nextHop: undefined })] }), {}],
   ])('does not warn %s', (_, after, facts) => {

@@ -3,6 +3,7 @@ import * as abi from '../../../src/abi/generated.ts'
 import {
   BACKEND_SLOTS,
   BACKUPS_A_SERVICE,
+  CHECK_PORTS,
   INTERFACE_SETS,
   INTERFACE_SLOTS,
   LIST_SLOTS,
@@ -36,6 +37,8 @@ test('the limits are those of the data plane', () => {
   ])
   expect(BACKEND_SLOTS).toBe(Math.min(abi.BACKEND_SLOTS, abi.NO_SLOT))
   expect([PORT_RANGES, BACKUPS_A_SERVICE]).toEqual([abi.PORT_RANGES, abi.BACKUPS_A_SERVICE])
+  const checks = abi.CHECK_WAYS * abi.CHECK_PORTS_A_WAY
+  expect(CHECK_PORTS).toEqual({ first: abi.CHECK_FIRST_PORT, last: abi.CHECK_FIRST_PORT + checks - 1 })
   expect(ringSize(BACKUPS_A_SERVICE)).toBe(abi.BACKUP_RING_SIZE)
 })
 

@@ -290,6 +290,12 @@ describe('confirmations', () => {
         'Keep the new policy: xdp confirm\n',
     )
     expect(check('apply', renderApplyJson(result))).toMatchObject({ pending_confirmation: { seconds_left: 60 } })
+    const on = { addresses: ['192.0.2.2'], ports: [22, 2200] }
+    const waiting = { ...result, pending: { ...PENDING, on } }
+    expect(renderApply(waiting, { path: 'xdp.yaml', color: false })).toMatch(
+      /xdp confirm, or a new SSH connection from 192\.0\.2\.2 to port 22 or 2200\n$/,
+    )
+    expect(check('apply', renderApplyJson(waiting))).toMatchObject({ pending_confirmation: { confirm_on: on } })
   })
 
   test.each([

@@ -22,7 +22,7 @@ describe('JSON', () => {
       interfaces: TWO,
       services: [BALANCED],
       detached: ['eth2'],
-      drifted: [{ key: 'interface:eth2', what: 'detached' }],
+      drifted: [{ key: 'interface:eth2', what: 'detached' }] as const,
     }
     expect(check('stats', renderStatsJson(stats(facts), SURROUNDINGS))).toMatchObject({
       time: '2026-01-02T05:04:05.000Z',
@@ -62,7 +62,7 @@ describe('JSON', () => {
 
 describe('text', () => {
   test('shows verdicts, interfaces, reasons, lists, tables, memory, config, feeds and drift, in 80 columns', () => {
-    const drifted = [{ key: 'interface:eth2', what: 'detached since the last apply' }]
+    const drifted = [{ key: 'interface:eth2', what: 'detached since the last apply' }] as const
     const lists = [counted('spamhaus', 42), counted('office', 7, 'allowlist')]
     const facts = { interfaces: TWO, detached: ['eth2'], drifted, lists }
     const balanced = renderStats(stats({ ...facts, services: [BALANCED] }), SURROUNDINGS, PLAIN)

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import type { Diagnostic } from '../../../src/diagnostics.ts'
+import type { Drift } from '../../../src/model/live.ts'
 import { renderStatus, renderStatusJson } from '../../../src/render/status.ts'
 import { describeWatch, renderEvent, renderEventJson } from '../../../src/render/watch.ts'
 import type { Status } from '../../../src/report/result.ts'
@@ -18,6 +19,17 @@ const WRONG: Diagnostic = {
   at: { file: 'xdp.yaml', line: 5, column: 5, length: 3, text: '  - bad' },
 }
 const DRIFT = [{ key: 'interface:eth0', what: 'detached since the last apply' }] as const
+const TAKEN: readonly Drift[] = [
+  {
+    ...{ key: 'interface:eth0', what: 'another program was attached' },
+    by: [
+      {
+        ...{ id: 12, name: 'other', tag: 'a1b2', mode: 'native', loadedAt: 1_767_326_645, uid: 0 },
+        holders: [{ pid: 4321, command: 'loader' }],
+      },
+    ],
+  },
+]
 const APPLIED: WatchEvent = {
   event: 'applied',
   trigger: 'edit',
@@ -158,6 +170,10 @@ test.each<[Partial<WatchState>, string]>([
   [{ ready: false }, 'applying xdp.yaml (sha256 a1b2c3d4e5f6)'],
   [{ drift: DRIFT }, 'drift: interface eth0: detached since the last apply'],
   [
+    { drift: TAKEN },
+    'drift: interface eth0: another program was attached, by program 12 other (native, tag a1b2), loaded 2026-01-02T04:04:05Z by uid 0, held by pid 4321 (loader)',
+  ],
+  [
     { errors: [WRONG] },
     'xdp.yaml:5:5: E020 bad-address: "bad" is not an address; xdp.yaml (sha256 a1b2c3d4e5f6) stays in force',
   ],
@@ -179,7 +195,7 @@ test('status shows the daemon, with its problems under it', () => {
     expect.stringMatching(/^! {3}xdp.yaml:5:5: E020 bad-address/),
   ])
   const last = { at: TIME.toISOString(), trigger: 'edit', outcome: 'failed', durationMs: 5 } as const
-  for (const watcher of [undefined, STATE, { ...failing, last, drift: DRIFT }, { ...STATE, config: undefined }]) {
+  for (const watcher of [undefined, STATE, { ...failing, last, drift: TAKEN }, { ...STATE, config: undefined }]) {
     const { watch } = check('status', renderStatusJson(status(watcher))) as { watch: unknown }
     expect(watch).toEqual(watcher === undefined ? null : expect.objectContaining({ pid: 7 }))
   }

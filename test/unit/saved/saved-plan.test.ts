@@ -17,7 +17,14 @@ const PLAN: Omit<SavedPlan, 'sha256'> = {
     { kind: 'config', path: 'xdp.yaml', sha256: HEX },
     { kind: 'blocklist', path: 'lists/ä.txt', sha256: HEX },
   ],
-  accepted: { shrink: true, growth: false },
+  accepted: {
+    shrink: true,
+    growth: false,
+    removed: true,
+    blocked: false,
+    wide: false,
+    cuts: ['gateway', '192.0.2.0/24'],
+  },
   host: {
     name: 'edge-1',
     bootId: '0c0ffee0-0000-4000-8000-000000000000',

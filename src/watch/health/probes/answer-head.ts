@@ -6,7 +6,7 @@ import type { Socket } from 'node:net'
 import { Duplex, Transform } from 'node:stream'
 
 /** The end of a head: an empty line. */
-const END = /\r?\n\r?\n/
+const END = /\r?\n\r?\n$/
 const FIELD = /^([^:\s]+):[ \t]*(.*?)[ \t]*$/
 
 /** A head without its empty line, with CRLF at the end of each line, and one Content-Length at most where all agree. */
@@ -27,35 +27,70 @@ export function strictHead(head: string): string {
   return [...others, ...(isCoded ? [] : [`Content-Length: ${length}`])].join('\r\n')
 }
 
+/** Most interim answers (1xx) before the answer. */
+const MOST_INTERIM = 16
+
 /**
- * The connection with the head of each answer made strict; the body stays. A head longer than `most` bytes passes as it is.
+ * Returns a function that finds the empty line at the end of a head, across chunks: the offset behind it, or -1. It looks at
+ * each byte once, because a backend may send them one by one.
  */
-export function withStrictHead(socket: Socket, most: number): Duplex {
-  let head = Buffer.alloc(0)
-  let isBody = false
+function headEnd(): (chunk: Buffer) => number {
+  let seen: 'text' | 'line' | 'return' = 'text'
+  return (chunk) => {
+    for (const [i, byte] of chunk.entries()) {
+      const isEnd = byte === 0x0a && seen !== 'text'
+      seen = isEnd ? 'text' : byte === 0x0a ? 'line' : byte === 0x0d && seen === 'line' ? 'return' : 'text'
+      if (isEnd) return i + 1
+    }
+    return -1
+  }
+}
+
+/**
+ * The connection with the head of each answer made strict; the body stays. A longer head passes as it is. A longer answer
+ * ends the connection with an error, and so do many interim answers: reading them would delay other checks.
+ */
+export function withStrictHead(
+  socket: Socket,
+  { head: longest, answer: most }: { readonly head: number; readonly answer: number },
+): Duplex {
+  let parts: Buffer[] = []
+  let [size, total, interim, isBody] = [0, 0, 0, false]
+  let endOf = headEnd()
+  const take = (): Buffer => {
+    const head = Buffer.concat(parts)
+    parts = []
+    size = 0
+    return head
+  }
+  const passHead = (to: Transform): void => {
+    const text = take().toString('latin1')
+    to.push(Buffer.from(`${strictHead(text.replace(END, ''))}\r\n\r\n`, 'latin1'))
+    endOf = headEnd()
+    // An interim answer has a head of its own.
+    isBody = !/^HTTP\/1\.\d 1\d\d(?!\d)/.test(text)
+    interim += Number(!isBody)
+  }
   const reader = new Transform({
     transform(chunk: Buffer, _, done) {
-      if (isBody) return done(null, chunk)
-      head = Buffer.concat([head, chunk])
-      // An interim answer (1xx) has a head of its own.
-      for (;;) {
-        const text = head.toString('latin1')
-        const end = END.exec(text)
-        if (!end) break
-        this.push(Buffer.from(`${strictHead(text.slice(0, end.index))}\r\n\r\n`, 'latin1'))
-        head = head.subarray(end.index + end[0].length)
-        isBody = !/^HTTP\/1\.\d 1\d\d(?!\d)/.test(text)
-        if (isBody) break
+      total += chunk.length
+      if (total > most) return done(new Error('the answer is too long'))
+      let rest = chunk
+      while (!isBody && rest.length > 0 && interim <= MOST_INTERIM) {
+        const end = endOf(rest)
+        const part = end < 0 ? rest : rest.subarray(0, end)
+        rest = rest.subarray(part.length)
+        parts.push(part)
+        size += part.length
+        isBody = size > longest
+        if (isBody) this.push(take())
+        else if (end >= 0) passHead(this)
       }
-      if (isBody || head.length > most) {
-        isBody = true
-        this.push(head)
-        head = Buffer.alloc(0)
-      }
-      done()
+      if (interim > MOST_INTERIM) return done(new Error('the answer has too many interim answers'))
+      done(null, isBody && rest.length > 0 ? rest : undefined)
     },
     flush(done) {
-      done(null, head)
+      done(null, take())
     },
   })
   // The caller handles errors of the socket.

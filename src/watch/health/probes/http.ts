@@ -18,6 +18,8 @@ import type { Trust } from './trust.ts'
 export const MOST_BODY = 64 * 1024
 /** Most bytes of response headers. */
 const MOST_HEADERS = 16 * 1024
+/** Most bytes of an answer, with what codings add. */
+const MOST_BYTES = 512 * 1024
 
 const DEFAULT_PORTS = { http: 80, https: 443 } as const
 
@@ -80,7 +82,7 @@ export function probeHttp(
     connection = connect(target)
     const socket = secure ? connectTls({ socket: connection, ...secure }) : connection
     for (const one of new Set([connection, socket])) one.on('error', (error) => request.destroy(error))
-    return withStrictHead(socket, MOST_HEADERS)
+    return withStrictHead(socket, { head: MOST_HEADERS, answer: MOST_BYTES })
   }
   const options: RequestOptions = {
     createConnection: open,
@@ -96,6 +98,8 @@ export function probeHttp(
   }
   const { finish, abandon } = endOnce(close, done)
   request.on('response', (response) => judge(response, check, finish))
+  // 101: no body follows.
+  request.on('upgrade', (response) => judge(response, { ...check, body: undefined }, finish))
   request.on('error', (error) => finish(failed(error)))
   request.end()
   return abandon

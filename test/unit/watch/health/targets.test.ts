@@ -17,6 +17,7 @@ const member = (text: string, more: Partial<Backend> = {}): Backend => ({
   weight: 1,
   state: 'active',
   backup: false,
+  mtu: undefined,
   nextHop: undefined,
   ...more,
 })

@@ -156,6 +156,58 @@ test.each([
   expect(await outcomeOf(http(await answers(text)))).toMatch(/^bad: the answer is not HTTP \(HPE_/)
 })
 
+/** A server that answers with a beginning, and then again and again with the rest. */
+const floods = (start: string, more: string): Promise<number> =>
+  servers.listen(
+    createTcpServer((socket) => {
+      const chunk = Buffer.from(more.repeat(Math.ceil(65_536 / more.length)))
+      const send = (): void => {
+        if (socket.destroyed) return
+        if (socket.write(chunk)) setImmediate(send)
+        else socket.once('drain', send)
+      }
+      socket.on('error', () => socket.destroy())
+      socket.once('data', () => {
+        socket.write(start)
+        send()
+      })
+    }),
+  )
+
+test.each([
+  ['interim answers', '', 'HTTP/1.1 100 Continue\r\n\r\n', 'the answer has too many interim answers'],
+  ['one endless line', 'HTTP/1.1 200 OK\r\nX: ', 'x', 'the answer has too many headers'],
+  [
+    'chunks with long extensions',
+    'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n',
+    `1;${'e'.repeat(4000)}\r\nz\r\n`,
+    'the answer is too long',
+  ],
+])('fails a flood of %s', async (_, start, more, expected) => {
+  expect(await outcomeOf(http(await floods(start, more), { body: 'is well' }))).toBe(`bad: ${expected}`)
+})
+
+test('a switch of protocols is a status', async () => {
+  const text = 'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n'
+  expect(await outcomeOf(http(await answers(text)))).toBe('bad: status 101')
+  expect(await outcomeOf(http(await answers(text), { status: [{ first: 101, last: 101 }] }))).toBe('good')
+})
+
+test('reads a head that arrives byte by byte', async () => {
+  const bytes = Buffer.from('HTTP/1.1 103 Early Hints\r\nX: y\r\n\r\nHTTP/1.1 200 OK\nContent-Length: 7\n\nis well')
+  const port = await servers.listen(
+    createTcpServer((socket) => {
+      socket.setNoDelay(true)
+      const send = (at: number): void => {
+        if (at < bytes.length) socket.write(bytes.subarray(at, at + 1), () => setImmediate(send, at + 1))
+        else socket.end()
+      }
+      socket.once('data', () => send(0))
+    }),
+  )
+  expect(await outcomeOf(http(port, { body: 'is well' }))).toBe('good')
+})
+
 test('recognises a server that speaks TLS', async () => {
   expect(await outcomeOf(http(await answers('\x15\x03\x01\x00\x02\x02\x46')))).toBe(
     'bad: the answer is TLS, not HTTP: use `type: https`',
