@@ -44,6 +44,7 @@ const EDGES: Readonly<Record<string, readonly string[]>> = {
     'tables/ranges',
     'tables/layout',
   ],
+  'tables/rates': ['model', 'abi', 'tables/lines', 'tables/classes', 'tables/layout'],
   'tables/image': [
     'model',
     'abi',
@@ -53,8 +54,9 @@ const EDGES: Readonly<Record<string, readonly string[]>> = {
     'tables/ipv6',
     'tables/layout',
     'tables/services',
+    'tables/rates',
   ],
-  features: ['model', 'report', 'abi', 'plan', 'tables/layout', 'tables/services'],
+  features: ['model', 'report', 'abi', 'plan', 'tables/layout', 'tables/services', 'tables/rates'],
   'kernel/tools': ['model', 'abi', 'tables/lines', 'tables/layout'],
   'kernel/host': ['model', 'report', 'abi', 'cache', 'history', 'plan', 'tables', 'kernel/tools'],
   'kernel/observe': ['model', 'abi', 'plan', 'tables', 'features', 'kernel/tools', 'kernel/host'],

@@ -33,7 +33,7 @@ import { factsOf, isStray } from '../support/model.ts'
 import * as p from '../support/packets.ts'
 import { backend, balancing, service } from '../support/services.ts'
 import { slotsFor } from '../support/slots.ts'
-import { list, scoped, state } from '../support/states.ts'
+import { list, rateLimit, scoped, state } from '../support/states.ts'
 
 const ANY = { protocol: 'any', sourcePorts: [], destinationPorts: [] } as const
 const port = (first: number, last = first) => ({ first, last })
@@ -280,7 +280,17 @@ function bonded(): Pick<Policy, 'state' | 'rows'> {
     scoped({ ...ANY, protocol: 6, socket: 'none' }, '10.98.0.68'),
   )
   const lists = new Map([block('10.98.0.66'), asking].map((one) => [one.name, one]))
-  return { state: { ...balancing([web]), lists }, rows: [] }
+  const sources = scoped(ANY, '10.98.0.0/16', '2001:db8::/32').addresses
+  const limits = [
+    rateLimit('web', {
+      scope: { ...ANY, protocol: 6, destinationPorts: [port(80), port(443)] },
+      sources,
+      buckets: 1024,
+    }),
+    rateLimit('everything', { position: 1, per: 'all', bits: { perSecond: 1e12, burst: 1e12 }, buckets: 1024 }),
+  ]
+  const rateLimits = new Map(limits.map((one) => [one.name, one]))
+  return { state: { ...balancing([web]), lists, rateLimits }, rows: [] }
 }
 
 /** Services of one forwarding mode for VIPs of both families, and packets to them. */

@@ -17,8 +17,36 @@ import { packTable6, unpackTable6 } from '../ipv6/table6.ts'
 import { nextDigest } from '../layout/difference.ts'
 import type { Image } from '../layout/layout.ts'
 import { decodeRates, encodeRates } from '../rates/rates.ts'
-import { type Content, contentOf, layOut } from './image.ts'
+import { type Content, layOut } from './image.ts'
+import { policyOf } from './settings.ts'
 import { compileBalance, type Source } from './source.ts'
+
+/** The content of an image without services: the reverse of layOut. */
+const contentOf = ({ settings, table6, meta, sections, roles }: Image): Omit<Content, 'services' | 'rates'> => ({
+  roles,
+  policy: policyOf({ settings, sections }),
+  shape4: settings.table4,
+  shape6: table6,
+  counts: meta,
+  lists: sections.LISTS,
+  classes: sections.CLASSES,
+  rules: sections.RULES,
+  interfaces: sections.INTERFACES,
+  table4: {
+    hostFilter: sections.HOST_FILTER4,
+    hosts: sections.HOSTS4,
+    rangeFilter: sections.RANGE_FILTER4,
+    root: sections.ROOT4,
+    ranges: sections.RANGES4,
+  },
+  table6: {
+    filter: sections.FILTER6,
+    blocks: sections.BLOCKS6,
+    root: sections.ROOT6,
+    ranges: sections.RANGES6,
+    trees: sections.TREES6,
+  },
+})
 
 /** Addresses that enter or leave a list under one scope. */
 export interface Toggle {

@@ -37,7 +37,7 @@ import {
 } from '../layout/layout.ts'
 import { policyDigest } from '../lines/digest.ts'
 import { digestLines, type LineDigest, NO_LINES } from '../lines/line-digest.ts'
-import { corrupt, LINE_WORDS, viewOf } from '../lines/lines.ts'
+import { corrupt, joinLines, LINE_WORDS, viewOf } from '../lines/lines.ts'
 import { decodeRates, encodeRates, type LiveRates } from '../rates/rates.ts'
 import { balanceLine, balanceSections, decodeRoles, rawServices, saysRoles } from '../services/balance.ts'
 import { type DecodedServices, decodeServices } from '../services/decode.ts'
@@ -57,14 +57,6 @@ function numberedParts(lists: ReadonlyMap<string, List>): Part[] {
   const parts = partsOf(lists)
   if (parts.length <= MAX_PARTS) return parts
   throw fail('E203', `the lists have ${parts.length} scopes in all, but at most ${MAX_PARTS} fit`, hint)
-}
-
-function joined(first: Uint32Array, second: Uint32Array): Uint32Array {
-  if (second.length === 0) return first
-  const words = new Uint32Array(first.length + second.length)
-  words.set(first)
-  words.set(second, first.length)
-  return words
 }
 
 /** The content of an image, without its placement. */
@@ -103,7 +95,7 @@ const namedSections = ({
   CLASSES: classes,
   RULES: rules,
   INTERFACES: interfaces,
-  SETTINGS: joined(settingLines(policy), rates),
+  SETTINGS: joinLines(settingLines(policy), rates),
   HOST_FILTER4: table4.hostFilter,
   HOSTS4: table4.hosts,
   RANGE_FILTER4: table4.rangeFilter,
@@ -115,33 +107,6 @@ const namedSections = ({
   RANGES6: table6.ranges,
   TREES6: table6.trees,
   ...balanceSections(services),
-})
-
-/** The content of an image without services: the reverse of layOut. */
-export const contentOf = ({ settings, table6, meta, sections, roles }: Image): Omit<Content, 'services' | 'rates'> => ({
-  roles,
-  policy: policyOf({ settings, sections }),
-  shape4: settings.table4,
-  shape6: table6,
-  counts: meta,
-  lists: sections.LISTS,
-  classes: sections.CLASSES,
-  rules: sections.RULES,
-  interfaces: sections.INTERFACES,
-  table4: {
-    hostFilter: sections.HOST_FILTER4,
-    hosts: sections.HOSTS4,
-    rangeFilter: sections.RANGE_FILTER4,
-    root: sections.ROOT4,
-    ranges: sections.RANGES4,
-  },
-  table6: {
-    filter: sections.FILTER6,
-    blocks: sections.BLOCKS6,
-    root: sections.ROOT6,
-    ranges: sections.RANGES6,
-    trees: sections.TREES6,
-  },
 })
 
 /** Positions of the IPv4 table's sections for the settings. */

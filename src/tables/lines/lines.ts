@@ -27,6 +27,15 @@ export const halves = (words: Uint32Array): Uint16Array =>
 /** A view of words, for codecs. */
 export const viewOf = (words: Uint32Array): DataView => new DataView(words.buffer, words.byteOffset, words.byteLength)
 
+/** Lines of two kinds in one section. */
+export function joinLines(first: Uint32Array, second: Uint32Array): Uint32Array {
+  if (second.length === 0) return first
+  const words = new Uint32Array(first.length + second.length)
+  words.set(first)
+  words.set(second, first.length)
+  return words
+}
+
 /** Writer of a section whose size is not known in advance. */
 export class LineWriter {
   #words = makeLines(64)

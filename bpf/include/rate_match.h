@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Whether a rate limit counts a packet: by its rules, and by ranges of sources. */
+#pragma once
+
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+#include "abi.h"
+#include "flow.h"
+#include "judge.h"
+#include "scope.h"
+#include "translate.h"
+
+/* Whether a <= b. */
+static __always_inline int not_above(__u64 a_high, __u64 a_low, __u64 b_high, __u64 b_low)
+{
+	return a_high < b_high || (a_high == b_high && a_low <= b_low);
+}
+
+/* The kernel hands callbacks of loops memory of the stack only. */
+static __always_inline struct rate_walk *open_walk(void)
+{
+	struct scratch *scratch = open_scratch();
+
+	return scratch ? &scratch->rates : 0;
+}
+
+static long try_rule(__u32 index, __u32 *line)
+{
+	struct rate_walk *walk = open_walk();
+	const struct settings *settings = lookup_line(SETTINGS_LINE);
+	const struct rule *rules = (const void *)policy_line(*line + index / RULES_PER_LINE);
+
+	if (!walk || !settings || !rules)
+		return 1;
+	if (matches(settings, rules + index % RULES_PER_LINE, &walk->subject))
+		walk->found = 1;
+	return walk->found ? 1 : 0;
+}
+
+static long try_source(__u32 index, __u32 *line)
+{
+	struct rate_walk *walk = open_walk();
+	const struct rate_source *range = (const void *)policy_line(*line + index / 2);
+
+	if (!walk || !range)
+		return 1;
+	range += index % 2;
+	if ((index < walk->sources4) == walk->subject.ipv6)
+		return 0;
+	if (not_above(range->first_high, range->first_low, walk->source_high, walk->source_low) &&
+	    not_above(walk->source_high, walk->source_low, range->last_high, range->last_low))
+		walk->found = 1;
+	return walk->found ? 1 : 0;
+}
+
+/*
+ * Whether the details of a limit match the packet. `is_ruled`: its first rule does. A global function for the verifier's
+ * sake, as judge_further_rules.
+ */
+__noinline int match_details(const struct rate_limit *limit, __u32 is_ruled)
+{
+	struct rate_walk *walk = open_walk();
+	__u32 line;
+
+	if (!limit || !walk)
+		return 0;
+	line = walk->line + limit->more;
+	if (!is_ruled) {
+		walk->found = 0;
+		bpf_loop(limit->rules - 1, try_rule, &line, 0);
+		if (!walk->found)
+			return 0;
+	}
+	if (!limit->sources)
+		return 1;
+	line += (limit->rules + RULES_PER_LINE - 2) / RULES_PER_LINE;
+	walk->found = 0;
+	walk->sources4 = limit->sources4;
+	bpf_loop(limit->sources, try_source, &line, 0);
+	return walk->found;
+}
+
+/*
+ * Whether the limit at a line of the policy may count a packet: 2 if its first rule matches, 1 if another one may, else 0.
+ * Keeps the packet for judge_rate. A global function for the verifier's sake, as judge_further_rules.
+ */
+__noinline int glance_at_rate(__u32 line, const struct subject *subject)
+{
+	const struct settings *settings = lookup_line(SETTINGS_LINE);
+	const struct rate_limit *limit = (const void *)policy_line(line);
+	struct rate_walk *walk;
+	int is_ruled;
+
+	if (!settings || !limit || !subject)
+		return 0;
+	is_ruled = matches(settings, &limit->first, subject);
+	if (!is_ruled && limit->rules < 2)
+		return 0;
+	walk = open_walk();
+	if (!walk)
+		return 0;
+	walk->subject = *subject;
+	return is_ruled ? 2 : 1;
+}
+
+/* Reads the addresses of the packet's IP header, wherever it lies in the frame. -1: it is not there. */
+static __always_inline int read_ends(struct xdp_md *ctx, struct rate_walk *walk)
+{
+	const __u32 size = walk->subject.ipv6 ? 32 : 8, at = walk->network + (walk->subject.ipv6 ? 8 : 12);
+	const __be32 *words = frame_at(ctx, at);
+
+	if ((const void *)(words + 8) > frame_end(ctx)) {
+		if (bpf_xdp_load_bytes(ctx, at, walk->words, 8) ||
+		    (size > 8 && bpf_xdp_load_bytes(ctx, at + 8, walk->words + 2, 24)))
+			return -1;
+		words = walk->words;
+	}
+	if (walk->subject.ipv6) {
+		walk->source_high = half_of(words);
+		walk->source_low = half_of(words + 2);
+		walk->destination_high = half_of(words + 4);
+		walk->destination_low = half_of(words + 6);
+		return 0;
+	}
+	walk->source_high = 0;
+	walk->destination_high = 0;
+	walk->source_low = IPV4_IN_IPV6 | bpf_ntohl(words[0]);
+	walk->destination_low = IPV4_IN_IPV6 | bpf_ntohl(words[1]);
+	return 0;
+}

@@ -1,0 +1,83 @@
+// Rate limits as lines of an image, and back.
+
+import { expect, test } from 'vitest'
+import { LINE_SIZE, RATE_FLAG } from '../../../src/abi/generated.ts'
+import { DEFAULT_POLICY } from '../../../src/model/policy.ts'
+import type { RateLimit } from '../../../src/model/rate-limit.ts'
+import type { State } from '../../../src/model/state.ts'
+import { compileImage, decodeImage } from '../../../src/tables/image/image.ts'
+import { type Image, imageBytes, imageFrom, ratesStart } from '../../../src/tables/layout/layout.ts'
+import { rateBucketLines, rateLinesOf } from '../../../src/tables/rates/rates.ts'
+import { usually } from '../../support/depth.ts'
+import { randomFrom, randomLimits, randomState } from '../../support/random.ts'
+import { slotsFor } from '../../support/slots.ts'
+import { rateLimit, state } from '../../support/states.ts'
+
+const META = { generation: 1, netns: 1n, objectDigest: new Uint8Array(16) }
+const compile = (wanted: State): Image => compileImage({ state: wanted, slots: slotsFor(wanted), meta: META })
+const reread = (image: Image): Image => imageFrom(imageBytes(image))
+
+test('random limits, beside random lists, decode to themselves', () => {
+  const seed = Date.now() % 0x100000000
+  const random = randomFrom(seed)
+  for (let round = 0; round < usually(60, { thoroughly: 1000 }); round++) {
+    const rateLimits = randomLimits(random)
+    const wanted = { ...randomState(random), rateLimits }
+    const decoded = decodeImage(reread(compile(wanted)))
+    expect({ seed, limits: decoded.rateLimits }).toEqual({ seed, limits: rateLimits })
+    expect(decoded.slots.rates).toEqual(slotsFor(wanted).rates)
+    expect(decoded.drifted).toEqual([])
+  }
+})
+
+test('they lie behind the key of the hash and protected prefixes, which read back as they were', () => {
+  const policy = {
+    ...DEFAULT_POLICY,
+    hash_key: '00112233445566778899aabbccddeeff',
+    protect: ['10.0.0.0/8', '192.0.2.9'],
+  }
+  const image = reread(compile({ ...state({ rateLimits: [rateLimit('dns')] }), policy }))
+  expect(ratesStart(image.sections.SETTINGS)).toBe(3)
+  const { policy: found, rateLimits } = decodeImage(image)
+  expect(found).toEqual(policy)
+  expect([...rateLimits.keys()]).toEqual(['dns'])
+})
+
+test('without limits there are no lines of them, and one line of buckets', () => {
+  const { sections } = compile(state({ policy: 'pass' }))
+  expect(sections.SETTINGS).toHaveLength(0)
+  expect(rateLinesOf(sections.SETTINGS)).toBe(1)
+})
+
+test('the state has room for a power of two of limits, so that most edits keep it', () => {
+  const lines = (count: number): number => {
+    const limits = Array.from({ length: count }, (_, i) => rateLimit(`limit-${i}`, { position: i, buckets: 1024 }))
+    const rateLimits = new Map(limits.map((one) => [one.name, one]))
+    return rateBucketLines(rateLimits, new Map(limits.map(({ name }, i) => [name, i])))
+  }
+  expect([1, 2, 3, 4, 5, 64].map(lines)).toEqual([1, 2, 4, 4, 8, 64].map((slots) => slots * 256))
+})
+
+const changed = (edit: (view: DataView, at: number) => void, limit: Partial<RateLimit> = {}): Image => {
+  const bytes = imageBytes(compile(state({ policy: 'pass', rateLimits: [rateLimit('dns', limit)] })))
+  const { directory, sections } = imageFrom(bytes)
+  const at = (directory.SETTINGS.first + ratesStart(sections.SETTINGS)) * LINE_SIZE
+  edit(new DataView(bytes.buffer), at)
+  return imageFrom(bytes)
+}
+
+test('another rate, or another action, is drift', () => {
+  const faster = changed((view, at) => view.setBigUint64(at + LINE_SIZE, 1n, true))
+  expect(decodeImage(faster).drifted).toEqual(['rate_limit:dns'])
+  const flags = LINE_SIZE + 53
+  const observing = changed((view, at) => view.setUint8(at + flags, view.getUint8(at + flags) | RATE_FLAG.OBSERVE))
+  expect(decodeImage(observing)).toMatchObject({ drifted: ['rate_limit:dns'] })
+  expect(decodeImage(observing).rateLimits.get('dns')?.action).toBe('observe')
+})
+
+test('lines that are not there are damage', () => {
+  const many = changed((view, at) => view.setUint32(at, 65, true))
+  expect(() => decodeImage(many)).toThrow(/rate limits are truncated/)
+  const beyond = changed((view, at) => view.setUint32(at + LINE_SIZE + 48, 1000, true))
+  expect(() => decodeImage(beyond)).toThrow(/rate limit 0/)
+})
