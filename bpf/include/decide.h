@@ -175,17 +175,13 @@ static __always_inline int decide_sparing(const struct settings *settings, const
 	return 1;
 }
 
-/* Groups that no limit holds up: without them the host would lose its neighbours and its address. */
-#define UNLIMITED (ESSENTIAL_NEIGHBOR_DISCOVERY | ESSENTIAL_MLD | ESSENTIAL_DHCP_CLIENT)
-
 /* Drops a packet that exceeds a rate limit. `network`: the offset of its IP header. */
 static __always_inline void limit_rate(struct xdp_md *ctx, const struct packet *packet, const struct account *account,
 				       __u32 defaults, __u32 network, struct decision *decision)
 {
-	if (!is_filtered(defaults) || essential_group(packet) & essential_groups(defaults) & UNLIMITED)
-		return;
-	if (exceeds_rate(ctx, account->origin, network, packet->head,
-			 RATE_KIND(packet->protocol, packet->transport, is_ipv6(packet))))
+	if (is_filtered(defaults) &&
+	    exceeds_rate(ctx, account->origin, network, packet->head,
+			 RATE_KIND(packet->protocol, packet->transport, is_ipv6(packet), is_loopback(packet))))
 		decision->reason = REASON_RATE_LIMIT;
 }
 

@@ -10,6 +10,8 @@
 #include <bpf/bpf_helpers.h>
 #include "abi.h"
 #include "clock.h"
+#include "defaults.h"
+#include "essential.h"
 #include "flow.h"
 #include "judge.h"
 #include "meter.h"
@@ -175,12 +177,12 @@ static __always_inline void count_rate(const struct rate_walk *walk, const struc
 }
 
 /*
- * Counts the packet in the limit with this number, behind the header at `line`, if its details match; returns whether that
- * drops it. `is_ruled`: the first rule matches. A global function likewise.
+ * Counts the packet of the walk in the limit at a line of the policy, if its details match; returns whether that drops it.
+ * `is_ruled`: the first rule matches. A global function likewise.
  */
-__noinline int judge_rate(struct xdp_md *ctx, __u32 line, __u32 number, __u32 is_ruled, __u32 network)
+__noinline int judge_rate(struct xdp_md *ctx, __u32 line, __u32 is_ruled)
 {
-	const struct rate_limit *limit = (const void *)policy_line(line + 1 + number);
+	const struct rate_limit *limit = (const void *)policy_line(line);
 	struct rate_walk *walk = open_walk();
 	struct rate_bucket *first, *second;
 	__u64 place;
@@ -188,11 +190,11 @@ __noinline int judge_rate(struct xdp_md *ctx, __u32 line, __u32 number, __u32 is
 
 	if (!walk || !limit)
 		return 0;
-	walk->line = line;
-	walk->network = network;
-	walk->bytes = bpf_xdp_get_buff_len(ctx);
-	if (read_ends(ctx, walk))
-		return 0;
+	if (!walk->bytes) {
+		walk->bytes = bpf_xdp_get_buff_len(ctx);
+		if (read_ends(ctx, walk))
+			return 0;
+	}
 	if ((!is_ruled || limit->sources) && !match_details(limit, is_ruled))
 		return 0;
 	place = place_key(walk, limit);
@@ -209,8 +211,30 @@ __noinline int judge_rate(struct xdp_md *ctx, __u32 line, __u32 number, __u32 is
 	return exceeds && !(limit->flags & RATE_OBSERVE);
 }
 
-/* IP protocol number, enum transport and whether the packet is IPv6, as one number. */
-#define RATE_KIND(protocol, transport, ipv6) ((__u32)(protocol) | (__u32)(transport) << 16 | (__u32)(ipv6) << 24)
+/* IP protocol number, enum transport, and whether the packet is IPv6 and of loopback addresses, as one number. */
+#define RATE_KIND(protocol, transport, ipv6, loopback) \
+	((__u32)(protocol) | (__u32)(transport) << 16 | (__u32)(ipv6) << 24 | (__u32)(loopback) << 25)
+
+/*
+ * Whether no limit holds up a packet: of the groups without which the host would lose its neighbours and its address, if
+ * `policy.essential` has them.
+ */
+static __always_inline int is_unlimited(__u32 head, __u32 kind)
+{
+	const struct settings *settings = lookup_line(SETTINGS_LINE);
+	const __u32 groups = settings ? essential_groups(settings->flags) : 0, ipv6 = kind >> 24 & 1;
+	const __u8 type = head >> 24;
+
+	if ((__u8)(kind >> 16) == TRANSPORT_ICMP) {
+		if (!ipv6)
+			return 0;
+		if (type >= ND_FIRST && type <= ND_LAST)
+			return groups & ESSENTIAL_NEIGHBOR_DISCOVERY;
+		return ((type >= MLD_FIRST && type <= MLD_LAST) || type == MLD2_REPORT) && groups & ESSENTIAL_MLD;
+	}
+	return (__u16)kind == IPPROTO_UDP && !(kind >> 25) && groups & ESSENTIAL_DHCP_CLIENT &&
+	       head == (ipv6 ? PORTS(DHCP6_SERVER, DHCP6_CLIENT) : PORTS(DHCP4_SERVER, DHCP4_CLIENT));
+}
 
 /*
  * Counts a packet in every limit that it matches, up to one that it exceeds; returns whether that one drops it. Of a test
@@ -222,30 +246,30 @@ __noinline int judge_rate(struct xdp_md *ctx, __u32 line, __u32 number, __u32 is
 __noinline int exceeds_rate(struct xdp_md *ctx, __u32 origin, __u32 network, __u32 head, __u32 kind)
 {
 	const __u32 *words = (const void *)policy_line(RATES_LINE);
-	struct subject subject = {
-		.account = { .origin = origin },
-		.protocol = (__u16)kind,
-		.ipv6 = kind >> 24,
-	};
+	struct rate_walk *walk = open_walk();
 	const struct rate_header *header;
 	__u32 line;
 
-	if (!words)
+	if (!words || !walk || is_unlimited(head, kind))
 		return 0;
 	line = words[RATES_AT];
 	header = line ? (const void *)policy_line(line) : 0;
 	if (!header)
 		return 0;
+	walk->line = line;
+	walk->network = network;
+	walk->bytes = 0;
+	walk->subject = (struct subject){ .account = { .origin = origin }, .protocol = (__u16)kind, .ipv6 = kind >> 24 & 1 };
 	if ((__u8)(kind >> 16) == TRANSPORT_PORTS) {
-		subject.has_ports = 1;
-		subject.source_port = head >> 16;
-		subject.destination_port = head;
+		walk->subject.has_ports = 1;
+		walk->subject.source_port = head >> 16;
+		walk->subject.destination_port = head;
 	}
-	subject.rules = header->count;
-	for (__u32 i = 0; i < RATE_LIMITS && i < subject.rules; i++) {
-		const int found = glance_at_rate(line + 1 + i, &subject);
+	walk->count = header->count;
+	for (__u32 i = 0; i < RATE_LIMITS && i < walk->count; i++) {
+		const int found = glance_at_rate(line + 1 + i);
 
-		if (found && judge_rate(ctx, line, i, found > 1, network))
+		if (found && judge_rate(ctx, line + 1 + i, found > 1))
 			return 1;
 	}
 	return 0;

@@ -81,26 +81,20 @@ __noinline int match_details(const struct rate_limit *limit, __u32 is_ruled)
 }
 
 /*
- * Whether the limit at a line of the policy may count a packet: 2 if its first rule matches, 1 if another one may, else 0.
- * Keeps the packet for judge_rate. A global function for the verifier's sake, as judge_further_rules.
+ * Whether the limit at a line of the policy may count the packet of the walk: 2 if its first rule matches, 1 if another one
+ * may, else 0. A global function for the verifier's sake, as judge_further_rules.
  */
-__noinline int glance_at_rate(__u32 line, const struct subject *subject)
+__noinline int glance_at_rate(__u32 line)
 {
 	const struct settings *settings = lookup_line(SETTINGS_LINE);
 	const struct rate_limit *limit = (const void *)policy_line(line);
-	struct rate_walk *walk;
-	int is_ruled;
+	const struct rate_walk *walk = open_walk();
 
-	if (!settings || !limit || !subject)
+	if (!settings || !limit || !walk)
 		return 0;
-	is_ruled = matches(settings, &limit->first, subject);
-	if (!is_ruled && limit->rules < 2)
-		return 0;
-	walk = open_walk();
-	if (!walk)
-		return 0;
-	walk->subject = *subject;
-	return is_ruled ? 2 : 1;
+	if (matches(settings, &limit->first, &walk->subject))
+		return 2;
+	return limit->rules > 1;
 }
 
 /* Reads the addresses of the packet's IP header, wherever it lies in the frame. -1: it is not there. */

@@ -4,7 +4,7 @@
 import { contains } from '../model/ranges.ts'
 import type { RateLimit } from '../model/rate-limit.ts'
 import type { State } from '../model/state.ts'
-import { type Facts, type Ingress, inScope, judge, TEST_INGRESS } from './judge.ts'
+import { type Circumstances, type Facts, type Ingress, inScope, judge, TEST_INGRESS } from './judge.ts'
 
 /** Groups of `policy.essential` that no limit holds up. */
 const UNLIMITED: ReadonlySet<string> = new Set(['neighbor_discovery', 'mld', 'dhcp_client'])
@@ -12,15 +12,16 @@ const UNLIMITED: ReadonlySet<string> = new Set(['neighbor_discovery', 'mld', 'dh
 /** Reasons of packets that lists and bans decide. */
 const DECIDED: ReadonlySet<string> = new Set(['allowlist', 'blocklist', 'ban'])
 
-/** The limits of a state that count a packet which is not banned, in the order in which it meets them. */
+/** The limits of a state that count a packet, in the order in which it meets them. */
 export function countingLimits(
   state: Pick<State, 'lists' | 'policy' | 'rateLimits'>,
   facts: Facts,
   ingress: Ingress = TEST_INGRESS,
+  circumstances: Circumstances = {},
 ): readonly RateLimit[] {
   if (facts.kind !== 'ip' || !state.rateLimits || !ingress.roles.includes('filter')) return []
   const { lists, policy } = state
-  if (DECIDED.has(judge({ lists, policy }, facts, {}, ingress).reason)) return []
+  if (DECIDED.has(judge({ lists, policy }, facts, { ...circumstances, own: false }, ingress).reason)) return []
   const { essential, family, source } = facts
   if (essential && UNLIMITED.has(essential) && policy?.essential.includes(essential)) return []
   const counts = ({ scope, sources }: RateLimit): boolean =>

@@ -9,17 +9,24 @@ import { countingLimits } from '../../src/semantics/rates.ts'
 import { DataPlane } from '../support/bpf.ts'
 import { usually } from '../support/depth.ts'
 import { allow, block, policy, ranges, scope } from '../support/lists.ts'
-import { factsOf } from '../support/model.ts'
+import { factsOf, isStray } from '../support/model.ts'
+import { Namespace } from '../support/netns.ts'
 import { arp, ethernet, fragment, icmp, icmpv6, ipv4, ipv6, packet, tcp, udp, vlan } from '../support/packets.ts'
 import { INTERFACES, randomFrame, randomFrom, randomLimits, randomState } from '../support/random.ts'
 
 const SLOT = 5
 
+/** Without routes and sockets, so that every packet is one to this host and none has a socket. */
+let network: Namespace
 let plane: DataPlane
 beforeAll(async () => {
-  plane = await DataPlane.open()
+  network = new Namespace([], {})
+  plane = await DataPlane.open(network.name)
 })
-afterAll(() => plane.close())
+afterAll(() => {
+  plane.close()
+  network.close()
+})
 
 /** A burst that the rate refills too slowly for a test to notice. */
 const limitOf = (fields: Partial<RateLimit> = {}): RateLimit => ({
@@ -235,7 +242,8 @@ describe('random limits and packets', () => {
         const wrong = frames.flatMap((frame, i) => {
           const found = outcomes[i]?.explanation
           if (found === undefined) return []
-          const counting = countingLimits(state, factsOf(frame), { ifindex: 1, interface: name, roles: ['filter'] })
+          const ingress = { ifindex: 1, interface: name, roles: ['filter'] } as const
+          const counting = countingLimits(state, factsOf(frame), ingress, { socketless: isStray(frame) })
           const isCounted = found.rate_limit !== NO_SLOT
           return isCounted === counting.length > 0
             ? []

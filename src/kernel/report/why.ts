@@ -164,7 +164,7 @@ function desiredOn(
   const conditions = {
     unlessEstablished: isExcepted(state, facts, judged),
     needsSocket: needsSocket(state, facts, sockets, ingress),
-    rateLimits: limitsOf(state, facts, ingress, desired),
+    rateLimits: limitsOf(state, facts, ingress, sockets, desired),
   }
   const common = { ...NOTHING, lists, verdict, reason, ...conditions }
   if (balanced) return { ...common, ...balancedPart(balanced, desired) }
@@ -179,10 +179,11 @@ const limitsOf = (
   state: State,
   facts: Facts,
   ingress: Ingress,
+  circumstances: Circumstances,
   desired: Desired | undefined,
   used?: { readonly name: string; readonly share: number },
 ): CountingLimit[] =>
-  countingLimits(state, facts, ingress).map(({ name, action }) => {
+  countingLimits(state, facts, ingress, circumstances).map(({ name, action }) => {
     const place = desired?.provenance.rateLimits.get(name)
     const at = place && `${place.file}:${place.line}`
     return { name, action, at, used: used?.name === name ? used.share : undefined }
@@ -301,7 +302,7 @@ async function liveOn(
     })),
     unlessEstablished: isExcepted(live.state, factsFor(query), model),
     needsSocket: needsSocket(live.state, factsFor(query), circumstances, ingress),
-    rateLimits: ban ? [] : limitsOf(live.state, factsFor(query), ingress, desired, usedBy(live, explanation)),
+    rateLimits: limitsOf(live.state, factsFor(query), ingress, circumstances, desired, usedBy(live, explanation)),
     ...balancedPart(balanced, desired),
     ...(list && desired ? { at: originOf(desired.provenance, list, family, words)?.at } : {}),
     // The attached program, its twin, and the tables read back must agree.
