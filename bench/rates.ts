@@ -116,7 +116,9 @@ try {
   const added = (policy: Policy, name: string): number => at(policy, name) - at('no limit', name)
   const rows = POLICIES.map((policy) => [
     policy,
-    ...NAMES.map((name) => (policy === 'no limit' ? at(policy, name) - at('nothing', name) : added(policy, name)).toFixed(0)),
+    ...NAMES.map((name) =>
+      (policy === 'no limit' ? at(policy, name) - at('nothing', name) : added(policy, name)).toFixed(0),
+    ),
   ])
   console.log(table(['ns per packet, added to no limit', ...NAMES], rows))
   const claims: Claim[] = [
@@ -128,7 +130,10 @@ try {
       unit: 'ns',
     },
   ]
-  const figures = POLICIES.map((policy) => [policy, Object.fromEntries(NAMES.map((name) => [name, added(policy, name)]))])
+  const figures = POLICIES.map((policy) => [
+    policy,
+    Object.fromEntries(NAMES.map((name) => [name, added(policy, name)])),
+  ])
   conclude('rates', claims, { added: Object.fromEntries(figures) })
 } finally {
   for (const plane of planes) plane.close()

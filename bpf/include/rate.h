@@ -177,10 +177,10 @@ static __always_inline void count_rate(const struct rate_walk *walk, const struc
 }
 
 /*
- * Counts the packet of the walk in the limit at a line of the policy, if its details match; returns whether that drops it.
- * `is_ruled`: the first rule matches. A global function likewise.
+ * Counts the packet of the walk in the limit at a line of the policy; returns whether that drops it. A global function for
+ * the verifier's sake, as judge_further_rules.
  */
-__noinline int judge_rate(struct xdp_md *ctx, __u32 line, __u32 is_ruled)
+__noinline int judge_rate(__u32 line)
 {
 	const struct rate_limit *limit = (const void *)policy_line(line);
 	struct rate_walk *walk = open_walk();
@@ -189,13 +189,6 @@ __noinline int judge_rate(struct xdp_md *ctx, __u32 line, __u32 is_ruled)
 	int exceeds;
 
 	if (!walk || !limit)
-		return 0;
-	if (!walk->bytes) {
-		walk->bytes = bpf_xdp_get_buff_len(ctx);
-		if (read_ends(ctx, walk))
-			return 0;
-	}
-	if ((!is_ruled || limit->sources) && !match_details(limit, is_ruled))
 		return 0;
 	place = place_key(walk, limit);
 	first = find_bucket(limit, place, 0);
@@ -267,9 +260,12 @@ __noinline int exceeds_rate(struct xdp_md *ctx, __u32 origin, __u32 network, __u
 	}
 	walk->count = header->count;
 	for (__u32 i = 0; i < RATE_LIMITS && i < walk->count; i++) {
-		const int found = glance_at_rate(line + 1 + i);
+		const __u32 found = glance_at_rate(ctx, line + 1 + i);
 
-		if (found && judge_rate(ctx, line + 1 + i, found > 1))
+		if (found == RATE_PASSES_BY ||
+		    (found != RATE_COUNTS && !match_details(line + 1 + i, found == RATE_BY_SOURCES)))
+			continue;
+		if (judge_rate(line + 1 + i))
 			return 1;
 	}
 	return 0;

@@ -54,11 +54,12 @@ static long try_source(__u32 index, __u32 *line)
 }
 
 /*
- * Whether the details of a limit match the packet. `is_ruled`: its first rule does. A global function for the verifier's
- * sake, as judge_further_rules.
+ * Whether the details of the limit at a line match the packet. `is_ruled`: its first rule does. A global function for the
+ * verifier's sake, as judge_further_rules.
  */
-__noinline int match_details(const struct rate_limit *limit, __u32 is_ruled)
+__noinline int match_details(__u32 number, __u32 is_ruled)
 {
+	const struct rate_limit *limit = (const void *)policy_line(number);
 	struct rate_walk *walk = open_walk();
 	__u32 line;
 
@@ -78,23 +79,6 @@ __noinline int match_details(const struct rate_limit *limit, __u32 is_ruled)
 	walk->sources4 = limit->sources4;
 	bpf_loop(limit->sources, try_source, &line, 0);
 	return walk->found;
-}
-
-/*
- * Whether the limit at a line of the policy may count the packet of the walk: 2 if its first rule matches, 1 if another one
- * may, else 0. A global function for the verifier's sake, as judge_further_rules.
- */
-__noinline int glance_at_rate(__u32 line)
-{
-	const struct settings *settings = lookup_line(SETTINGS_LINE);
-	const struct rate_limit *limit = (const void *)policy_line(line);
-	const struct rate_walk *walk = open_walk();
-
-	if (!settings || !limit || !walk)
-		return 0;
-	if (matches(settings, &limit->first, &walk->subject))
-		return 2;
-	return limit->rules > 1;
 }
 
 /* Reads the addresses of the packet's IP header, wherever it lies in the frame. -1: it is not there. */
@@ -121,4 +105,39 @@ static __always_inline int read_ends(struct xdp_md *ctx, struct rate_walk *walk)
 	walk->source_low = IPV4_IN_IPV6 | bpf_ntohl(words[0]);
 	walk->destination_low = IPV4_IN_IPV6 | bpf_ntohl(words[1]);
 	return 0;
+}
+
+/* What a glance at a limit finds. */
+enum rate_glance {
+	RATE_PASSES_BY,		/* it does not count the packet */
+	RATE_COUNTS,
+	RATE_BY_SOURCES,		/* its first rule matches: its sources decide */
+	RATE_BY_RULES,		/* its other rules decide, and its sources */
+};
+
+/*
+ * Whether the limit at a line of the policy counts the packet of the walk: enum rate_glance. Of a packet that it may count, the
+ * size and the addresses are read. A global function for the verifier's sake, as judge_further_rules.
+ */
+__noinline __u32 glance_at_rate(struct xdp_md *ctx, __u32 line)
+{
+	const struct settings *settings = lookup_line(SETTINGS_LINE);
+	const struct rate_limit *limit = (const void *)policy_line(line);
+	struct rate_walk *walk = open_walk();
+	__u32 found;
+
+	if (!settings || !limit || !walk)
+		return RATE_PASSES_BY;
+	if (matches(settings, &limit->first, &walk->subject))
+		found = limit->sources ? RATE_BY_SOURCES : RATE_COUNTS;
+	else if (limit->rules > 1)
+		found = RATE_BY_RULES;
+	else
+		return RATE_PASSES_BY;
+	if (!walk->bytes) {
+		walk->bytes = bpf_xdp_get_buff_len(ctx);
+		if (read_ends(ctx, walk))
+			return RATE_PASSES_BY;
+	}
+	return found;
 }
