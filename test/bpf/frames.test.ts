@@ -322,6 +322,8 @@ test('explain reports class, list and scope, and leaves the rest of the packet u
     scope: NONE,
     service: NONE,
     backend: NONE,
+    rate_limit: NONE,
+    rate_used: 0,
   })
 })
 
