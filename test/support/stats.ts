@@ -2,7 +2,7 @@
 
 import type { PendingConfirmation } from '../../src/report/confirmation.ts'
 import { type ReasonName, VERDICTS, verdictOf } from '../../src/report/reason.ts'
-import type { BackendStatus, Count, InterfaceStatus, ServiceStatus } from '../../src/report/result.ts'
+import type { BackendStatus, Count, InterfaceStatus, RateStatus, ServiceStatus } from '../../src/report/result.ts'
 import type { Stats, Surroundings } from '../../src/report/stats.ts'
 import { backend, EGRESS, service } from './services.ts'
 import { PROGRAM } from './states.ts'
@@ -58,6 +58,17 @@ export const EMPTY: Stats = {
   drifted: [],
   pending: undefined,
 }
+
+/** A rate limit that was exceeded by so many packets of 100 bytes, of ten times as many. */
+export const limited = (name: string, exceeding: number): RateStatus => ({
+  name,
+  per: 'source',
+  action: 'drop',
+  packets: exceeding * 10,
+  bytes: exceeding * 1000,
+  exceeding_packets: exceeding,
+  exceeding_bytes: exceeding * 100,
+})
 
 export const stats = (facts: Partial<Stats> = {}): Stats => ({
   ...EMPTY,

@@ -9,12 +9,17 @@ import { exposition, labelValue } from '../../../src/metrics/exposition.ts'
 import { METRICS } from '../../../src/metrics/table.ts'
 import type { Report } from '../../../src/report/metric.ts'
 import { REASONS } from '../../../src/report/reason.ts'
-import { attached, BALANCED, counted, EMPTY, PENDING, SURROUNDINGS, stats } from '../../support/stats.ts'
+import { attached, BALANCED, counted, EMPTY, limited, PENDING, SURROUNDINGS, stats } from '../../support/stats.ts'
 
 const ROOT = join(import.meta.dirname, '../../..')
 const FULL: Report = {
   version: '1.2.3',
-  stats: stats({ detached: ['eth1'], services: [BALANCED], pending: PENDING }),
+  stats: stats({
+    detached: ['eth1'],
+    rate_limits: [limited('dns', 120)],
+    services: [BALANCED],
+    pending: PENDING,
+  }),
   surroundings: SURROUNDINGS,
 }
 const linesOf = (report: Report, name: string): string[] =>

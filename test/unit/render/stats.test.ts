@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest'
 import { renderStats, renderStatsJson, totalsOf } from '../../../src/render/stats.ts'
 import { check } from '../../support/schemas.ts'
-import { attached, BALANCED, counted, EMPTY, SURROUNDINGS, stats } from '../../support/stats.ts'
+import { attached, BALANCED, counted, EMPTY, limited, SURROUNDINGS, stats } from '../../support/stats.ts'
 
 const PLAIN = { color: false }
 const TWO = [attached('eth0', { 'default-pass': 100, blocklist: 40 }), attached('eth1', { blocklist: 2, ban: 1 })]
@@ -16,10 +16,17 @@ test('totals cover all interfaces, by verdict and by reasons that occurred', () 
   expect(Object.keys(totalsOf(TWO).reasons)).toHaveLength(3)
 })
 
+test('rate limits have a table of their own', () => {
+  const text = renderStats(stats({ rate_limits: [limited('dns', 120)] }), {}, PLAIN)
+  expect(text).toMatch(/^RATE LIMIT +PER +ACTION +PACKETS +EXCEEDING +BYTES$/m)
+  expect(text).toMatch(/^dns +source +drop +1,200 +120 +/m)
+})
+
 describe('JSON', () => {
   test('matches its schema, full and empty', () => {
     const facts = {
       interfaces: TWO,
+      rate_limits: [limited('dns', 120)],
       services: [BALANCED],
       detached: ['eth2'],
       drifted: [{ key: 'interface:eth2', what: 'detached' }] as const,
@@ -28,6 +35,7 @@ describe('JSON', () => {
       time: '2026-01-02T05:04:05.000Z',
       totals: { packets: { drop: 43 } },
       detached: ['eth2'],
+      rate_limits: [{ name: 'dns', packets: 1200, exceeding_packets: 120 }],
       services: [
         {
           name: 'web',
