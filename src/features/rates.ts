@@ -8,7 +8,7 @@ import type { Slots } from '../model/live.ts'
 import type { Metric, Report, Sample } from '../report/metric.ts'
 import type { RateStatus } from '../report/result.ts'
 import type { Image } from '../tables/layout/layout.ts'
-import { rateLinesOf } from '../tables/rates/rates.ts'
+import { rateLinesOf, sameBuckets } from '../tables/rates/rates.ts'
 import { type Feature, gauges, type Lowering } from './feature.ts'
 import { newlyOwned } from './filter.ts'
 import type { Step } from './step.ts'
@@ -25,9 +25,9 @@ export const rateMaps = ({ sections }: Pick<Image, 'sections'>) => ({
 const maps = { stats: perCpuMap('rate_stats', rateCounterCodec.size, RATE_LIMITS) } as const
 const programs = { count: 'rate_count' } as const
 
-/** A larger map will do: the state of a limit is at a place that only its slot decides. */
+/** A larger map will do: with as many buckets for each limit, its slot alone decides where they are. */
 const fits = ({ entries }: MapShape, existing: number): boolean =>
-  entries === 1 ? existing === 1 : existing >= entries
+  entries === 1 ? existing === 1 : existing >= entries && sameBuckets(existing, entries)
 
 const byLimit =
   (value: (status: RateStatus) => number) =>

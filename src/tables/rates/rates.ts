@@ -103,14 +103,21 @@ export const bucketLines = (buckets: number): number => buckets / RATE_BUCKETS_A
 
 /**
  * Lines of `rate_buckets` for limits in these slots: room for a power of two of them, so that most edits hand the map on;
- * 1 without limits.
+ * 1 without limits. A few unused lines behind them make the number say how many buckets each limit has: see sameBuckets.
  */
 export function rateBucketLines(limits: ReadonlyMap<string, RateLimit>, slots: ReadonlyMap<string, number>): number {
   const [first] = limits.values()
   if (first === undefined) return 1
   const used = Math.max(...[...limits.keys()].map((name) => slots.get(name) as number)) + 1
-  return 2 ** Math.ceil(Math.log2(used)) * bucketLines(first.buckets)
+  const lines = bucketLines(first.buckets)
+  return 2 ** Math.ceil(Math.log2(used)) * lines + Math.log2(lines)
 }
+
+/** Lines of the smallest state of a limit: every state has a multiple of them. */
+const LEAST_LINES = bucketLines(RATE.buckets.least)
+
+/** Whether maps of these sizes have as many buckets for each limit, so that these are at the same places. */
+export const sameBuckets = (lines: number, others: number): boolean => lines % LEAST_LINES === others % LEAST_LINES
 
 interface Encoded {
   readonly limit: RateLimit

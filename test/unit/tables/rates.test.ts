@@ -7,7 +7,7 @@ import type { RateLimit } from '../../../src/model/rate-limit.ts'
 import type { State } from '../../../src/model/state.ts'
 import { compileImage, decodeImage } from '../../../src/tables/image/image.ts'
 import { type Image, imageBytes, imageFrom, ratesStart } from '../../../src/tables/layout/layout.ts'
-import { rateBucketLines, rateLinesOf } from '../../../src/tables/rates/rates.ts'
+import { rateBucketLines, rateLinesOf, sameBuckets } from '../../../src/tables/rates/rates.ts'
 import { usually } from '../../support/depth.ts'
 import { randomFrom, randomLimits, randomState } from '../../support/random.ts'
 import { slotsFor } from '../../support/slots.ts'
@@ -50,12 +50,14 @@ test('without limits there are no lines of them, and one line of buckets', () =>
 })
 
 test('the state has room for a power of two of limits, so that most edits keep it', () => {
-  const lines = (count: number): number => {
-    const limits = Array.from({ length: count }, (_, i) => rateLimit(`limit-${i}`, { position: i, buckets: 1024 }))
+  const lines = (count: number, buckets = 1024): number => {
+    const limits = Array.from({ length: count }, (_, i) => rateLimit(`limit-${i}`, { position: i, buckets }))
     const rateLimits = new Map(limits.map((one) => [one.name, one]))
     return rateBucketLines(rateLimits, new Map(limits.map(({ name }, i) => [name, i])))
   }
-  expect([1, 2, 3, 4, 5, 64].map(lines)).toEqual([1, 2, 4, 4, 8, 64].map((slots) => slots * 256))
+  expect([1, 2, 3, 4, 5, 64].map((count) => lines(count))).toEqual([1, 2, 4, 4, 8, 64].map((slots) => slots * 256 + 8))
+  expect(sameBuckets(lines(1), lines(9))).toBe(true)
+  expect(sameBuckets(lines(2, 1024), lines(1, 2048))).toBe(false)
 })
 
 const changed = (edit: (view: DataView, at: number) => void, limit: Partial<RateLimit> = {}): Image => {
