@@ -118,7 +118,7 @@ test('a killed daemon leaves no device and no process, and the next one checks a
 test('a daemon without such checks has no device, and destroy removes what a killed one left', async () => {
   lab.write('xdp.yaml', config().replaceAll('via: vip', 'via: backend'))
   await expect.poll(devices, { timeout: 60_000 }).toEqual([])
-  expect(pins()).toEqual([])
+  await expect.poll(pins, { timeout: 60_000 }).toEqual([])
   lab.write('xdp.yaml', config())
   await expect.poll(() => devices().length, { timeout: 60_000 }).toBe(1)
   await expect.poll(states, { timeout: 60_000 }).toEqual({ 'b1 up': ALL, 'b2 up': ALL })
