@@ -11,12 +11,12 @@ export const usually = <T>(some: T, { thoroughly }: { readonly thoroughly: T }):
 export const inDepth = test.runIf(isThorough)
 
 /**
- * A slow test among many: two of five runs have it, and all with THOROUGH=1. It must need no other test.
+ * A slow test among many: three of ten runs have it, and all with THOROUGH=1. It must need no other test.
  *
  * @param timeout in milliseconds, if the usual one is too short
  */
 export function inTurns(name: string, body: (context: TestContext) => unknown, timeout?: number): void {
-  test.runIf(isThorough || Math.random() < 0.4)(name, body, timeout)
+  test.runIf(isThorough || Math.random() < 0.3)(name, body, timeout)
 }
 
 /** Every nth of similar cases, from one that differs from run to run; all of them with THOROUGH=1. */
