@@ -39,7 +39,8 @@ static __always_inline __u64 metered(const __u64 *first, const __u64 *second, __
  * CPUs whose clocks differ by ticks.
  *
  * Other CPUs take from the buckets at the same time: every store is a compare-and-swap, and the last one is of the emptier
- * bucket, of two equal ones the first. So of two CPUs that see the same state one begins again, and nothing passes twice.
+ * bucket, of two equal ones the first. So of two CPUs that see the same state one begins again, and nothing passes twice. One that
+ * has lost METER_TRIES times gives up, as if the rate were exceeded.
  */
 static __always_inline int take(__u64 *first, __u64 *second, __u64 now, __u64 cost, __u64 burst, __u64 most)
 {

@@ -154,14 +154,13 @@ describe('a flood of spoofed sources, each with one packet', () => {
   })
 })
 
-test('two CPUs share a bucket, and no packet passes twice', async () => {
+test('two CPUs share a bucket: no packet passes twice, and few are dropped because both were in each other’s way', async () => {
   clock += 1000n * SECOND
   const repeat = 200_000
-  // Every packet conforms, and the clock stands still: the bucket counts them.
+  // Every packet conforms, and the clock stands still: the bucket counts those that pass.
   const taking = { first: 5, second: 40_005, now: clock, cost: 1n, burst: SECOND, most: 0n }
   await meter.takeOn([0, 1], taking, repeat)
-  expect([await meter.bucket(5), await meter.bucket(40_005)]).toEqual([
-    clock + BigInt(2 * repeat),
-    clock + BigInt(2 * repeat),
-  ])
+  const passed = Number((await meter.bucket(5)) - clock)
+  expect(passed).toBeLessThanOrEqual(2 * repeat)
+  expect(passed).toBeGreaterThan(2 * repeat * 0.999)
 })
