@@ -1,6 +1,6 @@
 // npm run bench chain: the cost of handing a packet on to a program behind ours (`on_conflict: chain`).
 //
-// The same packet runs through three filters of one policy in turns: loaded without the part, with it and no program in
+// Three filters of one policy judge one packet in turns: loaded without the part, with it and no program in
 // the slot of the interface, and with a program there that only passes. Every figure is the median over rounds. Compare
 // differences: nanoseconds depend on the machine and its other load.
 

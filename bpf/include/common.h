@@ -65,7 +65,7 @@ static __always_inline int judge_common(struct xdp_md *ctx, const struct account
 	if (PART(established) && is_asked(defaults, decision) && may_have_socket(cursor, packet))
 		return 0;
 	if (PART(rates)) {
-		/* What a limit may drop is asked about, too. The long way counts the packet, and it must be counted once. */
+		/* A limit may drop the packet of an own connection. The long way asks, and counts the packet, which must be counted once. */
 		if (PART(established) && defaults & SETTINGS_ESTABLISHED && may_have_socket(cursor, packet))
 			return 0;
 		limit_rate(ctx, packet, account, defaults, ETH_HLEN, decision);

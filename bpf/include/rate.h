@@ -120,7 +120,7 @@ static __always_inline __u64 byte_cost(const struct rate_limit *limit, __u64 byt
 	return bytes * limit->byte_time >> RATE_BYTE_SHIFT;
 }
 
-/* Whether the packet conforms to the rates of a limit. What exceeds the rate of bits still counts in that of packets. */
+/* Whether the packet conforms to the rates of a limit. A packet beyond the rate of bits still counts in that of packets. */
 static __always_inline int conforms(const struct rate_limit *limit, struct rate_bucket *first,
 				    struct rate_bucket *second, __u32 bytes)
 {

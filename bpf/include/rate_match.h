@@ -107,7 +107,7 @@ static __always_inline int read_ends(struct xdp_md *ctx, struct rate_walk *walk)
 	return 0;
 }
 
-/* What a glance at a limit finds. */
+/* The result of a glance at a limit. */
 enum rate_glance {
 	RATE_PASSES_BY,		/* it does not count the packet */
 	RATE_COUNTS,

@@ -73,7 +73,7 @@ function identity(limit: RateLimit, most: number): string[] {
 
 const NO_LIMIT = 'no limit'
 
-/** What `setting` compares, by name. */
+/** The texts that `setting` compares, by name. */
 const settingsOf = (limit: RateLimit): Readonly<Record<string, string>> => ({
   // A reader counts from 1.
   position: `${limit.position + 1}`,

@@ -95,7 +95,7 @@ export interface RateStatus {
   /** All that it counts. */
   readonly packets: number
   readonly bytes: number
-  /** What exceeded the rate: dropped, or with `observe` only counted. */
+  /** Packets beyond the rate: dropped, or with `observe` only counted. */
   readonly exceeding_packets: number
   readonly exceeding_bytes: number
 }

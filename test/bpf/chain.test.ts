@@ -22,7 +22,7 @@ const pins = `/sys/fs/bpf/xdp-test-chain-${process.pid}`
 beforeAll(async () => {
   plane = await DataPlane.open()
   directory = mkdtempSync('/dev/shm/xdp-test-chain-')
-  // Its verdict is none that the filter gives without services.
+  // The filter gives its verdict to no packet without services.
   const body = 'SEC("xdp.frags") int theirs(struct xdp_md *ctx) { return XDP_REDIRECT; }'
   await runBpftool('prog', 'loadall', buildObject(directory, 'theirs', body), pins)
 })

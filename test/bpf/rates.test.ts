@@ -68,7 +68,7 @@ async function load(state: State): Promise<void> {
 
 type Counts = Readonly<Record<'packets' | 'bytes' | 'exceeding_packets' | 'exceeding_bytes', number>>
 
-/** What the counters of slots have counted since. */
+/** Reads how far the counters of slots have moved since. */
 async function counters(): Promise<(...slots: readonly number[]) => Promise<Counts[]>> {
   const read = (slot: number): Promise<Counts> => plane.sums('rate_stats', slot, rateCounterCodec)
   const before = await Promise.all([0, 1, 2].map(read))

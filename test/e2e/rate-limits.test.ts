@@ -26,7 +26,7 @@ interface Limit {
 const limits = async (command: 'status' | 'stats' = 'status'): Promise<readonly Limit[]> =>
   (JSON.parse(await lab.ok(command, '--json')) as { rate_limits: Limit[] }).rate_limits
 
-test('what exceeds the burst is dropped, and every report says so', async () => {
+test('drops packets beyond the burst, and every report says so', async () => {
   lab.write('xdp.yaml', config(PINGS))
   expect(await lab.ok('plan')).toContain('rate_limit pings')
   expect(JSON.parse(await lab.ok('apply', '--auto-approve', '--json'))).toMatchObject({ verified: true })

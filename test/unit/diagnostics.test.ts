@@ -1,4 +1,4 @@
-// What becomes of exceptions that no room explained.
+// Exceptions that no room explained, as errors.
 
 import { readdirSync } from 'node:fs'
 import { rmdir } from 'node:fs/promises'

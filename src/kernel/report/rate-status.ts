@@ -40,7 +40,7 @@ export async function rateStatus(
   }))
 }
 
-/** The same of the live generation, from its tables. Throws XdpError E113 if these are damaged. */
+/** Rate limits of the live generation, from its tables, with their counters. Throws XdpError E113 if these are damaged. */
 export async function readRates(
   paths: Paths,
   generation: Generation | undefined,

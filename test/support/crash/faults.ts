@@ -1,4 +1,4 @@
-// What goes wrong at a point.
+// Faults at a point.
 
 import type { Answer, Fate, Point } from './interceptor.ts'
 import { isRead, joinAnswers } from './interceptor.ts'

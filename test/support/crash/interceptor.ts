@@ -33,7 +33,7 @@ export interface Point {
 }
 
 /**
- * What happens at a point: the process goes on, leaves out the next command but claims success, hangs, or ends with an answer
+ * The effect of a point: the process goes on, leaves out the next command but claims success, hangs, or ends with an answer
  * that is made of the one so far.
  */
 export type Fate = 'goes on' | 'leaves out' | 'hangs' | ((before: Answer) => Answer)

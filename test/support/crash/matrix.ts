@@ -8,7 +8,7 @@ import { nameOf, type Point } from './interceptor.ts'
 import type { Operation, Ready } from './operations.ts'
 import { expectOnly, type Running, type Scene } from './scene.ts'
 
-/** What disturbs an operation: a fault at one of its points, or a change of files at which its process dies or fails. */
+/** The disturbance of an operation: a fault at one of its points, or a change of files at which its process dies or fails. */
 export type Disturbance =
   | { readonly kind: 'fault'; readonly number: number; readonly fault: Fault }
   | { readonly kind: 'change'; readonly number: number; readonly what: string }
@@ -27,7 +27,7 @@ export interface Visit {
   readonly points: readonly Point[]
   /** All changes of files of this run. */
   readonly changes: readonly string[]
-  /** What was wrong. */
+  /** The problems found. */
   readonly problem: string | undefined
 }
 

@@ -18,7 +18,7 @@ export interface Ready {
 
 export interface Operation {
   readonly name: string
-  /** What packets may meet besides the policies before and after. */
+  /** Policies that packets may meet besides the policies before and after. */
   readonly also?: readonly Verdict[]
   /** Whether a guardian may outlive the command. */
   readonly isGuarded?: boolean

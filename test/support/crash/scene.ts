@@ -104,7 +104,7 @@ export class Scene {
     return running
   }
 
-  /** Unmounts the bpffs. What is below it cannot be written, as /sys/fs. */
+  /** Unmounts the bpffs. The directory below it cannot be written, as /sys/fs. */
   unmount(): void {
     execFileSync('umount', ['--lazy', this.lab.bpffs])
     execFileSync('mount', ['-t', 'tmpfs', '-o', 'ro', 'none', this.lab.bpffs])

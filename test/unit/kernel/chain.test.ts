@@ -65,14 +65,14 @@ async function refusal(links: readonly ChainLink[], update: (value: string) => O
   return error.diagnostics[0]
 }
 
-test('one that others extend, such as the dispatcher of libxdp', async () => {
+test('refuses a program that others extend, such as the dispatcher of libxdp', async () => {
   const found = await refusal([linkOf('eth0', 42)], () => refusedWith(16, 'Device or resource busy'))
   expect(found).toMatchObject({ code: 'E257', message: expect.stringContaining('program 42 on eth0') })
   expect(found?.message).toContain('libxdp extend its dispatcher')
   expect(found?.hint).toContain('LIBXDP_SKIP_DISPATCHER=1')
 })
 
-test('one of another kind than that of another interface', async () => {
+test('refuses programs of different kinds on two interfaces', async () => {
   const links = [linkOf('eth0', 42), linkOf('eth1', 43)]
   const found = await refusal(links, (value) =>
     value.endsWith('/43') ? refusedWith(22, 'Invalid argument') : done(null),
@@ -81,7 +81,7 @@ test('one of another kind than that of another interface', async () => {
   expect(found?.message).toContain('program 42 on eth0 does not, or the reverse')
 })
 
-test('one that no ordinary program may call', async () => {
+test('refuses a program that no ordinary program may call', async () => {
   const found = await refusal([linkOf('eth0', 42)], (value) =>
     isKind(value) ? refusedWith(22, 'Invalid argument') : done(null),
   )
