@@ -13,6 +13,7 @@
 
 #include <linux/bpf.h>
 #include <linux/types.h>
+#include "abi_anomalies.h"
 #include "abi_balance.h"
 #include "abi_bans.h"
 #include "abi_bulk.h"
@@ -85,7 +86,8 @@ struct line {
 	X(PATH_MTU, DROP)		/* a router's report of the path MTU to a backend of a tunnel, used */ \
 	X(ESTABLISHED, PASS)		/* would be dropped, but belongs to a connection that this host opened */ \
 	X(CHECK_ANSWER, REDIRECT)	/* an answer to a health check through a VIP */ \
-	X(RATE_LIMIT, DROP)		/* exceeds a rate limit */
+	X(RATE_LIMIT, DROP)		/* exceeds a rate limit */ \
+	X(ANOMALY, DROP)		/* such as no ordinary sender sends, and named in `anomalies` */
 
 #define REASON_NUMBER(name, verdict) REASON_##name,
 enum reason {
@@ -124,7 +126,7 @@ struct settings {
 	__u32 rules;		/* first line of struct rule entries, 4 per line */
 	struct table4 table4;
 	__u32 flows;		/* flow table entries requested for services; control plane only */
-	__u32 interfaces;	/* struct local_ports, then lines of struct scoped_interface; see SECTION_INTERFACES */
+	__u32 interfaces;	/* struct receiving, then lines of struct scoped_interface; see SECTION_INTERFACES */
 };
 
 /* Line 1: struct table6, for IPv6 packets. */
@@ -280,7 +282,7 @@ struct explanation {
 	__u32 reason;		/* enum reason */
 	__u32 class;		/* of the source address */
 	__u16 list;		/* slot of the first list that decided, 0xffff = none */
-	__u16 scope;		/* number of the deciding scope, 0xffff = none; for a ban, its prefix length */
+	__u16 scope;		/* number of the deciding scope, 0xffff = none; for a ban, its prefix length; for an anomaly, its number */
 	__u16 service;		/* slot, NO_SLOT = none */
 	__u16 backend;		/* slot, NO_SLOT = none */
 	__u16 rate_limit;	/* slot of the limit that is closest to its rate, NO_SLOT = none counts the packet */
@@ -298,7 +300,8 @@ ABI_SIZE(directory, 6 * LINE_SIZE);
 ABI_SIZE(list, LINE_SIZE);
 ABI_SIZE(class, 8);
 ABI_SIZE(rule, 16);
-ABI_SIZE(local_ports, LINE_SIZE);
+ABI_SIZE(receiving, LINE_SIZE);
+ABI_SIZE(anomaly_counter, 32);
 ABI_SIZE(scoped_interface, LINE_SIZE);
 ABI_SIZE(range_line, LINE_SIZE);
 ABI_SIZE(host_line, LINE_SIZE);

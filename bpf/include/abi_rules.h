@@ -3,6 +3,7 @@
 #pragma once
 
 #include <linux/types.h>
+#include "abi_anomalies.h"
 
 /* Maximum number of rules that may cover one address. */
 #define CLASS_RULES 256
@@ -70,16 +71,17 @@ struct protected_prefix {
 	__u8 pad[23];
 };
 
-/* First line of the section: the local ports of connections that this host opens, for the part `established`. */
-struct local_ports {
-	__u16 first;		/* net.ipv4.ip_local_port_range, inclusive; both 0: not in use */
-	__u16 last;
-	__u8 pad[60];
+/* First line of the section: what parts of the filter know of every packet. */
+struct receiving {
+	__u16 first_port;	/* of connections that this host opens (net.ipv4.ip_local_port_range, inclusive), for */
+	__u16 last_port;	/* `established`; both 0: not in use */
+	struct anomaly_settings anomalies;
+	__u8 pad[36];
 };
 
 /*
  * An interface that scopes name, and the sets of interfaces that it belongs to. The first INTERFACE_SLOTS lines of the
- * section are by interface slot, and line 0 is struct local_ports; those behind are of interfaces that the host does not
+ * section are by interface slot, and line 0 is struct receiving; those behind are of interfaces that the host does not
  * have.
  */
 struct scoped_interface {

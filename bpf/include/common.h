@@ -64,11 +64,12 @@ static __always_inline int judge_common(struct xdp_md *ctx, const struct account
 	decision->reason = default_reason(packet, PARSED, defaults);
 	if (PART(established) && is_asked(defaults, decision) && may_have_socket(cursor, packet))
 		return 0;
-	if (PART(rates)) {
-		/* A limit may drop the packet of an own connection. The long way asks, and counts the packet, which must be counted once. */
-		if (PART(established) && defaults & SETTINGS_ESTABLISHED && may_have_socket(cursor, packet))
-			return 0;
+	/* A limit may drop the packet of an own connection. The long way asks, and counts the packet, which must be counted once. */
+	if (PART(rates) && PART(established) && defaults & SETTINGS_ESTABLISHED && may_have_socket(cursor, packet))
+		return 0;
+	if (PART(anomalies) && drop_anomaly(ctx, packet, account, defaults, ETH_HLEN | offset_in(ctx, cursor->pos) << 16, decision))
+		return 1;
+	if (PART(rates))
 		limit_rate(ctx, packet, account, defaults, ETH_HLEN, decision);
-	}
 	return 1;
 }

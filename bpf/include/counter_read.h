@@ -3,6 +3,7 @@
 #pragma once
 
 #include "abi.h"
+#include "anomaly.h"
 #include "maps.h"
 #include "rate.h"
 
@@ -13,58 +14,33 @@ struct counter_sum {
 		struct service_counter service;
 		struct backend_counter backend;
 		struct rate_counter rate;
+		struct anomaly_counter anomaly;
 	} sum;
 	__u32 slot;
 	__u32 failed;
 };
 
-static long add_service_cpu(__u32 index, struct counter_sum *read)
-{
-	const __u32 slot = read->slot;
-	const __u64 *from = bpf_map_lookup_percpu_elem(&service_stats, &slot, read->request.first_cpu + index);
-	__u64 *to = (__u64 *)&read->sum.service;
-
-	if (!from) {
-		read->failed = 1;
-		return 1;
+/* A callback that adds the counter of one CPU. */
+#define ADD_CPU(kind, map) \
+	static long add_##kind##_cpu(__u32 index, struct counter_sum *read) \
+	{ \
+		const __u32 slot = read->slot; \
+		const __u64 *from = bpf_map_lookup_percpu_elem(&map, &slot, read->request.first_cpu + index); \
+		__u64 *to = (__u64 *)&read->sum.kind; \
+\
+		if (!from) { \
+			read->failed = 1; \
+			return 1; \
+		} \
+		_Pragma("unroll") for (__u32 i = 0; i < sizeof(read->sum.kind) / sizeof(*to); i++) \
+			to[i] += from[i]; \
+		return 0; \
 	}
-#pragma unroll
-	for (__u32 i = 0; i < sizeof(struct service_counter) / sizeof(*to); i++)
-		to[i] += from[i];
-	return 0;
-}
 
-static long add_backend_cpu(__u32 index, struct counter_sum *read)
-{
-	const __u32 slot = read->slot;
-	const __u64 *from = bpf_map_lookup_percpu_elem(&backend_stats, &slot, read->request.first_cpu + index);
-	__u64 *to = (__u64 *)&read->sum.backend;
-
-	if (!from) {
-		read->failed = 1;
-		return 1;
-	}
-#pragma unroll
-	for (__u32 i = 0; i < sizeof(struct backend_counter) / sizeof(*to); i++)
-		to[i] += from[i];
-	return 0;
-}
-
-static long add_rate_cpu(__u32 index, struct counter_sum *read)
-{
-	const __u32 slot = read->slot;
-	const __u64 *from = bpf_map_lookup_percpu_elem(&rate_stats, &slot, read->request.first_cpu + index);
-	__u64 *to = (__u64 *)&read->sum.rate;
-
-	if (!from) {
-		read->failed = 1;
-		return 1;
-	}
-#pragma unroll
-	for (__u32 i = 0; i < sizeof(struct rate_counter) / sizeof(*to); i++)
-		to[i] += from[i];
-	return 0;
-}
+ADD_CPU(service, service_stats)
+ADD_CPU(backend, backend_stats)
+ADD_CPU(rate, rate_stats)
+ADD_CPU(anomaly, anomaly_stats)
 
 static __always_inline long read_record(__u32 index, struct counter_sum *read, const __u32 size, void *add_cpu)
 {
@@ -93,6 +69,11 @@ static long read_rate_counter(__u32 index, struct counter_sum *read)
 	return read_record(index, read, sizeof(struct rate_counter), add_rate_cpu);
 }
 
+static long read_anomaly(__u32 index, struct counter_sum *read)
+{
+	return read_record(index, read, sizeof(struct anomaly_counter), add_anomaly_cpu);
+}
+
 /* Data: a struct counter_request and its records. XDP_PASS if all were read, else XDP_ABORTED. */
 static __always_inline int read_counters(struct xdp_md *ctx)
 {
@@ -107,6 +88,8 @@ static __always_inline int read_counters(struct xdp_md *ctx)
 		bpf_loop(request->count, read_backend, &read, 0);
 	else if (request->kind == COUNTER_RATES)
 		bpf_loop(request->count, read_rate_counter, &read, 0);
+	else if (request->kind == COUNTER_ANOMALIES)
+		bpf_loop(request->count, read_anomaly, &read, 0);
 	else
 		return XDP_ABORTED;
 	return read.failed ? XDP_ABORTED : XDP_PASS;

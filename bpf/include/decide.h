@@ -4,6 +4,7 @@
 
 #include "abi.h"
 #include "addr.h"
+#include "anomaly.h"
 #include "ban.h"
 #include "defaults.h"
 #include "essential.h"
@@ -185,6 +186,21 @@ static __always_inline void limit_rate(struct xdp_md *ctx, const struct packet *
 		decision->reason = REASON_RATE_LIMIT;
 }
 
+/* Drops a packet with an anomaly that the policy drops. `offsets`: as in judge_anomalies. */
+static __always_inline int drop_anomaly(struct xdp_md *ctx, const struct packet *packet, const struct account *account,
+					__u32 defaults, __u32 offsets, struct decision *decision)
+{
+	const __u32 anomaly = is_filtered(defaults) ? judge_anomalies(ctx, account->origin, offsets, packet->head,
+								      ANOMALY_KIND(packet)) :
+						      0;
+
+	if (!anomaly)
+		return 0;
+	decision->reason = REASON_ANOMALY;
+	decision->scope = anomaly - 1;
+	return 1;
+}
+
 /* Decides on a packet with known addresses. Returns whether the balancer may take it. */
 static __always_inline int decide(struct xdp_md *ctx, const struct settings *settings, const struct packet *packet,
 				  enum parsed parsed, const struct account *account, __u32 defaults, __u32 banned,
@@ -200,6 +216,9 @@ static __always_inline int decide(struct xdp_md *ctx, const struct settings *set
 		return 0;
 	} else {
 		decision->reason = default_reason(packet, parsed, defaults);
+		if (PART(anomalies) && drop_anomaly(ctx, packet, account, defaults,
+						    packet->network | (__u32)packet->behind << 16, decision))
+			return 0;
 		if (PART(rates))
 			limit_rate(ctx, packet, account, defaults, packet->network, decision);
 	}

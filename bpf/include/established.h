@@ -31,9 +31,9 @@ const volatile __u32 part_established = 1;
 static __always_inline int is_local_port(__u16 port)
 {
 	const struct settings *settings = lookup_line(SETTINGS_LINE);
-	const struct local_ports *ports = settings ? lookup_line(settings->interfaces) : 0;
+	const struct receiving *ports = settings ? lookup_line(settings->interfaces) : 0;
 
-	return ports && ports->first <= port && port <= ports->last;
+	return ports && ports->first_port <= port && port <= ports->last_port;
 }
 
 /*

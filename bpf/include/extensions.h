@@ -61,7 +61,7 @@ __noinline int walk_extensions(struct xdp_md *ctx, struct chain *chain)
 		if (chain->next == IPPROTO_FRAGMENT && header.fragment & bpf_htons(IPV6_MORE_FRAGMENTS))
 			chain->fragment = FRAGMENT_MORE;
 		if (chain->next == IPPROTO_FRAGMENT && header.fragment & bpf_htons(IPV6_OFFSET)) {
-			chain->fragment = FRAGMENT_OFFSET;
+			chain->fragment = bpf_ntohs(header.fragment) >> 3;
 			chain->next = header.next;
 			return PARSED;
 		}

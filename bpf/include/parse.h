@@ -29,7 +29,10 @@
 /* Not an IP protocol number: the transport protocol is unknown. */
 #define PROTOCOL_UNKNOWN 0x100
 
-/* RFC 791 §3.1; for an IPv6 packet this only stores whether they are zero. Any offset: no transport header. */
+/*
+ * RFC 791 §3.1, in units of 8 bytes; those of IPv6 are equal (RFC 8200 §4.5), but FRAGMENT_MORE is of first fragments only.
+ * Any offset: no transport header.
+ */
 #define FRAGMENT_OFFSET 0x1fff
 #define FRAGMENT_MORE 0x2000
 /* RFC 768, 792, 4443, 9293: minimum of bytes for a meaningful header. A first fragment may end after 8. */

@@ -60,6 +60,19 @@ struct rate_walk {
 	struct rate_answer answer;
 };
 
+/* A packet in whose headers anomalies are looked for; in anomaly.h. */
+struct suspect {
+	__u32 network;		/* offset of the IP header */
+	__u32 behind;		/* offset of the transport header */
+	__u32 head;		/* as in struct packet */
+	__u32 kind;		/* the lower half of ANOMALY_KIND */
+	__u32 fragment;
+	__u32 has_sources;	/* 0: any source is right, as on lo */
+	__u32 total;		/* bytes of the datagram, from its IP header on */
+	__u32 bytes;		/* of the frame */
+	__u8 copy[40];
+};
+
 /*
  * Data without room on the stack, of which all functions of a call chain share 512 bytes. One per CPU: no other XDP
  * program interrupts one on its CPU.
@@ -74,6 +87,7 @@ struct scratch {
 	struct bpf_fib_lookup way;
 	struct tunnel tunnel;
 	struct rate_walk rates;
+	struct suspect suspect;
 };
 _Static_assert(sizeof(struct scratch) <= sizeof(struct scratch_space), "scratch is too small");
 

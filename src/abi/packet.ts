@@ -3,9 +3,11 @@
 // packet of its kind. Default drop treats it as essential only for its addresses, protocol and ports.
 
 import { type Address, isLoopback } from '../model/address.ts'
+import type { AnomalyName } from '../model/anomaly.ts'
 import type { EssentialGroup } from '../model/policy.ts'
 import { TCP, UDP } from '../model/ports.ts'
 import type { Verdict } from '../report/reason.ts'
+import { addressAnomalies } from '../semantics/anomalies.ts'
 import type { Transit } from '../semantics/balance.ts'
 import type { Facts } from '../semantics/judge.ts'
 import { type Explanation, explanationCodec, INTERFACE_FLAG, type TestRun, testRunCodec } from './generated.ts'
@@ -53,6 +55,10 @@ export const ANYWHERE_BARE: TestRun = { ...ANYWHERE, flags: INTERFACE_FLAG.IP }
 const ICMP = 1
 const ICMPV6 = 58
 const NO_NEXT_HEADER = 59
+/** Types of echo requests. */
+const ECHO = { 4: 8, 6: 128 } as const
+/** Hop-by-hop options and the routing header, of type 0 here. */
+const IPV6_OPTIONS = [0, 43]
 /** Protocol numbers that IPv6 reads as extension headers: hop-by-hop, routing, fragment, AH, destination options. */
 const IPV6_EXTENSIONS = [0, 43, 44, 51, 60]
 
@@ -167,7 +173,7 @@ function transport(probe: Filled): Uint8Array {
     view.setUint16(6, checksum(bytes, pseudo(probe, bytes.length)) || 0xffff)
   } else if (protocol === (family === 4 ? ICMP : ICMPV6)) {
     // Echo request.
-    view.setUint8(0, family === 4 ? 8 : 128)
+    view.setUint8(0, ECHO[family])
     view.setUint16(2, checksum(bytes, family === 4 ? 0 : pseudo(probe, bytes.length)))
   } else {
     // For the number of an IPv6 extension header, these eight bytes are that header, with no next header.
@@ -227,8 +233,19 @@ export function factsFor(packet: TestPacket): Facts {
     ports: hasPorts ? { source: sourcePort, destination: destinationPort } : undefined,
     essential: essentialGroup(filled),
     unparsed: undefined,
+    anomalies: anomaliesOf(filled),
     transit: filled.message ? undefined : transitOf(filled),
   }
+}
+
+/** A probe is well-formed, so its addresses make its anomalies; but a hop-by-hop or routing header is one itself. */
+function anomaliesOf(filled: Filled): readonly AnomalyName[] {
+  const { family, protocol, sourcePort, destinationPort, message } = filled
+  const ports = protocol === TCP || protocol === UDP ? { source: sourcePort, destination: destinationPort } : undefined
+  const isIcmp = protocol === (family === 4 ? ICMP : ICMPV6)
+  const type = message ? MESSAGES[message].type : isIcmp ? ECHO[family] : undefined
+  const isOption = family === 6 && IPV6_OPTIONS.includes(protocol)
+  return [...addressAnomalies({ ...filled, ports, type }), ...(isOption ? ['ip_options' as const] : [])]
 }
 
 /** RFC 2131, RFC 8415. */

@@ -6,6 +6,7 @@
 import { createHash } from 'node:crypto'
 import { accessSync } from 'node:fs'
 import { type Diagnostic, fail } from '../diagnostics.ts'
+import { anomalyTexts } from '../model/anomaly.ts'
 import { CONFIRM } from '../model/confirmation.ts'
 import type { Desired } from '../model/desired.ts'
 import { formatCount } from '../model/numbers.ts'
@@ -15,6 +16,7 @@ import type { List, ListKind } from '../model/state.ts'
 import { readHistory } from './history.ts'
 import { readConfig, readIncludes, readTop } from './include.ts'
 import { interfaceNames, readInterfaces } from './interfaces.ts'
+import { readAnomalies } from './lists/anomalies.ts'
 import { type PlacedEntry, readLists } from './lists/lists.ts'
 import { readProtect } from './lists/protect.ts'
 import { readRateLimits } from './lists/rate-limits.ts'
@@ -121,11 +123,12 @@ function load(path: string, { shelf = {}, reads = newReads() }: LoadOptions): Lo
   const parts = [top, ...readIncludes(top, reads, report, shelf.services)]
   const { attachments, options } = readInterfaces(parts, report)
   const protect = readProtect(top, report)
-  const policy = readPolicy(parts, protectTexts(protect), report)
   const entries = LISTS.flatMap((kind) => parts.flatMap((part) => soundEntries(part, kind)))
   const interfaces = { names: interfaceNames(parts), sets: new Set<string>() }
   const { lists, provenance, feeds } = readLists(entries, reads, report, shelf, interfaces)
   checkLimit(top, lists, report)
+  const anomalies = anomalyTexts(readAnomalies(top, interfaces, report))
+  const policy = readPolicy(parts, { protect: protectTexts(protect), anomalies }, report)
   const rates = readRateLimits(parts, interfaces, report)
   for (const part of parts) warnOfSecret(part, reads, report)
   const { services, health, places } = readServices(parts, report)

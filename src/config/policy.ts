@@ -23,12 +23,12 @@ function readSetting(name: SettingName, parts: readonly Part[], report: Report):
   return first && round(first.value)
 }
 
-/** The policy of all files of a config. `protect`: the setting of that name. */
-export function readPolicy(parts: readonly Part[], protect: Policy['protect'], report: Report): Policy {
+/** The policy of all files of a config. `own`: settings that have readers of their own. */
+export function readPolicy(parts: readonly Part[], own: Pick<Policy, 'protect' | 'anomalies'>, report: Report): Policy {
   const written = new Map<string, unknown>(SETTING_NAMES.map((name) => [name, readSetting(name, parts, report)]))
   const inForce = (name: string): unknown => {
     const { initial, follows } = settingOf(name as SettingName)
     return written.get(name) ?? (follows === undefined ? initial : follows.value(inForce(follows.setting)))
   }
-  return { ...DEFAULT_POLICY, ...Object.fromEntries(SETTING_NAMES.map((name) => [name, inForce(name)])), protect }
+  return { ...DEFAULT_POLICY, ...Object.fromEntries(SETTING_NAMES.map((name) => [name, inForce(name)])), ...own }
 }

@@ -19,6 +19,7 @@ import type { ProgramParts } from '../abi/object.ts'
 import type { MapShape } from '../abi/paths.ts'
 import type { State } from '../model/state.ts'
 import type { Memory } from '../report/stats.ts'
+import { ANOMALIES } from './anomalies.ts'
 import { BALANCER } from './balancer.ts'
 import { BANS } from './bans.ts'
 import { CHAIN } from './chain.ts'
@@ -30,7 +31,17 @@ import { RATES } from './rates.ts'
 import { SOCKETLESS } from './socketless.ts'
 
 /** In the order of their steps and rows. */
-export const FEATURES: readonly Feature[] = [FILTER, BANS, BALANCER, HEALTH, ESTABLISHED, SOCKETLESS, RATES, CHAIN]
+export const FEATURES: readonly Feature[] = [
+  FILTER,
+  BANS,
+  BALANCER,
+  HEALTH,
+  ESTABLISHED,
+  SOCKETLESS,
+  ANOMALIES,
+  RATES,
+  CHAIN,
+]
 
 /** Maps that outlive generations. */
 export const SHARED_MAPS: readonly MapShape[] = FEATURES.flatMap(({ maps }) => Object.values(maps))

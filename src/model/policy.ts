@@ -92,6 +92,19 @@ export const SETTINGS = {
       items: { enum: ESSENTIAL_GROUPS },
     },
   }),
+  /** Anomalies that are looked for, as texts of src/model/anomaly.ts. */
+  anomalies: setting<readonly string[]>({
+    config: ['anomalies'],
+    initial: [],
+    isLater: true,
+    text: (texts) => texts.join(', ') || 'none',
+    impact: 'hitless',
+    schema: {
+      description: 'Anomalies that are looked for, each with `observe` if it is only counted, and its interfaces.',
+      type: 'array',
+      items: { type: 'string' },
+    },
+  }),
   /** Capacity of the flow table in entries, a power of two. Another one is a new map, which has no flows. */
   flows: setting<number>({
     config: ['limits', 'flows'],

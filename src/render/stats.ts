@@ -10,7 +10,7 @@ import { jsonDocument } from './json.ts'
 import { formatBytes, formatShare, seconds } from './numbers.ts'
 import { type Paint, paint } from './paint.ts'
 import { serviceStatusJson, serviceTables } from './service-status.ts'
-import { left, listTable, rateTable, reasonTable, right, shownVerdicts, trouble } from './status.ts'
+import { anomalyTable, left, listTable, rateTable, reasonTable, right, shownVerdicts, trouble } from './status.ts'
 import { formatTable } from './table.ts'
 
 export interface Totals {
@@ -122,6 +122,7 @@ export function renderStats(stats: Stats, surroundings: Surroundings, { color }:
         ...(interfaces.length + detached.length > 0 ? interfaceTable(interfaces, detached) : []),
         ...reasonTable(stats),
         ...listTable(stats),
+        ...anomalyTable(stats),
         ...rateTable(stats),
         ...serviceTables(stats.services),
         ...fillTable(fill),
@@ -153,7 +154,7 @@ export function renderStatsJson(stats: Stats, { config, feeds = [] }: Surroundin
     committed_at,
     drifted,
   } = stats
-  const { time, pending } = stats
+  const { time, pending, anomalies } = stats
   return jsonDocument({
     time: new Date(time).toISOString(),
     generation,
@@ -164,6 +165,7 @@ export function renderStatsJson(stats: Stats, { config, feeds = [] }: Surroundin
     unknown_interfaces: unknown,
     detached,
     lists,
+    anomalies,
     rate_limits,
     services: stats.services.map(serviceStatusJson),
     tables: fill.map(({ name, used, capacity }) => ({ name, used, capacity })),

@@ -69,6 +69,20 @@ export function listTable({ lists }: Pick<Status, 'lists'>): string[] {
   return ['', ...formatTable([left('LIST'), left('KIND'), right('PREFIXES'), right('PACKETS'), right('BYTES')], rows)]
 }
 
+export function anomalyTable({ anomalies }: Pick<Status, 'anomalies'>): string[] {
+  if (anomalies.length === 0) return []
+  const rows = anomalies.map(({ name, action, interfaces, packets, bytes, dropped_packets }) => [
+    name,
+    action,
+    interfaces.join(' ') || 'every one',
+    formatCount(packets),
+    formatBytes(bytes),
+    formatCount(dropped_packets),
+  ])
+  const columns = [left('ANOMALY'), left('ACTION'), left('INTERFACES')]
+  return ['', ...formatTable([...columns, right('PACKETS'), right('BYTES'), right('DROPPED')], rows)]
+}
+
 export function rateTable({ rate_limits }: Pick<Status, 'rate_limits'>): string[] {
   if (rate_limits.length === 0) return []
   const rows = rate_limits.map(({ name, per, action, packets, exceeding_packets, exceeding_bytes }) => [
@@ -156,7 +170,8 @@ export function renderStatus(status: Status, { color }: { readonly color: boolea
     status.interfaces.length === 0
       ? ['', 'Attached to no interface: nothing is filtered.']
       : ['', ...interfaceTable(status.interfaces), ...chainStatus(status.interfaces), ...reasonTable(status)]
-  const tables = [...attached, ...listTable(status), ...rateTable(status), ...serviceTables(status.services)]
+  const mitigations = [...anomalyTable(status), ...rateTable(status)]
+  const tables = [...attached, ...listTable(status), ...mitigations, ...serviceTables(status.services)]
   const top = [...head(status), ...waiting, ...rolledBack, ...watchLines(status, style)]
   const lines = [...top, ...tables, ...trouble(status, style), ...last, ...reverted]
   return `${lines.join('\n')}\n`
@@ -164,11 +179,12 @@ export function renderStatus(status: Status, { color }: { readonly color: boolea
 
 export function renderStatusJson(status: Status): string {
   const { interfaces, unknown, lists, rate_limits, services, policy, program, generation, committed_at, bans } = status
-  const { memory, drift, drifted, leftovers, pending, reverted, rollback, watcher, last_apply } = status
+  const { anomalies, memory, drift, drifted, leftovers, pending, reverted, rollback, watcher, last_apply } = status
   return jsonDocument({
     interfaces,
     unknown_interfaces: unknown,
     lists,
+    anomalies,
     rate_limits,
     services: services.map(serviceStatusJson),
     policy: policyJson(policy, services.length > 0),

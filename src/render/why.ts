@@ -78,6 +78,15 @@ function coverLines(title: string, judgements: readonly Judgement[]): string[] {
       ]
 }
 
+/** The anomalies of such packets, on any interface. */
+function anomalyLines(judgements: readonly Judgement[]): string[] {
+  const all = new Map(judgements.flatMap(({ anomalies }) => anomalies.map((one) => [one.name, one.action] as const)))
+  return [...all].map(
+    ([name, action]) =>
+      `Such packets have the anomaly ${name}, which ${action === 'drop' ? 'drops them' : 'is only counted'}.`,
+  )
+}
+
 /** The rate limits that count such packets, on any interface. */
 function limitLines(judgements: readonly Judgement[]): string[] {
   const all = new Map(judgements.flatMap(({ rateLimits }) => rateLimits.map((limit) => [limit.name, limit] as const)))
@@ -90,6 +99,11 @@ function limitLines(judgements: readonly Judgement[]): string[] {
   }
   return [...all.values()].map(one)
 }
+
+const mitigationLines = (judgements: readonly Judgement[]): string[] => [
+  ...anomalyLines(judgements),
+  ...limitLines(judgements),
+]
 
 /** Bans are not in the file, so a differing verdict of the file is expected. */
 function banLines({ reason, by, ttlLeft }: Ban): string[] {
@@ -122,7 +136,7 @@ export function renderWhy(
     lines.push('Packets of connections that this host opened pass.')
   if (judgements.some(({ needsSocket }) => needsSocket))
     lines.push('Packets for which this host has no socket are dropped, unless they open a connection.')
-  lines.push(...limitLines(ours.length > 0 ? ours : files))
+  lines.push(...mitigationLines(ours.length > 0 ? ours : files))
   const ban = ours.find((one) => one.ban)?.ban
   const disagree = live !== undefined && desired !== undefined && !sameEverywhere(ours, files)
   if (ban) lines.push(...banLines(ban))
@@ -150,6 +164,7 @@ function judgementJson({ verdict, reason, list, prefix, at, service, backend, ba
     lists: covering,
     unless_established: rest.unlessEstablished,
     needs_socket: rest.needsSocket,
+    anomalies: rest.anomalies.map(({ name, action }) => ({ name, action })),
     rate_limits: rest.rateLimits.map(({ name, action, at: line, used }) => ({
       name,
       action,

@@ -1,5 +1,6 @@
 // Results of the commands as data, before they become text or JSON.
 
+import type { Anomaly, AnomalyName } from '../model/anomaly.ts'
 import type { Ban } from '../model/ban.ts'
 import type { Drift } from '../model/live.ts'
 import type { ServiceMode } from '../model/overlay.ts'
@@ -87,6 +88,19 @@ export interface ServiceStatus extends Count {
   readonly backends: readonly BackendStatus[]
 }
 
+/** An anomaly that the policy names, with what it has counted. */
+export interface AnomalyStatus {
+  readonly name: AnomalyName
+  readonly action: Anomaly['action']
+  /** Sorted; empty: every interface. */
+  readonly interfaces: readonly string[]
+  readonly packets: number
+  readonly bytes: number
+  /** Of them; none while the action is `observe`. */
+  readonly dropped_packets: number
+  readonly dropped_bytes: number
+}
+
 /** A rate limit with what it has counted. */
 export interface RateStatus {
   readonly name: string
@@ -104,6 +118,7 @@ export interface Status {
   readonly interfaces: readonly InterfaceStatus[]
   readonly unknown: UnknownInterfaces
   readonly lists: readonly ListStatus[]
+  readonly anomalies: readonly AnomalyStatus[]
   readonly rate_limits: readonly RateStatus[]
   readonly services: readonly ServiceStatus[]
   readonly policy: Policy | undefined
@@ -183,6 +198,8 @@ export interface Judgement {
   readonly unlessEstablished: boolean
   /** The packet passes, but would be dropped if this host had no socket for it and it did not open a connection. */
   readonly needsSocket: boolean
+  /** The anomalies of the packet that are looked for, in the order in which they are: the last one drops it, or none does. */
+  readonly anomalies: readonly Pick<Anomaly, 'name' | 'action'>[]
   /** The rate limits that count the packet, in the order in which it meets them. */
   readonly rateLimits: readonly CountingLimit[]
 }

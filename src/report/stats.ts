@@ -3,7 +3,15 @@
 
 import type { Feed } from '../model/desired.ts'
 import type { PendingConfirmation } from './confirmation.ts'
-import type { InterfaceStatus, ListStatus, RateStatus, ServiceStatus, Status, UnknownInterfaces } from './result.ts'
+import type {
+  AnomalyStatus,
+  InterfaceStatus,
+  ListStatus,
+  RateStatus,
+  ServiceStatus,
+  Status,
+  UnknownInterfaces,
+} from './result.ts'
 import type { CheckFacts, ReconcileFacts } from './watch.ts'
 
 /** Fill of a structure: used and capacity. */
@@ -35,6 +43,7 @@ export interface Stats {
   /** Interfaces that the last apply attached to and that no longer run a program of ours. */
   readonly detached: readonly string[]
   readonly lists: readonly ListStatus[]
+  readonly anomalies: readonly AnomalyStatus[]
   readonly rate_limits: readonly RateStatus[]
   readonly services: readonly ServiceStatus[]
   /** Empty if nothing is applied. */

@@ -3,8 +3,9 @@
 // reads a packet: the code that builds or parses one supplies the facts.
 
 import type { Family } from '../model/address.ts'
+import { type Anomaly, type AnomalyName, parseAnomaly } from '../model/anomaly.ts'
 import { ARP, isLinkProtocol } from '../model/ethertypes.ts'
-import { DEFAULT_POLICY, type EssentialGroup } from '../model/policy.ts'
+import { DEFAULT_POLICY, type EssentialGroup, type Policy } from '../model/policy.ts'
 import type { PortRange } from '../model/ports.ts'
 import { contains } from '../model/ranges.ts'
 import { coversInterface } from '../model/scope.ts'
@@ -18,6 +19,7 @@ import {
   type State,
 } from '../model/state.ts'
 import { type ReasonName, type Verdict, verdictOf } from '../report/reason.ts'
+import { metAnomalies } from './anomalies.ts'
 import { type Balanced, balance, isServed, type Transit } from './balance.ts'
 
 /** Why a packet could not be parsed to the end. */
@@ -37,6 +39,8 @@ export interface IpFacts {
   readonly essential: EssentialGroup | undefined
   /** Reason to count if no list decides; undefined = all headers were parsed. */
   readonly unparsed: Unparsed | undefined
+  /** Anomalies of the packet, whether or not a policy names them; undefined: none. */
+  readonly anomalies?: readonly AnomalyName[] | undefined
   /** Facts for the balancer; undefined: unknown, and the balancer is not asked. */
   readonly transit?: Transit | undefined
 }
@@ -148,7 +152,9 @@ export const dependsOnInterface = ({
   lists,
   interfaces,
   rateLimits,
-}: Pick<State, 'lists' | 'interfaces' | 'rateLimits'>): boolean =>
+  policy,
+}: Pick<State, 'lists' | 'interfaces' | 'rateLimits' | 'policy'>): boolean =>
+  (policy?.anomalies ?? []).some((text) => interfaces.has('lo') || parseAnomaly(text).interfaces !== undefined) ||
   [...(rateLimits?.values() ?? [])].some(({ scope }) => scope.interfaces !== undefined) ||
   [...lists.values()].some(({ sets }) => sets.some(({ scope }) => scope.interfaces !== undefined)) ||
   [...interfaces.values()].some(({ roles }) => roles.length < EVERY_ROLE.length)
@@ -183,7 +189,7 @@ export const TEST_INGRESS: Ingress = { ifindex: 1, roles: EVERY_ROLE }
 
 /**
  * The verdict of a state on a packet. Any allowlist entry that covers the source and applies beats a ban, a ban beats
- * every blocklist entry, and any blocklist entry beats the default, whatever the prefix lengths. A packet not dropped
+ * every blocklist entry, and any blocklist entry beats anomalies and the default, whatever the prefix lengths. A packet not dropped
  * so far may be for a service. The last question before a drop by a list or the default is whether the packet belongs to
  * a connection that this host opened. Bans and sockets are not part of a state: see Circumstances.
  */
@@ -202,7 +208,7 @@ export function judge(
     forFilter(services, facts, circumstances, ingress),
     ingress,
   )
-  const goesOn = filtered.reason !== 'blocklist' && filtered.reason !== 'ban'
+  const goesOn = !['blocklist', 'ban', 'anomaly'].includes(filtered.reason)
   const asked = own && isExcepted(state, facts, filtered) ? { ...filtered, ...ESTABLISHED } : filtered
   if (facts.kind !== 'ip' || facts.unparsed || !goesOn || !ingress.roles.includes('balance')) return asked
   const balanced = balance(services, facts, ingress.ifindex, state.policy?.hash_key)
@@ -210,6 +216,25 @@ export function judge(
   const drops = filters && state.policy?.unparsed === 'drop'
   const reason = drops && isUnparsed(balanced.reason) ? DROPPED[balanced.reason] : balanced.reason
   return { ...filtered, verdict: verdictOf(reason), reason, balanced }
+}
+
+const isDroppedFor = (policy: Policy, facts: IpFacts, ingress: Ingress): boolean =>
+  metAnomalies(policy, facts, ingress).at(-1)?.action === 'drop'
+
+/**
+ * The anomalies of a packet that are looked for, in their order: the last one drops it, or none does. Those of a packet that
+ * lists or bans decide are not.
+ */
+export function anomaliesMet(
+  state: Pick<State, 'policy' | 'lists'>,
+  facts: Facts,
+  circumstances: Circumstances,
+  ingress: Ingress,
+): readonly Anomaly[] {
+  const { lists, policy } = state
+  if (facts.kind !== 'ip' || !policy || !ingress.roles.includes('filter')) return []
+  const { reason } = judge({ lists, policy }, facts, { ...circumstances, own: false }, ingress)
+  return ['allowlist', 'blocklist', 'ban'].includes(reason) ? [] : metAnomalies(policy, facts, ingress)
 }
 
 const ESTABLISHED = { verdict: 'pass', reason: 'established' } as const
@@ -278,6 +303,7 @@ function filter(
   if (circumstances.banned) return judged('drop', 'ban')
   const blocked = matchesOf(sorted, 'blocklist', facts, ingress, circumstances)
   if (blocked.length > 0) return judged('drop', 'blocklist', blocked)
+  if (isDroppedFor(policy, facts, ingress)) return judged('drop', 'anomaly')
   // The address is known: where unparsed packets pass, the default still drops this one.
   if (facts.unparsed && (droppingUnparsed || !dropping)) return unparsed(facts.unparsed)
   if (!dropping) return judged('pass', 'default-pass')

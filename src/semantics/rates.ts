@@ -9,8 +9,8 @@ import { type Circumstances, type Facts, type Ingress, inScope, judge, TEST_INGR
 /** Groups of `policy.essential` that no limit holds up. */
 const UNLIMITED: ReadonlySet<string> = new Set(['neighbor_discovery', 'mld', 'dhcp_client'])
 
-/** Reasons of packets that lists and bans decide. */
-const DECIDED: ReadonlySet<string> = new Set(['allowlist', 'blocklist', 'ban'])
+/** Reasons of packets that lists, bans and anomalies decide. */
+const DECIDED: ReadonlySet<string> = new Set(['allowlist', 'blocklist', 'ban', 'anomaly'])
 
 /** The limits of a state that count a packet, in the order in which it meets them. */
 export function countingLimits(

@@ -4,8 +4,10 @@
 import { isDeepStrictEqual } from 'node:util'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { ANYWHERE, NONE } from '../../src/abi/packet.ts'
+import { ANOMALY_NAMES, type AnomalyName } from '../../src/model/anomaly.ts'
 import { coversAddress } from '../../src/model/ban.ts'
-import { type Facts, type Ingress, judge, TEST_INGRESS } from '../../src/semantics/judge.ts'
+import type { State } from '../../src/model/state.ts'
+import { anomaliesMet, type Facts, type Ingress, judge, TEST_INGRESS } from '../../src/semantics/judge.ts'
 import { partsOf } from '../../src/tables/classes/classes.ts'
 import { type Bans, bansOf, parse } from '../support/bans.ts'
 import { DataPlane, type Run, slotsOf } from '../support/bpf.ts'
@@ -19,8 +21,10 @@ const PACKETS = 400
 /** Interfaces that packets arrive on, by slot; no scope names the last one. */
 const INGRESSES: readonly (readonly [slot: number, ingress: Ingress])[] = [...INTERFACES, 'other'].map((name, i) => [
   name === 'other' ? 9 : i + 1,
-  { ...TEST_INGRESS, interface: name },
+  { ...TEST_INGRESS, ifindex: IFINDEX, interface: name },
 ])
+/** Not lo, where any source is right. */
+const IFINDEX = 7
 const seed = Number(process.env['SEED'] ?? Date.now() % 0x100000000)
 
 /** Without routes and sockets, so that every packet is one to this host and none has a socket. */
@@ -42,6 +46,9 @@ const randomRun = (random: Random): Run => {
   const frame = randomFrame(random)
   return canSplit && random.chance(0.15) ? { frame, linear: random.below(frame.length) } : { frame }
 }
+
+const droppedFor = (state: State, facts: Facts, where: Ingress): AnomalyName =>
+  anomaliesMet(state, facts, {}, where).at(-1)?.name as AnomalyName
 
 /** Lengths of the banned prefixes that cover the packet's source. */
 const bansOn = (banned: readonly string[], facts: Facts): number[] =>
@@ -69,13 +76,20 @@ test(`program and model agree on ${POLICIES} policies, ${PACKETS} packets each, 
       [0, TEST_INGRESS],
       [slot, ingress],
     ] as const) {
-      const expected = byModel(where).map(({ verdict, reason, matches: [first] }) => ({
+      const expected = byModel(where).map(({ verdict, reason, matches: [first] }, i) => ({
         verdict,
         reason,
         list: first ? (slots.get(first.list.name) as number) : NONE,
-        scope: first ? parts.findIndex(({ set }) => set === first.set) : NONE,
+        // For an anomaly, its number.
+        scope: first
+          ? parts.findIndex(({ set }) => set === first.set)
+          : reason === 'anomaly'
+            ? ANOMALY_NAMES.indexOf(droppedFor(state, facts[i] as Facts, where))
+            : NONE,
       }))
-      const outcomes = await plane.run(runs.map((run) => ({ ...run, arrival: { ...ANYWHERE, slot: at } })))
+      const outcomes = await plane.run(
+        runs.map((run) => ({ ...run, arrival: { ...ANYWHERE, ifindex: where.ifindex, slot: at } })),
+      )
       const wrong = outcomes.flatMap(({ verdict, explanation }, i) => {
         const { frame, linear } = runs[i] as Run
         const wanted = expected[i] as (typeof expected)[number]

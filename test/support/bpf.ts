@@ -82,6 +82,7 @@ function partsOfImage(image: Uint8Array): ProgramParts {
     ...all,
     ['established', decodeInterfaces(sections.INTERFACES).localPorts !== undefined],
     ['socketless', true],
+    ['anomalies', decodeInterfaces(sections.INTERFACES).anomalies.length > 0],
     ['rates', rateLinesOf(sections.SETTINGS) > 1],
   ])
 }

@@ -1,7 +1,9 @@
 // A second packet parser: raw frame → Facts. It follows the RFCs and the documented limits and shares nothing with the
 // C code; tests compare the two by random packets.
 
+import { ANOMALY_NAMES, type AnomalyName } from '../../src/model/anomaly.ts'
 import type { EssentialGroup } from '../../src/model/policy.ts'
+import { addressAnomalies } from '../../src/semantics/anomalies.ts'
 import type { Quoted, Transit } from '../../src/semantics/balance.ts'
 import type { Facts, IpFacts, Unparsed } from '../../src/semantics/judge.ts'
 
@@ -18,6 +20,8 @@ type Upper = Pick<IpFacts, 'protocol' | 'ports' | 'unparsed'> & {
   readonly type?: number
   readonly at: number
   readonly fragment: Transit['fragment']
+  /** A later fragment that begins 8 bytes behind the first. */
+  readonly second?: boolean
 }
 
 /** A frame. `balances`: its tags are such that the balancer takes it. */
@@ -73,9 +77,10 @@ function ipv4Facts(frame: Frame, at: number): Parsed {
   if (view.getUint8(at) >>> 4 !== 4 || size < 20 || total < size || at + size > view.byteLength) return CUT
   const protocol = view.getUint8(at + 9)
   const isLater = (view.getUint16(at + 6) & 0x1fff) !== 0
+  const isSecond = (view.getUint16(at + 6) & 0x1fff) === 1
   const isFragment = isLater || (view.getUint8(at + 6) & 0x20) !== 0
   const upper: Upper = isLater
-    ? { protocol, ports: undefined, unparsed: undefined, at: at + size, fragment: 'later' }
+    ? { protocol, ports: undefined, unparsed: undefined, at: at + size, fragment: 'later', second: isSecond }
     : upperFacts(frame, at + size, at + total, protocol, 1, isFragment)
   const isLoopback = view.getUint8(at + 12) === 127 && view.getUint8(at + 16) === 127
   const essential = isLoopback ? 'loopback' : (dhcp(upper, 67, 68) ?? (isError4(upper) ? 'icmp_errors' : undefined))
@@ -136,7 +141,8 @@ function chainFacts(frame: Frame, start: number, end: number, first: number): Up
     if (next === 44) {
       const isLater = view.getUint16(at + 2) >>> 3 !== 0
       const protocol = EXTENSIONS.includes(following) ? undefined : following
-      if (isLater) return { protocol, ports: undefined, unparsed: undefined, at, fragment: 'later' }
+      const second = view.getUint16(at + 2) >>> 3 === 1
+      if (isLater) return { protocol, ports: undefined, unparsed: undefined, at, fragment: 'later', second }
       isFragment ||= (view.getUint8(at + 3) & 1) !== 0
     }
     at += size
@@ -167,9 +173,65 @@ function facts(frame: Frame, family: 4 | 6, at: number, upper: Upper, essential:
     ports,
     essential,
     unparsed,
+    anomalies: anomaliesOf(frame, family, at, upper),
     transit: frame.balances ? transitOf(frame, family, at, upper) : undefined,
   }
   return { facts, isStray: isStraySegment(frame, family, source, upper) }
+}
+
+const WORDS = { 4: 1, 6: 4 } as const
+const MLD = [130, 131, 132, 143]
+
+/** Every anomaly of the packet with its IP header at `at`. */
+function anomaliesOf({ view }: Frame, family: 4 | 6, at: number, upper: Upper): AnomalyName[] {
+  const size = view.byteLength
+  const said = view.getUint16(at + (family === 4 ? 2 : 4))
+  const end = said === 0 ? size : at + said + (family === 4 ? 0 : 40)
+  const count = WORDS[family]
+  const [source, destination] = (family === 4 ? [12, 16] : [8, 24]).map((field) => words(view, at + field, count))
+  const ends = { family, source: source as Uint32Array, destination: destination as Uint32Array }
+  const found = new Set(addressAnomalies({ ...ends, ...upper }))
+  if (end > size) found.add('bad_length')
+  const next = view.getUint8(at + 6)
+  const isMld = upper.type !== undefined && MLD.includes(upper.type)
+  if (family === 4 && (view.getUint8(at) & 15) > 5 && view.getUint8(at + 9) !== 2) found.add('ip_options')
+  if (family === 6 && next === 0 && !isMld) found.add('ip_options')
+  if (family === 6 && next === 43 && at + 48 <= size && view.getUint8(at + 42) === 0) found.add('ip_options')
+  for (const name of transportAnomalies(view, family, upper, Math.max(0, end - upper.at))) found.add(name)
+  return ANOMALY_NAMES.filter((name) => found.has(name))
+}
+
+/** `left`: bytes of the datagram from the transport header on. */
+function transportAnomalies(
+  view: DataView,
+  family: 4 | 6,
+  { protocol, fragment, at: behind, second }: Upper,
+  left: number,
+): AnomalyName[] {
+  if (fragment === 'later') return second && protocol === 6 ? ['tiny_fragments'] : []
+  if (protocol === undefined || ![6, 17, family === 4 ? 1 : 58].includes(protocol)) return []
+  const torn = fragment ? 'tiny_fragments' : 'bad_length'
+  if (left < (protocol === 6 ? 20 : 8)) return [torn]
+  const has = (bytes: number): boolean => behind + bytes <= view.byteLength
+  if (protocol === 17) {
+    if (!has(8)) return []
+    const length = view.getUint16(behind + 4)
+    if (length === 0 && left > 0xffff) return []
+    return length < 8 || (length > left && !fragment) ? ['bad_length'] : []
+  }
+  if (protocol !== 6 || !has(20)) return []
+  const header = (view.getUint8(behind + 12) >>> 4) * 4
+  const flags = view.getUint8(behind + 13) & 0x3f
+  const [fin, syn, rst, psh, ack, urg] = [1, 2, 4, 8, 16, 32].map((bit) => (flags & bit) !== 0)
+  const found: Readonly<Partial<Record<AnomalyName, unknown>>> = {
+    bad_length: header < 20 || (header > left && !fragment),
+    tiny_fragments: header > left && fragment,
+    tcp_null: flags === 0,
+    tcp_xmas: fin && psh && urg && !ack,
+    tcp_syn_fin: syn && fin,
+    tcp_syn_rst: syn && rst,
+  }
+  return ANOMALY_NAMES.filter((name) => found[name])
 }
 
 /** A whole TCP segment in a frame to no group, not from a link-local address, that does not open a connection. */

@@ -177,13 +177,17 @@ export interface Ports {
   readonly destination?: number
 }
 
-export const udp = ({ source = 40000, destination = 40001 }: Ports = {}): Layer => ({
+export const udp = ({
+  source = 40000,
+  destination = 40001,
+  length,
+}: Ports & { readonly length?: number } = {}): Layer => ({
   protocol: 17,
   build: (payload) =>
     header(8, payload, (view) => {
       view.setUint16(0, source)
       view.setUint16(2, destination)
-      view.setUint16(4, 8 + payload.length)
+      view.setUint16(4, length ?? 8 + payload.length)
     }),
 })
 
@@ -200,7 +204,14 @@ export const tcp = ({
   flags = SYN,
   sequence = 0,
   acknowledged = 0,
-}: Ports & { readonly flags?: number; readonly sequence?: number; readonly acknowledged?: number } = {}): Layer => ({
+  words = 5,
+}: Ports & {
+  readonly flags?: number
+  readonly sequence?: number
+  readonly acknowledged?: number
+  /** The data offset field. */
+  readonly words?: number
+} = {}): Layer => ({
   protocol: 6,
   build: (payload) =>
     header(20, payload, (view) => {
@@ -208,7 +219,7 @@ export const tcp = ({
       view.setUint16(2, destination)
       view.setUint32(4, sequence)
       view.setUint32(8, acknowledged)
-      view.setUint8(12, 0x50)
+      view.setUint8(12, words << 4)
       view.setUint8(13, flags)
     }),
 })

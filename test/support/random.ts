@@ -1,6 +1,7 @@
 // Random policies and frames from one seed. Addresses, ports and protocols come from small sets, so that lists overlap
 // and match packets.
 
+import { ANOMALY_NAMES, anomalyTexts } from '../../src/model/anomaly.ts'
 import { DEFAULT_POLICY, ESSENTIAL_GROUPS } from '../../src/model/policy.ts'
 import type { PortRange } from '../../src/model/ports.ts'
 import type { RateLimit } from '../../src/model/rate-limit.ts'
@@ -125,8 +126,21 @@ export function randomState(random: Random): State {
       unparsed: random.pick(['pass', 'drop']),
       established: random.pick(['pass', 'judge']),
       essential: ESSENTIAL_GROUPS.filter(() => random.chance(0.5)),
+      anomalies: random.chance(0.5) ? randomAnomalies(random) : [],
     },
   }
+}
+
+/** Some anomalies, on some interfaces. */
+export function randomAnomalies(random: Random): readonly string[] {
+  const sought = ANOMALY_NAMES.filter(() => random.chance(0.4))
+  return anomalyTexts(
+    sought.map((name) => ({
+      name,
+      action: random.chance(0.6) ? 'drop' : 'observe',
+      ...(random.chance(0.3) && { interfaces: [random.pick(INTERFACES)] }),
+    })),
+  )
 }
 
 /** Rate limits that hold nothing up: a test run only asks which of them counts its packet. */
@@ -169,7 +183,7 @@ function upper(random: Random): Layer[] {
   return random.pick<() => Layer[]>([
     () => [layers.udp(ports), layers.raw(random.below(12))],
     () => [layers.udp({ source: ours, destination: theirs })],
-    () => [layers.tcp({ ...ports, flags: random.pick([2, 16, 4, 18, 1, 3, 6, 0, 24]) })],
+    () => [layers.tcp({ ...ports, flags: random.pick([2, 16, 4, 18, 1, 3, 6, 0, 24, 41, 57, 63]) })],
     () => [layers.icmp(random.below(20))],
     () => [layers.icmpv6(random.pick([random.below(6), 130 + random.below(15)]))],
     () => [layers.udp({ source: theirs, destination: ours })],

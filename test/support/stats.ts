@@ -48,6 +48,7 @@ export const EMPTY: Stats = {
   unknown: {},
   detached: [],
   lists: [],
+  anomalies: [],
   rate_limits: [],
   services: [],
   fill: [],

@@ -19,7 +19,7 @@ export interface KnownInterfaces {
   readonly sets: Set<string>
 }
 
-interface Context {
+export interface ScopeContext {
   readonly source: Source
   readonly report: Report
   readonly interfaces: KnownInterfaces
@@ -29,7 +29,7 @@ interface Context {
 function readPorts(
   written: WrittenPorts | undefined,
   placed: Placed | undefined,
-  { source, report }: Context,
+  { source, report }: ScopeContext,
 ): PortRange[] {
   if (written === undefined || placed === undefined) return []
   const items = Array.isArray(written) ? (written as readonly (number | string)[]) : [written as number | string]
@@ -45,7 +45,7 @@ function readPorts(
   })
 }
 
-function unknownInterface(name: string, { from, to }: Placed, { source, report, interfaces }: Context): void {
+function unknownInterface(name: string, { from, to }: Placed, { source, report, interfaces }: ScopeContext): void {
   const meant = nearest(name, interfaces.names)
   const known = [...interfaces.names].sort()
   const some = `${known.slice(0, 8).join(', ')}${known.length > 8 ? ', …' : ''}`
@@ -54,10 +54,10 @@ function unknownInterface(name: string, { from, to }: Placed, { source, report, 
 }
 
 /** The interfaces that an entry names, sorted. Reports unknown ones. */
-function readInterfaces(
+export function readInterfaces(
   written: readonly string[] | undefined,
   placed: Placed | undefined,
-  context: Context,
+  context: ScopeContext,
 ): readonly string[] | undefined {
   if (written === undefined || placed === undefined) return undefined
   const { source, report, interfaces } = context
@@ -82,7 +82,7 @@ function readEstablished(
   kind: ListKind,
   { established }: WrittenEntry,
   placed: Placed,
-  { source, report }: Context,
+  { source, report }: ScopeContext,
 ): Established | undefined {
   const key = placed.fields?.get('established')
   if (kind === 'blocklist' || established === undefined || key === undefined) return established
@@ -96,7 +96,7 @@ function readSocket(
   kind: ListKind,
   { socket, protocol, established }: WrittenEntry,
   placed: Placed,
-  { source, report }: Context,
+  { source, report }: ScopeContext,
 ): 'none' | undefined {
   const key = placed.fields?.get('socket')
   if (socket === undefined || key === undefined) return undefined
@@ -120,7 +120,7 @@ function readSocket(
 }
 
 /** The packets that an entry applies to. Reports invalid port ranges, unknown interfaces, and keys of the other list. */
-export function readScope(kind: ListKind, entry: WrittenEntry, placed: Placed, context: Context): Scope {
+export function readScope(kind: ListKind, entry: WrittenEntry, placed: Placed, context: ScopeContext): Scope {
   const { protocol } = entry
   const established = readEstablished(kind, entry, placed, context)
   const interfaces = readInterfaces(entry.interfaces, placed.fields?.get('interfaces'), context)

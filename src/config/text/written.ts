@@ -1,5 +1,6 @@
 // The config as written: the shape that schemas/xdp.schema.json guarantees. Past this room nothing is optional.
 
+import type { Anomaly, AnomalyName } from '../../model/anomaly.ts'
 import type { OnConflict, OnDrift, OnMissing, OnStop } from '../../model/desired.ts'
 import type { RateAction, RatePer } from '../../model/rate-limit.ts'
 import type { AttachMode, Role } from '../../model/state.ts'
@@ -56,6 +57,12 @@ export interface WrittenRateLimit
   readonly burst?: number
   readonly burst_bits?: WrittenBits
   readonly action?: RateAction
+}
+
+export interface WrittenAnomaly {
+  readonly name: AnomalyName
+  readonly action?: Anomaly['action']
+  readonly interfaces?: readonly string[]
 }
 
 export interface WrittenProtected {

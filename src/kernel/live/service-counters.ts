@@ -5,6 +5,8 @@ import { ran } from '../../abi/answer.ts'
 import { LITTLE_ENDIAN } from '../../abi/bytes.ts'
 import type { Command } from '../../abi/command.ts'
 import {
+  type AnomalyCounter,
+  anomalyCounterCodec,
   type BackendCounter,
   backendCounterCodec,
   COUNTER_KIND,
@@ -43,6 +45,7 @@ interface Kind<T> {
 const SERVICES: Kind<ServiceCounter> = { number: COUNTER_KIND.SERVICES, codec: serviceCounterCodec }
 const BACKENDS: Kind<BackendCounter> = { number: COUNTER_KIND.BACKENDS, codec: backendCounterCodec }
 
+const ANOMALIES: Kind<AnomalyCounter> = { number: COUNTER_KIND.ANOMALIES, codec: anomalyCounterCodec }
 const RATES: Kind<RateCounter> = { number: COUNTER_KIND.RATES, codec: rateCounterCodec }
 
 function runsOf<T>(kind: Kind<T>, slots: readonly number[], cpus: readonly CpuRange[]): Run<T>[] {
@@ -119,16 +122,21 @@ export async function readBalanceCounters(
   }
 }
 
+type Read<T> = (paths: Paths, generation: number, slots: readonly number[]) => Promise<ReadonlyMap<number, Counts<T>>>
+
+const reader =
+  <T extends object>(kind: Kind<T>): Read<T> =>
+  async (paths, generation, slots) => {
+    if (slots.length === 0) return new Map()
+    const runs = runsOf(kind, slots, await possibleCpus())
+    return collect(runs, await answersTo(paths, generation, runs.map(requestOf)))
+  }
+
 /** The counters of rate limits in these slots, by slot. Throws as readBalanceCounters. */
-export async function readRateCounters(
-  paths: Paths,
-  generation: number,
-  slots: readonly number[],
-): Promise<ReadonlyMap<number, Counts<RateCounter>>> {
-  if (slots.length === 0) return new Map()
-  const runs = runsOf(RATES, slots, await possibleCpus())
-  return collect(runs, await answersTo(paths, generation, runs.map(requestOf)))
-}
+export const readRateCounters: Read<RateCounter> = reader(RATES)
+
+/** The counters of anomalies, by number. Throws as readBalanceCounters. */
+export const readAnomalyCounters: Read<AnomalyCounter> = reader(ANOMALIES)
 
 /** Runs the requests in one bpftool process. Throws E108 if the data plane refuses. */
 async function answersTo(paths: Paths, generation: number, requests: readonly Uint8Array[]): Promise<Uint8Array[]> {

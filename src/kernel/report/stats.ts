@@ -36,7 +36,7 @@ import { settled } from '../observe/settled.ts'
 import { joinParts, runParts } from '../tools/bpftool.ts'
 import { possibleCpus } from '../tools/cpus.ts'
 import { memoryPart } from './memory.ts'
-import { readRates } from './rate-status.ts'
+import { readMitigations } from './mitigation-status.ts'
 import { readServices, type ServiceStats } from './stats-services.ts'
 import { interfaceStatus, iso, unknownInterfaces } from './status.ts'
 
@@ -138,9 +138,9 @@ async function readOnce(paths: Paths): Promise<{ stats: KernelStats; switching: 
   const refusals = guardNamespace({ netns: namespaceOf(links, instance, committed, own), ownNetns: own })
   if (refusals.length > 0) throw new XdpError(refusals)
   const counters = countersOf(committed, pinned)
-  const [served, rate_limits] = await Promise.all([
+  const [served, { rate_limits, anomalies }] = await Promise.all([
     readServices(paths, committed, instance),
-    readRates(paths, committed, instance),
+    readMitigations(paths, committed, instance),
   ])
   const records = recordsOf(instance)
   const drift = new Map<ObjectKey, string>(driftOfPins(instance, committed))
@@ -157,6 +157,7 @@ async function readOnce(paths: Paths): Promise<{ stats: KernelStats; switching: 
     unknown: unknownInterfaces(counters),
     detached: committed ? [...records.keys()].filter((name) => !interfaces.has(name)).toSorted() : [],
     lists: counters.lists.map(({ name, kind, prefixes, packets, bytes }) => ({ name, kind, prefixes, packets, bytes })),
+    anomalies,
     rate_limits,
     services: served.services,
     fill: committed ? fillOf(committed, pinned, counters, records, served) : [],

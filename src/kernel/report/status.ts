@@ -15,6 +15,7 @@ import { readBanCount } from '../live/bans.ts'
 import { type Counters, readCounters } from '../live/counters.ts'
 import { type Observation, observe, refuseOtherNamespace } from '../observe/observe.ts'
 import { runParts } from '../tools/bpftool.ts'
+import { anomalyStatus } from './anomaly-status.ts'
 import { memoryPart } from './memory.ts'
 import { rateStatus } from './rate-status.ts'
 import { readServiceStatus } from './service-status.ts'
@@ -112,6 +113,7 @@ export async function readStatus(paths: Paths, memory: Memory): Promise<KernelSt
   const rate_limits = isReadable
     ? await rateStatus(paths, live.generation, rateLimits, live.slots.rates ?? new Map())
     : []
+  const anomalies = isReadable ? await anomalyStatus(paths, live.generation, live.state.policy?.anomalies ?? []) : []
   const drift = driftOf(live)
   return {
     interfaces: attached.flatMap(({ slot, link }) =>
@@ -129,6 +131,7 @@ export async function readStatus(paths: Paths, memory: Memory): Promise<KernelSt
       prefixes: listPrefixes(list),
       ...(counted.get(slot) ?? { packets: 0, bytes: 0 }),
     })),
+    anomalies,
     rate_limits,
     services,
     policy: live.state.policy,

@@ -19,6 +19,7 @@ import { adviceFor } from '../../plan/own-vip.ts'
 import type { Verdict } from '../../report/reason.ts'
 import type { CountingLimit, Covering, Everywhere, Judgement, LiveJudgement, WhyResult } from '../../report/result.ts'
 import {
+  anomaliesMet,
   type Circumstances,
   coversOf,
   dependsOnInterface,
@@ -164,6 +165,7 @@ function desiredOn(
   const conditions = {
     unlessEstablished: isExcepted(state, facts, judged),
     needsSocket: needsSocket(state, facts, sockets, ingress),
+    anomalies: anomaliesMet(state, facts, sockets, ingress),
     rateLimits: limitsOf(state, facts, ingress, sockets, desired),
   }
   const common = { ...NOTHING, lists, verdict, reason, ...conditions }
@@ -302,6 +304,7 @@ async function liveOn(
     })),
     unlessEstablished: isExcepted(live.state, factsFor(query), model),
     needsSocket: needsSocket(live.state, factsFor(query), circumstances, ingress),
+    anomalies: anomaliesMet(live.state, factsFor(query), circumstances, ingress),
     rateLimits: limitsOf(live.state, factsFor(query), ingress, circumstances, desired, usedBy(live, explanation)),
     ...balancedPart(balanced, desired),
     ...(list && desired ? { at: originOf(desired.provenance, list, family, words)?.at } : {}),

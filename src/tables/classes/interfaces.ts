@@ -1,17 +1,22 @@
 // Sets of interfaces that scopes name, and their section (struct scoped_interface). A rule refers to a set by number;
 // the section says by interface slot which sets the interface belongs to. Its first line has the local ports of
-// connections that this host opens (struct local_ports).
+// connections that this host opens, and the anomalies that are looked for (struct receiving).
 
 import {
+  ANOMALY_EVERYWHERE,
+  ANOMALY_SLOTS,
+  type AnomalySettings,
   INTERFACE_SETS,
   INTERFACE_SLOTS,
   LINE_SIZE,
-  localPortsCodec,
+  receivingCodec,
   scopedInterfaceCodec,
 } from '../../abi/generated.ts'
 import { fail } from '../../diagnostics.ts'
+import { ANOMALY_NAMES, anomalyTexts, parseAnomaly } from '../../model/anomaly.ts'
+import { DEFAULT_POLICY, type Policy } from '../../model/policy.ts'
 import type { PortRange } from '../../model/ports.ts'
-import type { Scope, State } from '../../model/state.ts'
+import type { State } from '../../model/state.ts'
 import { corrupt, LINE_WORDS, makeLines, viewOf } from '../lines/lines.ts'
 
 /** Names are free of white space. */
@@ -24,7 +29,7 @@ export class InterfaceSets {
   readonly #numbers: ReadonlyMap<string, number>
 
   /** Equal scopes, in any order, give equal numbers. Throws XdpError E216 if there are too many sets. */
-  constructor(scopes: Iterable<Scope>) {
+  constructor(scopes: Iterable<{ readonly interfaces?: readonly string[] | undefined }>) {
     const named = new Map(
       [...scopes].flatMap(({ interfaces }) => (interfaces ? [[keyOf(interfaces), interfaces]] : [])),
     )
@@ -42,28 +47,61 @@ export class InterfaceSets {
   }
 }
 
-/** The sets of interfaces of all lists and rate limits. Throws XdpError E216 if there are too many. */
-export const interfaceSets = ({ lists, rateLimits }: Pick<State, 'lists' | 'rateLimits'>): InterfaceSets =>
+/** The sets of interfaces of all lists, rate limits and anomalies. Throws XdpError E216 if there are too many. */
+export const interfaceSets = ({
+  lists,
+  rateLimits,
+  policy = DEFAULT_POLICY,
+}: Pick<State, 'lists' | 'rateLimits'> & Partial<Pick<State, 'policy'>>): InterfaceSets =>
   new InterfaceSets([
     ...[...lists.values()].flatMap((list) => list.sets.map(({ scope }) => scope)),
     ...[...(rateLimits?.values() ?? [])].map(({ scope }) => scope),
+    ...policy.anomalies.map(parseAnomaly),
   ])
 
+function encodeAnomalies(texts: Policy['anomalies'], sets: Pick<InterfaceSets, 'numberOf'>): AnomalySettings {
+  const bits = { drop: 0, observe: 0 }
+  const interfaces = new Uint8Array(ANOMALY_SLOTS).fill(ANOMALY_EVERYWHERE)
+  for (const anomaly of texts.map(parseAnomaly)) {
+    const number = ANOMALY_NAMES.indexOf(anomaly.name)
+    bits[anomaly.action] |= 1 << number
+    if (anomaly.interfaces) interfaces[number] = sets.numberOf(anomaly.interfaces)
+  }
+  return { ...bits, interfaces }
+}
+
+/** The texts of the anomalies that are looked for. */
+const decodeAnomalies = (
+  { drop, observe, interfaces }: AnomalySettings,
+  sets: readonly (readonly string[])[],
+): Policy['anomalies'] =>
+  anomalyTexts(
+    ANOMALY_NAMES.flatMap((name, number) => {
+      if ((((drop | observe) >>> number) & 1) === 0) return []
+      const set = interfaces[number] === ANOMALY_EVERYWHERE ? undefined : sets[interfaces[number] as number]
+      return [{ name, action: (drop >>> number) & 1 ? 'drop' : 'observe', ...(set && { interfaces: set }) } as const]
+    }),
+  )
+
 /**
- * Encodes the section; empty if no scope names an interface and nothing depends on local ports.
+ * Encodes the section; empty if nothing names an interface, nothing depends on local ports, and no anomaly is looked for.
  *
  * @param slots by interface name; interfaces without a slot are missing from the host
  */
 export function encodeInterfaces(
-  { sets }: Pick<InterfaceSets, 'sets'>,
+  numbered: Pick<InterfaceSets, 'sets' | 'numberOf'>,
   slots: ReadonlyMap<string, number>,
   ports: PortRange | undefined,
+  anomalies: Policy['anomalies'] = [],
 ): Uint32Array<ArrayBuffer> {
+  const { sets } = numbered
   const names = [...new Set(sets.flat())].sort()
   const missing = names.filter((name) => !slots.has(name))
-  const words = makeLines(names.length > 0 ? INTERFACE_SLOTS + missing.length : ports ? 1 : 0)
+  const hasFirst = ports !== undefined || anomalies.length > 0
+  const words = makeLines(names.length > 0 ? INTERFACE_SLOTS + missing.length : hasFirst ? 1 : 0)
   const view = new DataView(words.buffer)
-  if (ports) localPortsCodec.encode(ports, view)
+  const { first: first_port, last: last_port } = ports ?? { first: 0, last: 0 }
+  if (hasFirst) receivingCodec.encode({ first_port, last_port, anomalies: encodeAnomalies(anomalies, numbered) }, view)
   for (const name of names) {
     const line = slots.get(name) ?? INTERFACE_SLOTS + missing.indexOf(name)
     const bits = sets.reduce((sum, set, number) => (set.includes(name) ? sum | (1n << BigInt(number)) : sum), 0n)
@@ -79,6 +117,7 @@ export interface LiveInterfaces {
   /** Slots of the interfaces that scopes name; undefined = missing from the host. */
   readonly slots: ReadonlyMap<string, number | undefined>
   readonly localPorts: PortRange | undefined
+  readonly anomalies: Policy['anomalies']
 }
 
 /** Decodes the section. Throws XdpError E113 if an interface has no name, or two lines. */
@@ -86,7 +125,7 @@ export function decodeInterfaces(words: Uint32Array): LiveInterfaces {
   const view = viewOf(words)
   const slots = new Map<string, number | undefined>()
   const sets: string[][] = Array.from({ length: INTERFACE_SETS }, () => [])
-  const { first, last } = words.length > 0 ? localPortsCodec.decode(view) : { first: 0, last: 0 }
+  const receiving = words.length > 0 ? receivingCodec.decode(view) : undefined
   for (let line = 1; line < words.length / LINE_WORDS; line++) {
     const { name, sets: bits } = scopedInterfaceCodec.decode(view, line * LINE_SIZE)
     if (bits === 0n) continue
@@ -95,5 +134,11 @@ export function decodeInterfaces(words: Uint32Array): LiveInterfaces {
     for (const [number, set] of sets.entries()) if ((bits >> BigInt(number)) & 1n) set.push(name)
   }
   for (const set of sets) set.sort()
-  return { sets, slots, localPorts: last === 0 ? undefined : { first, last } }
+  const { first_port: first = 0, last_port: last = 0 } = receiving ?? {}
+  return {
+    sets,
+    slots,
+    localPorts: last === 0 ? undefined : { first, last },
+    anomalies: receiving ? decodeAnomalies(receiving.anomalies, sets) : [],
+  }
 }

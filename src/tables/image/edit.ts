@@ -3,6 +3,7 @@
 // state may differ.
 
 import type { AddressSet, Family, Ranges } from '../../model/address.ts'
+import { parseAnomaly } from '../../model/anomaly.ts'
 import { DEFAULT_POLICY } from '../../model/policy.ts'
 import { NumberSets } from '../classes/classes.ts'
 import { ClassSets, numberParts } from '../classes/edit.ts'
@@ -119,12 +120,13 @@ export function editImage(source: EditSource): Image | undefined {
   const { previous, state, slots, meta, toggles } = source
   const { policy = DEFAULT_POLICY, lists } = state
   const { sections, meta: said } = previous
-  const { sets } = decodeInterfaces(sections.INTERFACES)
+  const { sets, anomalies } = decodeInterfaces(sections.INTERFACES)
   const named = interfaceSets(state)
-  // Rules name sets of interfaces by numbers, which move with the sets of rate limits.
+  // Rules name sets of interfaces by numbers, which move with the sets of rate limits and anomalies.
   const { limits } = decodeRates(sections.SETTINGS, sets)
   if ([...limits.values(), ...(state.rateLimits?.values() ?? [])].some(({ scope }) => scope.interfaces))
     return undefined
+  if ([...anomalies, ...policy.anomalies].some((text) => parseAnomaly(text).interfaces)) return undefined
   const live = decodeClasses(sections.CLASSES, sections.RULES, said.class_count, said.rule_count, sets)
   const numbers = numberParts(live, readRecords(sections.LISTS, said.list_count), lists)
   if (!numbers) return undefined
@@ -154,7 +156,7 @@ export function editImage(source: EditSource): Image | undefined {
     lists: encodeLists(lists, slots.lists),
     classes: encoded?.classes ?? sections.CLASSES,
     rules: encoded?.rules ?? sections.RULES,
-    interfaces: encodeInterfaces(named, slots.interfaces, state.localPorts),
+    interfaces: encodeInterfaces(named, slots.interfaces, state.localPorts, policy.anomalies),
     rates: encodeRates(state.rateLimits ?? new Map(), slots.rates ?? new Map(), named),
     table4: table4.sections,
     table6: table6.sections,

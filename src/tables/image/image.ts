@@ -206,7 +206,7 @@ export function compileImage(source: Source): Image {
     lists: encodeLists(lists, slots.lists),
     classes: encoded.classes,
     rules: encoded.rules,
-    interfaces: encodeInterfaces(sets, slots.interfaces, localPorts),
+    interfaces: encodeInterfaces(sets, slots.interfaces, localPorts, policy.anomalies),
     rates: encodeRates(source.state.rateLimits ?? new Map(), slots.rates ?? new Map(), sets),
     table4: table4.sections,
     table6: table6.sections,

@@ -1,6 +1,6 @@
 // The settings of a policy in the settings line of an image (struct settings). A setting with a number has the field of
 // its name; those with words are flags; a set of words is a row of flags. The key of the hash and protected prefixes have
-// lines in a section of their own.
+// lines in a section of their own; anomalies are in the first line of the interfaces.
 
 import {
   ESSENTIAL,
@@ -14,6 +14,7 @@ import {
 import { decodeProtected, encodeProtected } from '../../abi/protect.ts'
 import { ESSENTIAL_GROUPS, type EssentialGroup, type Policy, SETTING_NAMES } from '../../model/policy.ts'
 import { parseProtect, protectTexts } from '../../model/protect.ts'
+import { decodeInterfaces } from '../classes/interfaces.ts'
 import { hasHashKey, ratesStart, type Sections } from '../layout/layout.ts'
 import { makeLines, viewOf } from '../lines/lines.ts'
 
@@ -28,6 +29,7 @@ const WORDS: Readonly<Record<Exclude<keyof Policy, NumberName>, true>> = {
   essential: true,
   hash_key: true,
   protect: true,
+  anomalies: true,
 }
 
 const NUMBER_NAMES = SETTING_NAMES.filter((name) => !(name in WORDS)) as readonly NumberName[]
@@ -84,7 +86,7 @@ function hashKeyOf(lines: Uint32Array): string {
 /** Where an image has its settings. */
 export interface SettingLines {
   readonly settings: Settings
-  readonly sections: Pick<Sections, 'SETTINGS'>
+  readonly sections: Pick<Sections, 'SETTINGS' | 'INTERFACES'>
 }
 
 /** The settings that an image holds. */
@@ -98,4 +100,5 @@ export const policyOf = ({ settings, sections }: SettingLines): Policy => ({
   ),
   hash_key: hashKeyOf(sections.SETTINGS),
   protect: protectOf(sections.SETTINGS),
+  anomalies: decodeInterfaces(sections.INTERFACES).anomalies,
 })

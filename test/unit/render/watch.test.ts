@@ -135,6 +135,7 @@ const NOTHING: Status = {
   interfaces: [],
   unknown: {},
   lists: [],
+  anomalies: [],
   rate_limits: [],
   services: [],
   policy: undefined,

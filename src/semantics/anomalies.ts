@@ -1,0 +1,96 @@
+// Reference model of anomalies. The data plane implements the same rules in C (bpf/include/anomaly.h).
+
+import type { Family, Ranges } from '../model/address.ts'
+import { ADDRESS_ANOMALIES, type Anomaly, type AnomalyName, parseAnomaly } from '../model/anomaly.ts'
+import type { Policy } from '../model/policy.ts'
+import { contains, normalize } from '../model/ranges.ts'
+import { type AddressRange, parseRange } from '../model/text.ts'
+import type { Ingress, IpFacts } from './judge.ts'
+
+/** Addresses of a packet, and what excuses its source. */
+export interface Ends {
+  readonly family: Family
+  readonly source: Uint32Array
+  readonly destination: Uint32Array
+  readonly protocol: number | undefined
+  readonly ports?: { readonly source: number; readonly destination: number } | undefined
+  /** Of ICMP. */
+  readonly type?: number | undefined
+}
+
+function rangesOf(family: Family, texts: readonly string[]): Ranges {
+  const parsed = texts.map((text) => parseRange(text) as AddressRange)
+  const words = (bound: 'start' | 'end') => Uint32Array.from(parsed.flatMap((range) => [...range[bound]]))
+  return normalize(family, words('start'), words('end'))
+}
+
+/** RFC 6890 and the IANA registries of special-purpose addresses: what is not globally reachable, and multicast. */
+const BOGONS4 = rangesOf(4, [
+  ...['0.0.0.0/8', '10.0.0.0/8', '100.64.0.0/10', '127.0.0.0/8', '169.254.0.0/16', '172.16.0.0/12', '192.0.0.0/24'],
+  ...['192.0.2.0/24', '192.168.0.0/16', '198.18.0.0/15', '198.51.100.0/24', '203.0.113.0/24', '224.0.0.0/3'],
+])
+/** Around global unicast (RFC 4291), link-local and NAT64 (RFC 6052) addresses, and documentation (RFC 3849, 9637). */
+const BOGONS6 = rangesOf(6, [
+  ...['::-64:ff9a:ffff:ffff:ffff:ffff:ffff:ffff', '64:ff9b::1:0:0-1fff:ffff:ffff:ffff:ffff:ffff:ffff:ffff'],
+  ...['2001:db8::/32', '3fff::/20', '4000::-fe7f:ffff:ffff:ffff:ffff:ffff:ffff:ffff', 'fec0::/10', 'ff00::/8'],
+])
+const MARTIANS4 = rangesOf(4, ['0.0.0.0/8', '127.0.0.0/8', '224.0.0.0/4', '255.255.255.255'])
+const MARTIANS6 = rangesOf(6, ['::/96', '::ffff:0:0/96', 'ff00::/8'])
+
+/** RFC 2131: a client without an address, and a server that may have a private one. */
+const DHCP = ['68 67', '67 68']
+/** RFC 4861, RFC 3810: router and neighbour solicitations, and reports of multicast listeners. */
+const FROM_UNSPECIFIED = [131, 132, 133, 135, 143]
+
+/** Whether the source may be one that no other packet has. */
+function isExcused({ family, source, protocol, ports, type }: Ends): boolean {
+  const isUnspecified = source.every((word) => word === 0)
+  if (family === 6) return isUnspecified && type !== undefined && FROM_UNSPECIFIED.includes(type)
+  if (protocol !== 17 || !ports) return false
+  const at = DHCP.indexOf(`${ports.source} ${ports.destination}`)
+  return at === 1 || (at === 0 && isUnspecified)
+}
+
+/** ifindex of lo in every namespace (linux/net_namespace.h LOOPBACK_IFINDEX). */
+const LO = 1
+
+/** The anomalies of a packet's addresses. */
+export function addressAnomalies(ends: Ends): AnomalyName[] {
+  const { family, source, destination, ports } = ends
+  const isIn = (v4: Ranges, v6: Ranges): boolean => contains(family === 4 ? v4 : v6, source) >= 0
+  const isJudged = !isExcused(ends)
+  const found: Readonly<Partial<Record<AnomalyName, boolean>>> = {
+    land: source.every((word, i) => word === destination[i]) && (!ports || ports.source === ports.destination),
+    martians: isJudged && isIn(MARTIANS4, MARTIANS6),
+    bogons: isJudged && isIn(BOGONS4, BOGONS6),
+  }
+  return Object.entries(found).flatMap(([name, is]) => (is ? [name as AnomalyName] : []))
+}
+
+/** The anomalies of a packet that a policy looks for on the interface, in their order. */
+function soughtAnomalies(
+  { anomalies }: Pick<Policy, 'anomalies'>,
+  { anomalies: found = [] }: Pick<IpFacts, 'anomalies'>,
+  { interface: name, ifindex }: Pick<Ingress, 'interface' | 'ifindex'>,
+): Anomaly[] {
+  const isLo = name !== undefined && ifindex === LO
+  return anomalies
+    .map(parseAnomaly)
+    .filter(
+      (anomaly) =>
+        found.includes(anomaly.name) &&
+        !(isLo && ADDRESS_ANOMALIES.has(anomaly.name)) &&
+        (name === undefined || !anomaly.interfaces || anomaly.interfaces.includes(name)),
+    )
+}
+
+/** The anomalies of a packet that are looked for, up to the first that drops it. */
+export function metAnomalies(
+  policy: Pick<Policy, 'anomalies'>,
+  facts: Pick<IpFacts, 'anomalies'>,
+  ingress: Pick<Ingress, 'interface' | 'ifindex'>,
+): Anomaly[] {
+  const sought = soughtAnomalies(policy, facts, ingress)
+  const at = sought.findIndex(({ action }) => action === 'drop')
+  return at < 0 ? sought : sought.slice(0, at + 1)
+}
