@@ -11,6 +11,7 @@ import { addressAnomalies } from '../semantics/anomalies.ts'
 import type { Transit } from '../semantics/balance.ts'
 import type { Facts } from '../semantics/judge.ts'
 import { type Explanation, explanationCodec, INTERFACE_FLAG, type TestRun, testRunCodec } from './generated.ts'
+import { type HeaderAnomaly, oddFrame } from './odd-packet.ts'
 
 export interface TestPacket {
   readonly source: Address
@@ -25,6 +26,8 @@ export interface TestPacket {
   readonly isWithin?: boolean | undefined
   /** ICMP only; undefined = an echo request. See `MESSAGES`. */
   readonly message?: Message | undefined
+  /** IPv4 only: makes its headers such. See odd-packet.ts. */
+  readonly anomaly?: HeaderAnomaly | undefined
 }
 
 /**
@@ -217,7 +220,7 @@ export function packetFor(packet: TestPacket): Uint8Array {
     writeWords(view, 38, filled.destination)
   }
   frame.set(payload, headers)
-  return frame
+  return packet.anomaly ? oddFrame(frame, packet.anomaly) : frame
 }
 
 /** The facts of the probe's packet for `judge`. */
@@ -233,8 +236,8 @@ export function factsFor(packet: TestPacket): Facts {
     ports: hasPorts ? { source: sourcePort, destination: destinationPort } : undefined,
     essential: essentialGroup(filled),
     unparsed: undefined,
-    anomalies: anomaliesOf(filled),
-    transit: filled.message ? undefined : transitOf(filled),
+    anomalies: [...anomaliesOf(filled), ...(packet.anomaly ? [packet.anomaly] : [])],
+    transit: filled.message || packet.anomaly ? undefined : transitOf(filled),
   }
 }
 

@@ -4,7 +4,7 @@ import { diffArrays } from 'diff'
 import type { Provenance } from '../model/desired.ts'
 import type { AttachedProgram } from '../model/live.ts'
 import { formatCount } from '../model/numbers.ts'
-import { changedSettings, type Policy, SETTING_NAMES, settingOf } from '../model/policy.ts'
+import { changedSettings, DEFAULT_POLICY, type Policy, SETTING_NAMES, settingOf } from '../model/policy.ts'
 import { type Attachment, type List, type Program, scopeKey } from '../model/state.ts'
 import { chainedText } from '../plan/chain.ts'
 import type { Change } from '../plan/change.ts'
@@ -102,11 +102,16 @@ function listLines(
   return [...kind, ...scopeLines(before, after, style), ...summaries, ...same]
 }
 
+/** Settings of a new policy that a file sets to something else than they are without it. */
+const setSettings = (after: Policy): readonly string[] =>
+  changedSettings(DEFAULT_POLICY, after).filter((name) => !settingOf(name).follows)
+
 function policyLines(before: Policy | undefined, after: Policy | undefined): string[] {
   const changed = before && after ? changedSettings(before, after) : []
   const [left, right] = [before && shownPolicy(before), after && shownPolicy(after)]
+  const set = after && !before ? setSettings(after) : []
   // The default verdict gives context, whatever changed.
-  const shown = SETTING_NAMES.filter((name) => name === 'default' || changed.includes(name))
+  const shown = SETTING_NAMES.filter((name) => name === 'default' || changed.includes(name) || set.includes(name))
   const lines = shown.flatMap((name) => {
     const { text = String, consequence } = settingOf(name)
     const line = setting(name, left && text(left[name]), right && text(right[name]))

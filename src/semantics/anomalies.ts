@@ -5,7 +5,6 @@ import { ADDRESS_ANOMALIES, type Anomaly, type AnomalyName, parseAnomaly } from 
 import type { Policy } from '../model/policy.ts'
 import { contains, normalize } from '../model/ranges.ts'
 import { type AddressRange, parseRange } from '../model/text.ts'
-import type { Ingress, IpFacts } from './judge.ts'
 
 /** Addresses of a packet, and what excuses its source. */
 export interface Ends {
@@ -67,11 +66,21 @@ export function addressAnomalies(ends: Ends): AnomalyName[] {
   return Object.entries(found).flatMap(([name, is]) => (is ? [name as AnomalyName] : []))
 }
 
+/** The receiving interface; `interface`: its name, undefined = none that runs our program. */
+interface Arrival {
+  readonly interface?: string | undefined
+  readonly ifindex: number
+}
+
+interface Found {
+  readonly anomalies?: readonly AnomalyName[] | undefined
+}
+
 /** The anomalies of a packet that a policy looks for on the interface, in their order. */
 function soughtAnomalies(
   { anomalies }: Pick<Policy, 'anomalies'>,
-  { anomalies: found = [] }: Pick<IpFacts, 'anomalies'>,
-  { interface: name, ifindex }: Pick<Ingress, 'interface' | 'ifindex'>,
+  { anomalies: found = [] }: Found,
+  { interface: name, ifindex }: Arrival,
 ): Anomaly[] {
   const isLo = name !== undefined && ifindex === LO
   return anomalies
@@ -85,11 +94,7 @@ function soughtAnomalies(
 }
 
 /** The anomalies of a packet that are looked for, up to the first that drops it. */
-export function metAnomalies(
-  policy: Pick<Policy, 'anomalies'>,
-  facts: Pick<IpFacts, 'anomalies'>,
-  ingress: Pick<Ingress, 'interface' | 'ifindex'>,
-): Anomaly[] {
+export function metAnomalies(policy: Pick<Policy, 'anomalies'>, facts: Found, ingress: Arrival): Anomaly[] {
   const sought = soughtAnomalies(policy, facts, ingress)
   const at = sought.findIndex(({ action }) => action === 'drop')
   return at < 0 ? sought : sought.slice(0, at + 1)

@@ -18,13 +18,13 @@ import { INTERFACES, type Random, randomFrame, randomFrom, randomPrefix, randomS
 
 const POLICIES = usually(10, { thoroughly: 40 })
 const PACKETS = 400
+/** Not lo, where any source is right. */
+const IFINDEX = 7
 /** Interfaces that packets arrive on, by slot; no scope names the last one. */
 const INGRESSES: readonly (readonly [slot: number, ingress: Ingress])[] = [...INTERFACES, 'other'].map((name, i) => [
   name === 'other' ? 9 : i + 1,
   { ...TEST_INGRESS, ifindex: IFINDEX, interface: name },
 ])
-/** Not lo, where any source is right. */
-const IFINDEX = 7
 const seed = Number(process.env['SEED'] ?? Date.now() % 0x100000000)
 
 /** Without routes and sockets, so that every packet is one to this host and none has a socket. */

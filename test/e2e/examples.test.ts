@@ -30,6 +30,7 @@ test('examples has the expected files', () => {
       'dual-stack-vlan.yaml',
       'two-interfaces.yaml',
       'uplink-bogons.yaml',
+      'anomalies.yaml',
       'rate-limits.yaml',
       'beside-another-program.yaml',
       ...['nat', 'full-nat', 'dsr', 'ipip', 'gue', 'edge', 'checks', 'ports'].map((name) => `balance-${name}.yaml`),

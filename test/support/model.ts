@@ -213,19 +213,22 @@ function transportAnomalies(
   const torn = fragment ? 'tiny_fragments' : 'bad_length'
   if (left < (protocol === 6 ? 20 : 8)) return [torn]
   const has = (bytes: number): boolean => behind + bytes <= view.byteLength
-  if (protocol === 17) {
-    if (!has(8)) return []
-    const length = view.getUint16(behind + 4)
-    if (length === 0 && left > 0xffff) return []
-    return length < 8 || (length > left && !fragment) ? ['bad_length'] : []
-  }
-  if (protocol !== 6 || !has(20)) return []
+  if (protocol === 17)
+    return has(8) && isLyingUdp(view.getUint16(behind + 4), left, fragment !== undefined) ? ['bad_length'] : []
+  return protocol === 6 && has(20) ? tcpAnomalies(view, behind, left, fragment !== undefined) : []
+}
+
+/** RFC 2675: a length of 0 stands for one that does not fit. */
+const isLyingUdp = (length: number, left: number, isFragment: boolean): boolean =>
+  !(length === 0 && left > 0xffff) && (length < 8 || (length > left && !isFragment))
+
+function tcpAnomalies(view: DataView, behind: number, left: number, isFragment: boolean): AnomalyName[] {
   const header = (view.getUint8(behind + 12) >>> 4) * 4
   const flags = view.getUint8(behind + 13) & 0x3f
   const [fin, syn, rst, psh, ack, urg] = [1, 2, 4, 8, 16, 32].map((bit) => (flags & bit) !== 0)
   const found: Readonly<Partial<Record<AnomalyName, unknown>>> = {
-    bad_length: header < 20 || (header > left && !fragment),
-    tiny_fragments: header > left && fragment,
+    bad_length: header < 20 || (header > left && !isFragment),
+    tiny_fragments: header > left && isFragment,
     tcp_null: flags === 0,
     tcp_xmas: fin && psh && urg && !ack,
     tcp_syn_fin: syn && fin,

@@ -1,8 +1,16 @@
 // Readings of counters, given in a line or two.
 
+import type { AnomalyName } from '../../src/model/anomaly.ts'
 import type { PendingConfirmation } from '../../src/report/confirmation.ts'
 import { type ReasonName, VERDICTS, verdictOf } from '../../src/report/reason.ts'
-import type { BackendStatus, Count, InterfaceStatus, RateStatus, ServiceStatus } from '../../src/report/result.ts'
+import type {
+  AnomalyStatus,
+  BackendStatus,
+  Count,
+  InterfaceStatus,
+  RateStatus,
+  ServiceStatus,
+} from '../../src/report/result.ts'
 import type { Stats, Surroundings } from '../../src/report/stats.ts'
 import { backend, EGRESS, service } from './services.ts'
 import { PROGRAM } from './states.ts'
@@ -59,6 +67,17 @@ export const EMPTY: Stats = {
   drifted: [],
   pending: undefined,
 }
+
+/** An anomaly that so many packets of 100 bytes had, and that drops them. */
+export const anomalous = (name: AnomalyName, packets: number): AnomalyStatus => ({
+  name,
+  action: 'drop',
+  interfaces: ['eth0'],
+  packets,
+  bytes: packets * 100,
+  dropped_packets: packets,
+  dropped_bytes: packets * 100,
+})
 
 /** A rate limit that was exceeded by so many packets of 100 bytes, of ten times as many. */
 export const limited = (name: string, exceeding: number): RateStatus => ({

@@ -5,6 +5,7 @@ import { writeFileSync } from 'node:fs'
 import { ran } from '../../abi/answer.ts'
 import { bpftool, type Part } from '../../abi/command.ts'
 import { type Explanation, explanationCodec, REASON, testRunCodec } from '../../abi/generated.ts'
+import { isHeaderAnomaly, protocolOf } from '../../abi/odd-packet.ts'
 import {
   explanationOf,
   factsFor,
@@ -17,6 +18,7 @@ import {
 import { PLACES, type Place, placesOf } from '../../abi/place.ts'
 import { fail } from '../../diagnostics.ts'
 import type { Address, Family } from '../../model/address.ts'
+import { type Anomaly, parseAnomaly } from '../../model/anomaly.ts'
 import { shapesOf } from '../../model/link.ts'
 import type { Link } from '../../model/live.ts'
 import { PROTOCOL_NUMBERS } from '../../model/ports.ts'
@@ -82,7 +84,7 @@ function probedServices(services: Iterable<Service>, changed: ReadonlySet<string
 /**
  * The probes of a state, in each shape of packets on its interfaces. For every list, scope and family: the first address
  * and the one just after the last, in the scope; also addresses elsewhere. For services (those in `changed` and some
- * others): the first port and the one after the last. If a scope names interfaces, the first address also arrives on one
+ * others): the first port and the one after the last. A packet with each anomaly that the policy names. If a scope names interfaces, the first address also arrives on one
  * of them, and on another one of ours. The expected verdict is that of the whole policy, including overlaps and
  * allowlists.
  *
@@ -111,6 +113,11 @@ export function buildProbes(
       }
     }
   }
+  for (const anomaly of (state.policy?.anomalies ?? []).map(parseAnomaly)) {
+    const packet = packetWith(anomaly)
+    packets.push(packet)
+    arriving.push(...arrivalsOf(anomaly, places).map((place) => ({ ...place, packet })))
+  }
   packets.push(...probedServices(state.services.values(), changed).flatMap(packetsTo))
   const probe = (packet: Packet, { arrival, ingress }: Place): Probe => ({
     packet,
@@ -125,9 +132,24 @@ export function buildProbes(
 }
 
 /** One of the interfaces that a scope names, and one that it does not name; each if there is one. */
-function arrivalsOf<T extends { readonly name: string }>({ interfaces: named }: Scope, places: readonly T[]): T[] {
+function arrivalsOf<T extends { readonly name: string }>(
+  { interfaces: named }: Pick<Anomaly, 'interfaces'>,
+  places: readonly T[],
+): T[] {
   if (named === undefined) return []
   return [true, false].flatMap((isNamed) => places.find(({ name }) => named.includes(name) === isNamed) ?? [])
+}
+
+/** Of AS112 (RFC 7535), globally reachable. */
+const REACHABLE: Address = { family: 4, words: Uint32Array.of(0xc01fc401) }
+/** Sources with the anomaly of their name. */
+const ODD_SOURCES = { martians: 0x7f000001, bogons: 0x0a000001 } as const
+
+/** A packet with the anomaly. */
+function packetWith({ name }: Anomaly): Packet {
+  if (isHeaderAnomaly(name)) return { source: REACHABLE, protocol: PROTOCOL_NUMBERS[protocolOf(name)], anomaly: name }
+  if (name === 'land') return { source: REACHABLE, destination: REACHABLE, sourcePort: 7, destinationPort: 7 }
+  return { source: { family: 4, words: Uint32Array.of(ODD_SOURCES[name]) } }
 }
 
 /** Packets to the first port of each range of a service, and to the one after its last port, by each protocol. */

@@ -9,13 +9,24 @@ import { exposition, labelValue } from '../../../src/metrics/exposition.ts'
 import { METRICS } from '../../../src/metrics/table.ts'
 import type { Report } from '../../../src/report/metric.ts'
 import { REASONS } from '../../../src/report/reason.ts'
-import { attached, BALANCED, counted, EMPTY, limited, PENDING, SURROUNDINGS, stats } from '../../support/stats.ts'
+import {
+  anomalous,
+  attached,
+  BALANCED,
+  counted,
+  EMPTY,
+  limited,
+  PENDING,
+  SURROUNDINGS,
+  stats,
+} from '../../support/stats.ts'
 
 const ROOT = join(import.meta.dirname, '../../..')
 const FULL: Report = {
   version: '1.2.3',
   stats: stats({
     detached: ['eth1'],
+    anomalies: [anomalous('bogons', 12)],
     rate_limits: [limited('dns', 120)],
     services: [BALANCED],
     pending: PENDING,
