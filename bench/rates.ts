@@ -1,6 +1,6 @@
-// npm run bench rates: the cost of rate limits for a packet, of one source and of many.
+// npm run bench rates: the cost of rate limits and of anomalies for a packet, of one source and of many.
 //
-// Every figure is the median over rounds of policies with and without limits, in turns, above a program that passes
+// Every figure is the median over rounds of policies with and without them, in turns, above a program that passes
 // everything. The packets count as those of an interface. Compare differences: nanoseconds depend on the machine and its
 // other load. Many sources take the cost of cold cache lines with them, which the policy without limits has not.
 
@@ -9,6 +9,8 @@ import { fileURLToPath } from 'node:url'
 import { bpftool } from '../src/abi/command.ts'
 import { runBatch, runBpftool } from '../src/kernel/tools/bpftool.ts'
 import { withExchange } from '../src/kernel/tools/exchange.ts'
+import { ANOMALY_NAMES } from '../src/model/anomaly.ts'
+import { DEFAULT_POLICY } from '../src/model/policy.ts'
 import type { RateLimit } from '../src/model/rate-limit.ts'
 import { EMPTY_STATE, type State } from '../src/model/state.ts'
 import { LOW } from '../src/tables/lines/lines.ts'
@@ -60,6 +62,7 @@ const others = Array.from({ length: 8 }, (_, i) => limit(i, 1000 + i))
 
 const STATES = {
   'no limit': EMPTY_STATE,
+  'every anomaly': { ...EMPTY_STATE, policy: { ...DEFAULT_POLICY, anomalies: ANOMALY_NAMES } },
   'a limit of other packets': limited(limit(0, 443)),
   'eight limits of other packets': limited(...others),
   'packets per source': limited(limit(0, 53)),
@@ -122,6 +125,13 @@ try {
   ])
   console.log(table(['ns per packet, added to no limit', ...NAMES], rows))
   const claims: Claim[] = [
+    {
+      kind: 'budget',
+      what: 'every anomaly, one source: added',
+      limit: 30,
+      measured: added('every anomaly', 'one source'),
+      unit: 'ns',
+    },
     {
       kind: 'budget',
       what: 'packets per source, one source: added',

@@ -21,6 +21,8 @@ import { FORWARDINGS, type Forwarding } from '../../src/features/forwarding/forw
 import { rateMaps } from '../../src/features/rates.ts'
 import { withLinear, withParts } from '../../src/kernel/tools/object.ts'
 import { packChunks } from '../../src/kernel/tools/transfer.ts'
+import { ANOMALY_NAMES } from '../../src/model/anomaly.ts'
+import { DEFAULT_POLICY } from '../../src/model/policy.ts'
 import type { State } from '../../src/model/state.ts'
 import { type ReasonName, verdictOf } from '../../src/report/reason.ts'
 import { judge } from '../../src/semantics/judge.ts'
@@ -28,7 +30,9 @@ import { compileImage } from '../../src/tables/image/image.ts'
 import { transferOf } from '../../src/tables/layout/difference.ts'
 import { type Image, imageBytes } from '../../src/tables/layout/layout.ts'
 import { FORWARDING } from '../bpf/cases/balancing.ts'
+import { FRAMES } from '../support/anomalies.ts'
 import { outcomeOf } from '../support/forwarding.ts'
+import { policy } from '../support/lists.ts'
 import { factsOf, isStray } from '../support/model.ts'
 import * as p from '../support/packets.ts'
 import { backend, balancing, service } from '../support/services.ts'
@@ -254,7 +258,21 @@ export const POLICIES: readonly Policy[] = [
   })),
   { number: BONDED, name: 'full NAT through a bond', ...bonded() },
   { number: BONDED + 1, name: 'packets without a socket', state: STRAY, rows: STRAY_ROWS },
+  { number: BONDED + 2, name: 'anomalies', ...anomalies() },
 ]
+
+/** Every anomaly is dropped. */
+function anomalies(): Pick<Policy, 'state' | 'rows'> {
+  const rows = FRAMES.map(([name, frame, found]) => ({
+    name,
+    packet: frame,
+    reason: numbered(found.length > 0 ? 'anomaly' : 'default-pass'),
+  }))
+  return {
+    state: { ...policy('pass'), policy: { ...DEFAULT_POLICY, default: 'pass', anomalies: ANOMALY_NAMES } },
+    rows,
+  }
+}
 
 /**
  * A service with full NAT: client and backend are both behind the bond. Also a list, to see roles on it, and lists for which
@@ -290,7 +308,13 @@ function bonded(): Pick<Policy, 'state' | 'rows'> {
     rateLimit('everything', { position: 1, per: 'all', bits: { perSecond: 1e12, burst: 1e12 }, buckets: 1024 }),
   ]
   const rateLimits = new Map(limits.map((one) => [one.name, one]))
-  return { state: { ...balancing([web]), lists, rateLimits }, rows: [] }
+  const state = balancing([web])
+  // Its packets have private sources.
+  const sought = ANOMALY_NAMES.filter((name) => name !== 'bogons')
+  return {
+    state: { ...state, lists, rateLimits, policy: { ...DEFAULT_POLICY, ...state.policy, anomalies: sought } },
+    rows: [],
+  }
 }
 
 /** Services of one forwarding mode for VIPs of both families, and packets to them. */
