@@ -134,7 +134,7 @@ export class Machine {
     mkdirSync(this.path(target), { recursive: true })
     execFileSync('tar', ['-xzf', tarball, '--strip-components=1', '--directory', this.path(target)])
     mkdirSync(dirname(this.path(bin)), { recursive: true })
-    symlinkSync(`${target}/dist/cli.js`, this.path(bin))
+    symlinkSync(`${target}/dist/xdp.js`, this.path(bin))
     for (const [section, name] of [
       ['8', 'xdp.8'],
       ['5', 'xdp.yaml.5'],
