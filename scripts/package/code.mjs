@@ -1,6 +1,6 @@
 // The modules of dist/ as the executable's loader runs them: each a function, as CommonJS, because a single executable
 // application has no files to import.
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { transform } from 'esbuild'
 import { at } from '../lib/paths.mjs'
@@ -36,10 +36,9 @@ export async function writeModules(directory) {
 /** The command that runs a program of an architecture here. Throws ScriptError if that takes qemu and there is none. */
 export async function runnerFor(arch, node) {
   if ((await attempt(node, ['--version'])).status === 0) return [node]
-  const { qemu } = ARCHITECTURES[arch]
-  if (!which(qemu))
-    throw new ScriptError(`building for ${arch} runs its Node in ${qemu}: apt-get install qemu-user-static`)
-  return [qemu, node]
+  const { qemu, libraries, emulation } = ARCHITECTURES[arch]
+  if (which(qemu) && existsSync(libraries)) return [qemu, '-L', libraries, node]
+  throw new ScriptError(`building for ${arch} runs its Node in qemu: apt-get install ${emulation.join(' ')}`)
 }
 
 /** Writes V8's code of the modules in a directory, `NAME.code` for each. The seed makes it the same in every build. */

