@@ -3,7 +3,7 @@ import { chmodSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, wr
 import { basename, relative } from 'node:path'
 import { at, root } from './paths.mjs'
 import { ScriptError } from './run.mjs'
-import { files, step } from './stamp.mjs'
+import { digest, files, step } from './stamp.mjs'
 
 const OBJECTS = ['xdp', 'explain', 'carry', 'bans', 'check', 'kinds'].map((name) => `${name}.bpf.o`)
 const REQUIRE = [
@@ -125,8 +125,10 @@ export function bundle() {
   )
   return step('dist', { inputs, outputs }, async () => {
     const { build } = await import('esbuild')
+    // Names the build by what it is made from, so that equal sources give equal bundles.
+    const name = digest(inputs).slice(0, 16)
     const make = (...plugins) =>
-      build({ ...OPTIONS, plugins }).catch((error) => {
+      build({ ...OPTIONS, plugins, define: { XDP_BUILD: JSON.stringify(name) } }).catch((error) => {
         const lines = (error.errors ?? []).map(({ text, location: at }) =>
           at ? `${at.file}:${at.line}: ${text}` : text,
         )

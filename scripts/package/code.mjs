@@ -11,8 +11,8 @@ import { ARCHITECTURES } from './node.mjs'
 const LAUNCHER = 'xdp.js'
 const REQUIRE = /^import \{ createRequire as __createRequire \} from 'node:module'\nconst require = .*\n/m
 
-async function moduleOf(name) {
-  const text = readFileSync(at('dist', name), 'utf8')
+async function moduleOf(path) {
+  const text = readFileSync(path, 'utf8')
     .replace(/^#!.*\n/, '')
     .replace(REQUIRE, '')
   const { code } = await transform(text, {
@@ -26,10 +26,10 @@ async function moduleOf(name) {
   return `(function(exports,require,module,__url){${code}\n})`
 }
 
-/** Writes the modules into a directory. Returns their names. */
-export async function writeModules(directory) {
-  const names = readdirSync(at('dist')).filter((name) => name.endsWith('.js') && name !== LAUNCHER)
-  await Promise.all(names.map(async (name) => writeFileSync(join(directory, name), await moduleOf(name))))
+/** Writes the modules of a bundle into a directory. Returns their names. */
+export async function writeModules(directory, dist) {
+  const names = readdirSync(dist).filter((name) => name.endsWith('.js') && name !== LAUNCHER)
+  await Promise.all(names.map(async (name) => writeFileSync(join(directory, name), await moduleOf(join(dist, name)))))
   return names.sort()
 }
 

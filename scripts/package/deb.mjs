@@ -17,8 +17,8 @@ const DEPENDS = [
 ]
 const SCRIPTS = ['postinst', 'prerm', 'postrm']
 
-const control = (arch, kibibytes) => `Package: ${NAME}
-Version: ${manifest.version}
+const control = (arch, version, kibibytes) => `Package: ${NAME}
+Version: ${version}
 Architecture: ${ARCHITECTURES[arch].deb}
 Maintainer: ${MAINTAINER}
 Installed-Size: ${kibibytes}
@@ -36,7 +36,7 @@ Description: packet filter and load balancer in XDP, from one YAML file
  interface until /etc/xdp/xdp.yaml does.
 `
 
-const changelog = (seconds) => `${NAME} (${manifest.version}) unstable; urgency=medium
+const changelog = (version, seconds) => `${NAME} (${version}) unstable; urgency=medium
 
   * CHANGELOG.md.gz in this directory lists the changes of each version.
 
@@ -46,16 +46,16 @@ const changelog = (seconds) => `${NAME} (${manifest.version}) unstable; urgency=
 /**
  * Builds the package from an executable, and returns its path.
  *
- * @param quick compresses less, for tests
+ * @param quick compresses nothing, for tests
  */
-export async function makeDeb(arch, executable, directory, quick = false) {
+export async function makeDeb(arch, executable, directory, { quick = false, version = manifest.version } = {}) {
   const seconds = await sourceDate()
   const root = mkdtempSync(join(tmpdir(), 'xdp-deb-'))
   try {
     await writeTree(root, arch, executable)
     const doc = join(root, 'usr/share/doc', NAME)
     copyFileSync(at('packaging/debian/copyright'), join(doc, 'copyright'))
-    writeFileSync(join(doc, 'changelog.gz'), packed(changelog(seconds)))
+    writeFileSync(join(doc, 'changelog.gz'), packed(changelog(version, seconds)))
     const overrides = join(root, 'usr/share/lintian/overrides')
     mkdirSync(overrides, { recursive: true })
     copyFileSync(at('packaging/debian/lintian-overrides'), join(overrides, NAME))
@@ -71,14 +71,14 @@ export async function makeDeb(arch, executable, directory, quick = false) {
       )
     mkdirSync(join(root, 'DEBIAN'))
     const put = (name, text, mode) => writeFileSync(join(root, 'DEBIAN', name), text, { mode })
-    put('control', control(arch, kibibytes), 0o644)
+    put('control', control(arch, version, kibibytes), 0o644)
     put('conffiles', `/${CONFIG}\n`, 0o644)
     put('md5sums', sums.join(''), 0o644)
     for (const name of SCRIPTS) put(name, readFileSync(at('packaging/debian', name)), 0o755)
     settle(root, seconds)
-    const target = join(directory, `${NAME}_${manifest.version}_${ARCHITECTURES[arch].deb}.deb`)
-    // The bytes depend on the number of threads.
-    const options = ['--root-owner-group', '-Zxz', `-z${quick ? 0 : 6}`, '--threads-max=1']
+    const target = join(directory, `${NAME}_${version}_${ARCHITECTURES[arch].deb}.deb`)
+    // The bytes of xz depend on the number of threads.
+    const options = ['--root-owner-group', ...(quick ? ['-Znone'] : ['-Zxz', '--threads-max=1'])]
     await run('dpkg-deb', [...options, '--build', root, target], {
       env: { ...process.env, SOURCE_DATE_EPOCH: String(seconds) },
     })

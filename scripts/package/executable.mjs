@@ -33,18 +33,18 @@ function switchedOn(executable) {
 }
 
 /** The files of dist/ that the program reads, by path. */
-const shippedFiles = () =>
-  ['bpf', 'schemas'].flatMap((folder) => readdirSync(at('dist', folder)).map((name) => `${folder}/${name}`)).sort()
+const shippedFiles = (dist) =>
+  ['bpf', 'schemas'].flatMap((folder) => readdirSync(join(dist, folder)).map((name) => `${folder}/${name}`)).sort()
 
 /** The blob of Node's single executable applications. Paths in it are relative, so that it is the same in every build. */
-async function blobOf(directory, runner) {
-  const names = await writeModules(directory)
+async function blobOf(directory, dist, runner) {
+  const names = await writeModules(directory, dist)
   await compileModules(directory, runner, FLAGS)
   copyFileSync(at('scripts/package/loader.cjs'), join(directory, 'loader.cjs'))
   for (const folder of ['bpf', 'schemas']) mkdirSync(join(directory, folder))
-  for (const path of shippedFiles()) copyFileSync(at('dist', path), join(directory, path))
-  copyFileSync(at('dist/NOTICES.txt'), join(directory, 'NOTICES.txt'))
-  const assets = [...names, ...names.map((name) => `${name}.code`), ...shippedFiles(), 'NOTICES.txt']
+  for (const path of shippedFiles(dist)) copyFileSync(join(dist, path), join(directory, path))
+  copyFileSync(join(dist, 'NOTICES.txt'), join(directory, 'NOTICES.txt'))
+  const assets = [...names, ...names.map((name) => `${name}.code`), ...shippedFiles(dist), 'NOTICES.txt']
   const config = {
     main: 'loader.cjs',
     output: 'blob',
@@ -60,8 +60,8 @@ async function blobOf(directory, runner) {
   return readFileSync(join(directory, 'blob'))
 }
 
-/** Builds the executable of an architecture at a path. */
-export async function makeExecutable(arch, target) {
+/** Builds the executable of an architecture at a path, from the bundle in a directory. */
+export async function makeExecutable(arch, target, dist = at('dist')) {
   const node = join(await nodeFor(arch), 'bin/node')
   const work = mkdtempSync(join(tmpdir(), 'xdp-executable-'))
   try {
@@ -70,7 +70,7 @@ export async function makeExecutable(arch, target) {
     await run('llvm-strip', ['-o', bare, node])
     const directory = join(work, 'blob')
     mkdirSync(directory)
-    const blob = await blobOf(directory, await runnerFor(arch, node))
+    const blob = await blobOf(directory, dist, await runnerFor(arch, node))
     writeFileSync(target, withNote(switchedOn(readFileSync(bare)), NOTE, blob))
     chmodSync(target, 0o755)
   } finally {
