@@ -86,6 +86,7 @@ const EDGES: Readonly<Record<string, readonly string[]>> = {
   ],
   'kernel/report': [
     'model',
+    'shipped',
     'report',
     'semantics',
     'abi',
