@@ -1,5 +1,5 @@
-// Three suites: `unit` needs nothing, `bpf` runs packets through the loaded program and `e2e` works in network
-// namespaces (both need root). Every file has namespaces, a bpffs and programs of its own, so files run side by side.
+// Suites: `unit` needs nothing, `bpf` runs packets through the loaded program and `e2e` works in network namespaces (both
+// need root); `packages` installs packages in roots of Debian, apart from `npm test`. Every file has namespaces, a bpffs and programs of its own, so files run side by side.
 import { availableParallelism } from 'node:os'
 import { defineConfig } from 'vitest/config'
 
@@ -34,6 +34,15 @@ export default defineConfig({
           expect,
           testTimeout: 300_000,
           hookTimeout: 300_000,
+        },
+      },
+      {
+        test: {
+          name: 'packages',
+          include: ['test/packages/**/*.test.ts'],
+          expect,
+          testTimeout: 900_000,
+          hookTimeout: 900_000,
         },
       },
       {

@@ -1,6 +1,8 @@
-// npm run bench start [-- --rounds N]: measures the command line's start-up time, as a ratio to a Node process that
+// npm run bench start [-- --rounds N] [--executable FILE]: measures the command line's start-up time, as a ratio to a Node process that
 // does nothing: `node -e 0`, `xdp --version`, a word that a shell completes, `xdp validate`, an `xdp plan` of a small
 // file that finds no changes, `xdp unban`, and `xdp ban` without a daemon and with one.
+//
+// With an executable of `npm run package`, its plan and its ban too; compare with `node -e 0` of the Node in it, by PATH.
 //
 // Medians over rounds of one run each, in immediate succession, in a namespace and bpffs of the benchmark.
 
@@ -9,7 +11,9 @@ import { parseArgs } from 'node:util'
 import { type Cost, makeHost, sh, time } from './support/host.ts'
 import { conclude, median, ratioText, table } from './support/report.ts'
 
-const { values: options } = parseArgs({ options: { rounds: { type: 'string', default: '15' } } })
+const { values: options } = parseArgs({
+  options: { rounds: { type: 'string', default: '15' }, executable: { type: 'string' } },
+})
 
 const host = makeHost()
 host.write(
@@ -37,6 +41,17 @@ const subjects = {
   'xdp unban': host.xdp('unban', '198.18.0.1'),
 } as const
 
+/** The subjects of the executable, if there is one. */
+function ofExecutable(path: string | undefined): Readonly<Record<string, readonly string[]>> {
+  if (path === undefined) return {}
+  const run = (...args: readonly string[]): string[] =>
+    host.xdp(...args).flatMap((word) => (word === process.execPath ? [path] : /\/cli\.js$/.test(word) ? [] : [word]))
+  return {
+    'executable: plan (no changes)': run('plan', '--detailed-exitcode', '-f', file),
+    'executable: ban': run('ban', '198.18.0.1', '--ttl', '1h'),
+  }
+}
+
 const [apply, ...args] = host.xdp('apply', '--auto-approve', '-f', file) as [string, ...string[]]
 sh(apply, ...args)
 const costs = new Map<string, Cost[]>()
@@ -53,7 +68,7 @@ async function measure(chosen: Readonly<Record<string, readonly string[]>>): Pro
 
 const WATCHED = 'xdp ban (with a daemon)'
 const NODE_BESIDE = 'node -e 0 (beside a daemon)'
-await measure(subjects)
+await measure({ ...subjects, ...ofExecutable(options.executable) })
 const [watch = '', ...words] = host.xdp('watch', '-f', file)
 const daemon = spawn(watch, words, { stdio: ['ignore', 'pipe', 'ignore'] })
 try {

@@ -97,7 +97,7 @@ function play(directory, scenes) {
   const built = shell(STAGE)
   if (built.status !== 0) throw new ScriptError('creating the namespaces for the demo failed')
   mkdirSync(join(directory, 'bin'))
-  symlinkSync(at('dist/cli.js'), join(directory, 'bin/xdp'))
+  symlinkSync(at('dist/xdp.js'), join(directory, 'bin/xdp'))
   writeFileSync(join(directory, 'xdp.yaml'), CONFIG)
   for (const one of scenes) scene(directory, one)
 }

@@ -5,7 +5,8 @@ import { once } from 'node:events'
 import { isatty } from 'node:tty'
 import { createScreen, type Screen } from './commands/cli/screen.ts'
 import { main, type Output } from './commands/main.ts'
-import { fail } from './diagnostics.ts'
+import { EXIT, fail } from './diagnostics.ts'
+import { isExecutable } from './shipped.ts'
 
 const interruption = new AbortController()
 
@@ -111,8 +112,10 @@ function openScreen(): Screen {
   return screen
 }
 
-// Not process.exit(), which would drop pending output to a pipe.
-process.exitCode = await main({
+/** The status of a run that ends without a result, because it waits for nothing. */
+process.exitCode = EXIT.bug
+
+void main({
   argv: process.argv.slice(2),
   env: process.env,
   stdout: output(() => process.stdout, 1),
@@ -127,5 +130,8 @@ process.exitCode = await main({
   uid: process.geteuid?.() ?? -1,
   onHangup,
   outlive,
-  self: [process.execPath, process.argv[1] ?? ''],
+  self: [process.execPath, ...(isExecutable ? [] : [process.argv[1] ?? ''])],
+}).then((exit) => {
+  // Not process.exit(), which would drop pending output to a pipe.
+  process.exitCode = exit
 })

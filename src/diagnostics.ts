@@ -152,6 +152,7 @@ export const CODES = {
   E255: { name: 'cannot-chain', exit: EXIT.refused },
   E256: { name: 'chained-program', exit: EXIT.refused },
   E257: { name: 'chain-refused', exit: EXIT.unavailable },
+  E258: { name: 'old-node', exit: EXIT.unavailable },
   E260: { name: 'no-ssh-session', exit: EXIT.usage },
   E265: { name: 'files-unusable', exit: EXIT.unavailable },
   E266: { name: 'half-reverted', exit: EXIT.refused },

@@ -14,6 +14,7 @@ const SRC = join(ROOT, 'src')
  */
 const EDGES: Readonly<Record<string, readonly string[]>> = {
   diagnostics: [],
+  shipped: [],
   'features/forwarding': [],
   model: ['features/forwarding'],
   report: ['model'],
@@ -57,8 +58,8 @@ const EDGES: Readonly<Record<string, readonly string[]>> = {
     'tables/rates',
   ],
   features: ['model', 'report', 'abi', 'plan', 'tables/layout', 'tables/services', 'tables/rates'],
-  'kernel/tools': ['model', 'abi', 'tables/lines', 'tables/layout'],
-  'kernel/host': ['model', 'report', 'abi', 'cache', 'history', 'plan', 'tables', 'kernel/tools'],
+  'kernel/tools': ['model', 'shipped', 'abi', 'tables/lines', 'tables/layout'],
+  'kernel/host': ['model', 'report', 'shipped', 'abi', 'cache', 'history', 'plan', 'tables', 'kernel/tools'],
   'kernel/observe': ['model', 'abi', 'plan', 'tables', 'features', 'kernel/tools', 'kernel/host'],
   'kernel/live': [
     'model',
@@ -85,6 +86,7 @@ const EDGES: Readonly<Record<string, readonly string[]>> = {
   ],
   'kernel/report': [
     'model',
+    'shipped',
     'report',
     'semantics',
     'abi',
@@ -121,6 +123,7 @@ const EDGES: Readonly<Record<string, readonly string[]>> = {
   'commands/cli': ['model', 'abi', 'cache', 'pipelines'],
   'commands/verbs': [
     'model',
+    'shipped',
     'report',
     'config',
     'import',
@@ -133,7 +136,7 @@ const EDGES: Readonly<Record<string, readonly string[]>> = {
     'commands/cli',
   ],
   commands: ['abi', 'cache', 'history', 'render', 'commands/cli', 'commands/verbs'],
-  cli: ['commands', 'commands/cli'],
+  cli: ['shipped', 'commands', 'commands/cli'],
   checker: ['watch/health'],
 }
 

@@ -3,7 +3,7 @@ import { chmodSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, wr
 import { basename, relative } from 'node:path'
 import { at, root } from './paths.mjs'
 import { ScriptError } from './run.mjs'
-import { files, step } from './stamp.mjs'
+import { digest, files, step } from './stamp.mjs'
 
 const OBJECTS = ['xdp', 'explain', 'carry', 'bans', 'check', 'kinds'].map((name) => `${name}.bpf.o`)
 const REQUIRE = [
@@ -120,11 +120,15 @@ export function bundle() {
   )
   const schemas = readdirSync(at('build/schemas')).map((name) => `schemas/${name}`)
   const objects = OBJECTS.map((name) => `bpf/${name}`)
-  const outputs = ['cli.js', 'checker.js', ...objects, ...schemas, 'NOTICES.txt'].map((name) => at('dist', name))
+  const outputs = ['xdp.js', 'cli.js', 'checker.js', ...objects, ...schemas, 'NOTICES.txt'].map((name) =>
+    at('dist', name),
+  )
   return step('dist', { inputs, outputs }, async () => {
     const { build } = await import('esbuild')
+    // Names the build by what it is made from, so that equal sources give equal bundles.
+    const name = digest(inputs).slice(0, 16)
     const make = (...plugins) =>
-      build({ ...OPTIONS, plugins }).catch((error) => {
+      build({ ...OPTIONS, plugins, define: { XDP_BUILD: JSON.stringify(name) } }).catch((error) => {
         const lines = (error.errors ?? []).map(({ text, location: at }) =>
           at ? `${at.file}:${at.line}: ${text}` : text,
         )
@@ -133,9 +137,10 @@ export function bundle() {
     const { outputFiles, metafile } = await make(oneCore((await make()).metafile.outputs))
     for (const folder of ['dist/bpf', 'dist/schemas']) mkdirSync(at(folder), { recursive: true })
     for (const { path, text } of outputFiles) write(path, text)
-    const kept = new Set(outputFiles.map(({ path }) => basename(path)))
+    const kept = new Set(['xdp.js', ...outputFiles.map(({ path }) => basename(path))])
     for (const name of readdirSync(at('dist'))) if (name.endsWith('.js') && !kept.has(name)) rmSync(at('dist', name))
     for (const name of readdirSync(at('dist/bpf'))) if (!OBJECTS.includes(name)) rmSync(at('dist/bpf', name))
+    replace(at('dist/xdp.js'), `#!/usr/bin/env node\n${readFileSync(at('src/launcher.js'), 'utf8')}`, 0o755)
     for (const name of OBJECTS) replace(at('dist/bpf', name), readFileSync(at('build', name)))
     for (const name of schemas) replace(at('dist', name), readFileSync(at('build', name)))
     replace(at('dist/NOTICES.txt'), notices(Object.keys(metafile.inputs)))

@@ -159,8 +159,10 @@ function contextOf(
 
 async function perform({ flags, command, args }: Invocation, terminal: Terminal, progress: Progress): Promise<Exit> {
   const { stdout, stderr } = terminal
-  if (flags.version) stdout.write(`xdp ${manifest.version}\n`)
-  else if (flags.help) stdout.write(command ? renderCommandHelp(command) : renderHelp(COMMANDS))
+  if (flags.version) {
+    const { describeVersion } = await import('./verbs/version.ts')
+    stdout.write(await describeVersion(manifest.version, flags.json === true))
+  } else if (flags.help) stdout.write(command ? renderCommandHelp(command) : renderHelp(COMMANDS))
   else if (command === undefined) {
     stderr.write(renderHelp(COMMANDS))
     return EXIT.usage

@@ -5,6 +5,9 @@ export const TCP = 6
 export const UDP = 17
 export const PROTOCOL_NUMBERS = { tcp: TCP, udp: UDP } as const
 
+/** Names of protocols that a config may use, by IANA's numbers; `icmp` stands for that of each family. */
+export const WRITTEN_PROTOCOLS = { ...PROTOCOL_NUMBERS, icmp: 'icmp', gre: 47, esp: 50, ah: 51, sctp: 132 } as const
+
 export type TransportProtocol = keyof typeof PROTOCOL_NUMBERS
 
 /** `tcp`, `udp`, or the protocol number as text. */

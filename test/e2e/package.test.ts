@@ -39,6 +39,7 @@ afterAll(() => {
 test('the tarball has every file that running needs', () => {
   for (const path of [
     'dist/cli.js',
+    'dist/xdp.js',
     'dist/bpf/bans.bpf.o',
     'dist/bpf/carry.bpf.o',
     'dist/bpf/explain.bpf.o',

@@ -69,3 +69,21 @@ export function unpacked(...packages: readonly string[]): { readonly root: strin
   }
   return { reason: `the Debian packages of ${packages.join(', ')} are not available` }
 }
+
+/** A minimal root of a Debian release with systemd and the tools that xdp needs, or why there is none. */
+export function bareRoot(release: string): { readonly root: string } | { readonly reason: string } {
+  const target = join(CACHE, `root-${release}`)
+  if (existsSync(target)) return { root: target }
+  const work = `${target}.${process.pid}`
+  mkdirSync(CACHE, { recursive: true })
+  try {
+    const include = 'systemd,systemd-sysv,dbus,udev,bpftool,iproute2'
+    execFileSync('debootstrap', ['--variant=minbase', `--include=${include}`, release, work], { stdio: 'pipe' })
+    renameSync(work, target)
+    return { root: target }
+  } catch (error) {
+    return { reason: `debootstrap makes no root of ${release} here: ${(error as Error).message.split('\n')[0]}` }
+  } finally {
+    rmSync(work, { recursive: true, force: true })
+  }
+}

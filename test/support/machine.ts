@@ -26,7 +26,7 @@ const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 const HOME = '/srv/admin'
 
 /**
- * Mounts the machine at $1/root. $2…: directories whose content is mounted on top. The machine must not start or mount
+ * Mounts the machine at $1/root, over the root in $BASE. $2…: directories whose content is mounted on top. The machine must not start or mount
  * this host's boot-time services and file systems.
  */
 const MOUNT = `set -e
@@ -34,7 +34,7 @@ dir=$1; shift
 mount -t tmpfs -o mode=0755 tmpfs "$dir"
 mkdir "$dir/upper" "$dir/work" "$dir/root"
 for layer; do cp -a "$layer/." "$dir/upper/"; done
-mount -t overlay overlay -o "lowerdir=/,upperdir=$dir/upper,workdir=$dir/work" "$dir/root"
+mount -t overlay overlay -o "lowerdir=$BASE,upperdir=$dir/upper,workdir=$dir/work" "$dir/root"
 cd "$dir/root"
 rm -rf etc/systemd/system etc/rc?.d etc/xdp etc/machine-id usr/local/sbin/xdp usr/local/bin/xdp
 mkdir -p etc/systemd/system etc/xdp sys/fs/bpf run tmp proc dev .${HOME}
@@ -56,6 +56,8 @@ interface Parts {
   readonly lab: Lab
   /** Whether it will boot. */
   readonly boots?: boolean
+  /** The root that it is built from, without a Node of ours; the host's if absent. */
+  readonly base?: string
 }
 
 export class Machine {
@@ -75,7 +77,7 @@ export class Machine {
   }
 
   /** Creates a machine, or returns why that is not possible here. */
-  static async make({ packages, lab, boots = false }: Parts): Promise<Machine | string> {
+  static async make({ packages, lab, boots = false, base }: Parts): Promise<Machine | string> {
     const layers: string[] = []
     for (const one of boots ? ['systemd systemd-sysv systemd-container dbus', ...packages] : packages) {
       const found = unpacked(...one.split(' '))
@@ -85,8 +87,13 @@ export class Machine {
     const directory = join(lab.directory, 'machine')
     mkdirSync(directory)
     const script = [MOUNT, ...(boots ? [] : [MOUNT_API, 'mount --bind "$BPFFS" sys/fs/bpf']), HOLD].join('\n')
-    const argv = ['--mount', '--propagation', 'private', 'sh', '-c', script, 'sh', directory, ...layers]
-    const holder = spawn('unshare', argv, { stdio: 'pipe', env: { ...process.env, BPFFS: lab.bpffs } })
+    // Another root has its own packages; only the tool that boots it comes from ours.
+    const copied = base === undefined ? layers : []
+    const argv = ['--mount', '--propagation', 'private', 'sh', '-c', script, 'sh', directory, ...copied]
+    const holder = spawn('unshare', argv, {
+      stdio: 'pipe',
+      env: { ...process.env, BPFFS: lab.bpffs, BASE: base ?? '/' },
+    })
     let said = ''
     holder.stderr.on('data', (data) => {
       said += data
@@ -95,7 +102,7 @@ export class Machine {
     const reason = await Promise.race([ended, once(holder.stdout, 'data').then(() => undefined)])
     if (reason !== undefined) return reason
     const machine = new Machine(lab, directory, layers, holder)
-    machine.#provideNode()
+    if (base === undefined) machine.#provideNode()
     return machine
   }
 
@@ -134,7 +141,7 @@ export class Machine {
     mkdirSync(this.path(target), { recursive: true })
     execFileSync('tar', ['-xzf', tarball, '--strip-components=1', '--directory', this.path(target)])
     mkdirSync(dirname(this.path(bin)), { recursive: true })
-    symlinkSync(`${target}/dist/cli.js`, this.path(bin))
+    symlinkSync(`${target}/dist/xdp.js`, this.path(bin))
     for (const [section, name] of [
       ['8', 'xdp.8'],
       ['5', 'xdp.yaml.5'],

@@ -6,6 +6,7 @@ import { fail, type XdpError } from '../../diagnostics.ts'
 import { nearest } from '../../model/nearest.ts'
 import type { Arguments, FlagSpec, FlagSpecs, Options } from './flag.ts'
 import { GLOBAL_FLAGS } from './flags.ts'
+import { COMMAND_HABITS, FLAG_HABITS } from './habits.ts'
 import { argumentsOf, type CommandSpec } from './specification.ts'
 
 export interface Invocation {
@@ -31,7 +32,8 @@ const dashed = (name: string): string => (name.length === 1 ? `-${name}` : `--${
 
 function unknownCommand(word: string, commands: Commands): XdpError {
   const meant = nearest(word, [...commands.map(({ name }) => name), 'help'])
-  const hint = meant === undefined ? '`xdp help` lists the commands' : `did you mean \`xdp ${meant}\`?`
+  const usual = meant === undefined ? '`xdp help` lists the commands' : `did you mean \`xdp ${meant}\`?`
+  const hint = COMMAND_HABITS[word] ?? usual
   return fail('E300', `"${word}" is not a command`, hint)
 }
 
@@ -41,6 +43,8 @@ function unknownFlag(raw: string, name: string, command: CommandSpec | undefined
     const message = command ? `${raw} is not a flag of \`xdp ${command.name}\`` : `${raw} needs a command`
     return fail('E300', message, `it is a flag of ${listed(owners.map((owner) => `\`xdp ${owner}\``))}`)
   }
+  const habit = FLAG_HABITS[name]
+  if (habit !== undefined) return fail('E300', `${raw} is not a known flag`, habit)
   const meant = nearest(name, [...Object.keys(GLOBAL_FLAGS), ...Object.keys(command?.flags ?? everyFlag(commands))])
   const help = command ? `\`xdp ${command.name} --help\` lists the flags` : '`xdp help` lists the flags'
   return fail('E300', `${raw} is not a known flag`, meant === undefined ? help : `did you mean ${dashed(meant)}?`)

@@ -17,4 +17,5 @@ export const SCHEMA_NAMES = [
   'doctor',
   'import',
   'error',
+  'version',
 ] as const

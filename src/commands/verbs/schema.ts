@@ -2,6 +2,7 @@
 
 import { existsSync, readFileSync } from 'node:fs'
 import { EXIT, type Exit, fail } from '../../diagnostics.ts'
+import { shipped } from '../../shipped.ts'
 import { choose } from '../cli/choose.ts'
 import type { Context } from '../cli/context.ts'
 import type { Arguments } from '../cli/flag.ts'
@@ -11,16 +12,17 @@ import { SCHEMA_NAMES } from '../cli/schema-names.ts'
 /** Beside the bundle when installed; in `build/` when run from the sources. */
 const PLACES = ['./schemas/', '../../../build/schemas/'].map((place) => new URL(place, import.meta.url))
 
-function fileOf(name: (typeof SCHEMA_NAMES)[number]): URL {
-  const file = `${name === 'config' ? 'xdp' : name}.schema.json`
+function textOf(file: string): string {
+  const own = shipped(`schemas/${file}`)
+  if (own !== undefined) return new TextDecoder().decode(own)
   const found = PLACES.map((place) => new URL(file, place)).find(existsSync)
-  if (found !== undefined) return found
+  if (found !== undefined) return readFileSync(found, 'utf8')
   throw fail('E110', `${file} is not where it was installed`, 'reinstall the package, or run npm run build')
 }
 
 export async function run({ stdout }: Context, { positionals }: Arguments<typeof NO_FLAGS>): Promise<Exit> {
   const [wanted = 'config'] = positionals
   const name = choose(SCHEMA_NAMES, wanted, `there is no schema "${wanted}"`)
-  stdout(readFileSync(fileOf(name), 'utf8'))
+  stdout(textOf(`${name === 'config' ? 'xdp' : name}.schema.json`))
   return EXIT.ok
 }

@@ -2,7 +2,7 @@
 
 import { EXIT, type Exit, fail } from '../../diagnostics.ts'
 import type { Address } from '../../model/address.ts'
-import { PROTOCOL_NUMBERS, TCP, UDP } from '../../model/ports.ts'
+import { TCP, UDP, WRITTEN_PROTOCOLS } from '../../model/ports.ts'
 import { parseAddress } from '../../model/text.ts'
 import { type Query, why } from '../../pipelines/why.ts'
 import { renderWhy, renderWhyJson } from '../../render/why.ts'
@@ -12,8 +12,7 @@ import type { WHY_FLAGS } from '../cli/flags.ts'
 import { loadIfAny } from './config.ts'
 
 const PROTOCOLS: Readonly<Record<string, number | 'icmp'>> = {
-  ...PROTOCOL_NUMBERS,
-  icmp: 'icmp',
+  ...WRITTEN_PROTOCOLS,
   icmpv6: 'icmp',
 }
 
@@ -37,7 +36,11 @@ function readProtocol(text: string | undefined): Query['protocol'] {
   const protocol = PROTOCOLS[text.toLowerCase()]
   if (protocol !== undefined) return protocol
   if (/^\d{1,3}$/.test(text) && Number(text) <= 255) return Number(text)
-  throw fail('E300', `--protocol "${text}" is not a protocol`, 'write tcp, udp, icmp or a number from 0 to 255')
+  throw fail(
+    'E300',
+    `--protocol "${text}" is not a protocol`,
+    'write tcp, udp, icmp, gre, esp, ah, sctp or a number from 0 to 255',
+  )
 }
 
 /** Parses the arguments into the packet to explain. Throws E300 where they contradict each other. */

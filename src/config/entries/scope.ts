@@ -3,7 +3,7 @@
 import { INTERFACE_SETS } from '../../model/limits.ts'
 import { nearest } from '../../model/nearest.ts'
 import type { Established } from '../../model/policy.ts'
-import { type PortRange, PROTOCOL_NUMBERS, TCP } from '../../model/ports.ts'
+import { type PortRange, TCP, WRITTEN_PROTOCOLS } from '../../model/ports.ts'
 import { ANY, canonicalPorts } from '../../model/scope.ts'
 import type { ListKind, Scope } from '../../model/state.ts'
 import type { Report } from '../text/report.ts'
@@ -75,8 +75,6 @@ export function readInterfaces(
   return sorted
 }
 
-const PROTOCOLS = { ...PROTOCOL_NUMBERS, icmp: 'icmp' } as const
-
 /** Whether connections of this host pass an entry of a blocklist. Reports the key in an allowlist. */
 function readEstablished(
   kind: ListKind,
@@ -130,7 +128,7 @@ export function readScope(kind: ListKind, entry: WrittenEntry, placed: Placed, c
   const port = (key: 'source_port' | 'destination_port'): readonly PortRange[] =>
     canonicalPorts(readPorts(entry[key], placed.fields?.get(key), context))
   return {
-    protocol: typeof protocol === 'number' ? protocol : PROTOCOLS[protocol],
+    protocol: typeof protocol === 'number' ? protocol : WRITTEN_PROTOCOLS[protocol],
     sourcePorts: port('source_port'),
     destinationPorts: port('destination_port'),
     ...limited,

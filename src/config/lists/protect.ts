@@ -1,14 +1,12 @@
 // `protect`: sources that no change of the policy may cut off.
 
-import { PROTOCOL_NUMBERS } from '../../model/ports.ts'
+import { WRITTEN_PROTOCOLS } from '../../model/ports.ts'
 import type { ProtectedPrefix } from '../../model/protect.ts'
 import { wordsOf } from '../../model/text.ts'
 import { explainRange, rangeBuffer, readRangeText } from '../entries/range.ts'
 import { lineOf, type Part } from '../text/part.ts'
 import type { Report } from '../text/report.ts'
 import type { WrittenProtected } from '../text/written.ts'
-
-const PROTOCOLS = { ...PROTOCOL_NUMBERS, icmp: 'icmp' } as const
 
 /** The protected prefixes of the top file, in the order of the file. Reports invalid addresses. */
 export function readProtect(top: Part, report: Report): ProtectedPrefix[] {
@@ -31,7 +29,7 @@ export function readProtect(top: Part, report: Report): ProtectedPrefix[] {
     return [
       {
         prefix,
-        protocol: typeof protocol === 'string' ? PROTOCOLS[protocol] : protocol,
+        protocol: typeof protocol === 'string' ? WRITTEN_PROTOCOLS[protocol] : protocol,
         port,
         at: lineOf(top, placed),
       },

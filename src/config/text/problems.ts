@@ -46,10 +46,14 @@ export function unknownKey(context: Context, path: Path, key: string): void {
     context.report.error('E015', where, message, `quote it: "${address}"`)
     return
   }
+  const isTime = ['ttl', 'timeout', 'expires', 'duration'].includes(key)
   const meant = nearest(key, keys) ?? aliased(path, key)
   const home = homeOf(key)
   const hints = [
     meant !== undefined && `did you mean ${quote(meant)}?`,
+    isTime &&
+      /^(?:allow|block)list$/.test(path[0] ?? '') &&
+      'entries of a file stay until they leave it; `xdp ban ADDRESS --ttl 1h` bans for a time',
     key === '<<' && 'merge keys are not part of YAML 1.2; repeat the values, or a whole value with an alias',
     home !== undefined && `${quote(key)} is a key of ${home}: check the indentation`,
     `the keys are ${keys.join(', ')}`,

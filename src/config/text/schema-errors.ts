@@ -1,6 +1,7 @@
 // Violations of the schema → problems. For one mistake, ajv lists a violation of every branch of the schema; this file
 // reports each mistake once, at the deepest place. problems.ts has the texts.
 
+import { WRITTEN_PROTOCOLS } from '../../model/ports.ts'
 import type { SchemaError } from '../generated/validate.js'
 import * as problems from './problems.ts'
 import { at } from './tree.ts'
@@ -22,7 +23,8 @@ const SUMMARIES = new Set(['anyOf', 'if', 'allOf'])
 
 /** Whether a value is a valid protocol, possibly one without ports. */
 const isProtocol = (value: unknown): boolean =>
-  value === 'icmp' || (Number.isInteger(value) && Number(value) >= 0 && Number(value) <= 255)
+  Object.hasOwn(WRITTEN_PROTOCOLS, String(value)) ||
+  (Number.isInteger(value) && Number(value) >= 0 && Number(value) <= 255)
 
 /** A problem that is not explained yet. */
 interface Problem {

@@ -32,7 +32,7 @@ export interface WrittenEntry {
   readonly max_shrink?: string
   readonly max_growth?: string
   readonly name?: string
-  readonly protocol?: 'tcp' | 'udp' | 'icmp' | number
+  readonly protocol?: WrittenProtocol | number
   readonly source_port?: WrittenPorts
   readonly destination_port?: WrittenPorts
   readonly interfaces?: readonly string[]
@@ -64,10 +64,11 @@ export interface WrittenAnomaly {
   readonly action?: Anomaly['action']
   readonly interfaces?: readonly string[]
 }
+export type WrittenProtocol = 'tcp' | 'udp' | 'icmp' | 'gre' | 'esp' | 'ah' | 'sctp'
 
 export interface WrittenProtected {
   readonly cidr: string
-  readonly protocol?: 'tcp' | 'udp' | 'icmp' | number
+  readonly protocol?: WrittenProtocol | number
   readonly port?: number
 }
 

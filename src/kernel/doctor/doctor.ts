@@ -15,6 +15,7 @@ import { parseVersion } from '../tools/version.ts'
 import { checkBalancer } from './balancer.ts'
 import { type Card, type CardProgram, chooseNames, readCards } from './cards.ts'
 import { bad, ok, warn } from './check.ts'
+import { checkCommand } from './command.ts'
 import { checkInstances, otherInstances } from './instances.ts'
 import { checkInterface } from './interface.ts'
 import { checkKernel } from './kernel.ts'
@@ -133,6 +134,7 @@ export async function examineHost(
     checkPermission(identity),
     ...bpffs,
     ...tools.checks,
+    ...checkCommand(host.self?.at(-1), process.env['PATH'] ?? ''),
     ...(await checkInstances(host, paths, live)),
     ...(await checkInterfaces(host, paths, desired, optional, tools, live)),
     ...(await checkServices(desired, tools)),

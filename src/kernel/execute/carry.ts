@@ -11,6 +11,7 @@ import type { Carrying } from '../../features/step.ts'
 import { askBatch, runBpftool } from '../tools/bpftool.ts'
 import { type CpuRange, possibleCpus } from '../tools/cpus.ts'
 import { withExchange } from '../tools/exchange.ts'
+import { place } from '../tools/place.ts'
 import { runLine } from '../tools/transfer.ts'
 
 /** For each map that can be carried over: the program, and its names for the old and the new map. */
@@ -93,5 +94,6 @@ export async function carry(directory: string, carrying: readonly Carrying[]): P
 
 /** Loads the programs that carry content over, into `directory`. */
 export async function loadCarry(object: string, directory: string, carrying: readonly Carrying[]): Promise<void> {
+  await place(object)
   await runBpftool(...loadCarryCommand(object, directory, carrying).argv)
 }

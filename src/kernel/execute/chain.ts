@@ -13,6 +13,7 @@ import { effectiveCapabilities, mayOpenForeign } from '../host/host.ts'
 import { readLinks } from '../host/links.ts'
 import { askBatch, runBatch, runBpftool } from '../tools/bpftool.ts'
 import { makeDirectory, removePins } from '../tools/pins.ts'
+import { place } from '../tools/place.ts'
 import { CommandError } from '../tools/spawn.ts'
 import { attachCommand } from './attach.ts'
 import type { Run } from './kind.ts'
@@ -92,6 +93,7 @@ async function isLinear({ directory, map, kinds, links: [first] }: Filling): Pro
     await runBpftool('map', 'delete', 'pinned', map, 'key', ...keyBytes(NO_INTERFACE))
     return true
   }
+  await place(kinds)
   await runBpftool('prog', 'loadall', kinds, pins)
   try {
     if (await fits('kind_frags')) return false

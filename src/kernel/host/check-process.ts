@@ -3,6 +3,7 @@
 
 import { spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
+import { CHECKER, isExecutable } from '../../shipped.ts'
 import { findTool, toolEnvironment } from '../tools/places.ts'
 import { CommandError, type Input, type Output, spawnTool, stderrWords } from '../tools/spawn.ts'
 
@@ -24,7 +25,7 @@ const MOST_WORDS = 4096
 
 /** Resolves once the process is ready. Throws CommandError if it ends before, E100 if a tool is missing. */
 export async function startCheckProcess(onMessage: (message: object) => void): Promise<CheckProcess> {
-  const program = fileURLToPath(new URL('./checker.js', import.meta.url))
+  const program = isExecutable ? CHECKER : fileURLToPath(new URL('./checker.js', import.meta.url))
   const argv = ['--pdeathsig', 'KILL', '--', findTool('unshare'), '--net', '--', process.execPath, program]
   const child = spawn(findTool('setpriv'), argv, {
     cwd: '/',

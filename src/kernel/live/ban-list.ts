@@ -26,6 +26,7 @@ import { askBatch, runParts } from '../tools/bpftool.ts'
 import { withExchange } from '../tools/exchange.ts'
 import { loadObject } from '../tools/object.ts'
 import { removePins } from '../tools/pins.ts'
+import { place } from '../tools/place.ts'
 import { checkRuns, runLine } from '../tools/transfer.ts'
 import { banSweep } from './ban-write.ts'
 import { banOf } from './bans.ts'
@@ -153,6 +154,7 @@ function copyPart(files: string, programs: string, entries: number, read: Read):
 /** The caller holds the lock. `entries` is at least the number of bans. */
 async function copyBans({ listing, sharedMap }: Paths, entries: number, read: Read): Promise<Ban[]> {
   const { bansPath } = await loadObject()
+  await place(bansPath)
   const [records, programs] = [`${listing}/records`, `${listing}/programs`]
   const maps = [
     'map',

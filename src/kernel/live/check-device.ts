@@ -15,6 +15,7 @@ import { askBatch, runParts } from '../tools/bpftool.ts'
 import { askIp, runIpBatch } from '../tools/ip.ts'
 import { loadObject } from '../tools/object.ts'
 import { makeDirectory, removePins } from '../tools/pins.ts'
+import { place } from '../tools/place.ts'
 
 type Instance = Pick<Host, 'bpffs' | 'instance'>
 
@@ -79,6 +80,7 @@ export async function connectDevice(host: Instance, device: string, process: Che
     () => undefined,
   )
   const { checkPath } = await loadObject()
+  await place(checkPath)
   const [ways, programs] = [`${checks}/${CHECK_WAYS_MAP.name}`, `${checks}/programs`]
   await makeDirectory(checks, host.bpffs)
   await runParts(

@@ -8,9 +8,11 @@ import { ABI_VERSION } from '../../abi/generated.ts'
 import type { ObjectFile, ProgramParts } from '../../abi/object.ts'
 import { fail } from '../../diagnostics.ts'
 import type { Program } from '../../model/state.ts'
+import { shipped } from '../../shipped.ts'
 import { DamagedElf } from './elf.ts'
 import { withExchange } from './exchange.ts'
 import { separateLinear } from './linear.ts'
+import { placeOf } from './place.ts'
 import { prune } from './prune.ts'
 
 const NAME = 'xdp.bpf.o'
@@ -48,29 +50,41 @@ const PLACES = ['./bpf/', '../bpf/', '../../../build/', '../'].map((place) =>
   fileURLToPath(new URL(place, import.meta.url)),
 )
 
+function digestOf(contents: readonly Uint8Array[]): Buffer {
+  const hash = createHash('sha256')
+  for (const bytes of contents) hash.update(bytes)
+  return hash.digest().subarray(0, 16)
+}
+
+function objectIn(directory: string, contents: readonly Uint8Array[], digest: Buffer): BpfObject {
+  return {
+    objects: NAMES.map((name, i) => ({ path: `${directory}${name}`, content: contents[i] as Uint8Array })),
+    carryPath: `${directory}${CARRY_NAME}`,
+    bansPath: `${directory}${BANS_NAME}`,
+    checkPath: `${directory}${CHECK_NAME}`,
+    kindsPath: `${directory}${KINDS_NAME}`,
+    program: { digest: digest.toString('hex'), abi: ABI_VERSION },
+    digest: new Uint8Array(digest),
+  }
+}
+
+/** The object of the executable; its other objects have no files until `place` makes them. */
+function ofExecutable(): BpfObject | undefined {
+  const contents = NAMES.map((name) => shipped(`bpf/${name}`)).filter((content) => content !== undefined)
+  if (contents.length < NAMES.length) return undefined
+  const digest = digestOf(contents)
+  return objectIn(placeOf(digest.toString('hex')), contents, digest)
+}
+
 /** Finds and identifies the object. Throws E110 if it is missing. */
 export async function loadObject(): Promise<BpfObject> {
-  for (const place of PLACES) {
-    const paths = NAMES.map((name) => `${place}${name}`)
-    let contents: Buffer[]
+  const own = ofExecutable()
+  if (own !== undefined) return own
+  for (const directory of PLACES) {
     try {
-      contents = await Promise.all(paths.map((path) => readFile(path)))
-    } catch {
-      continue
-    }
-    const hash = createHash('sha256')
-    for (const bytes of contents) hash.update(bytes)
-    const digest = hash.digest().subarray(0, 16)
-    const program = { digest: digest.toString('hex'), abi: ABI_VERSION }
-    return {
-      objects: paths.map((path, i) => ({ path, content: contents[i] as Uint8Array })),
-      carryPath: `${place}${CARRY_NAME}`,
-      bansPath: `${place}${BANS_NAME}`,
-      checkPath: `${place}${CHECK_NAME}`,
-      kindsPath: `${place}${KINDS_NAME}`,
-      program,
-      digest: new Uint8Array(digest),
-    }
+      const contents = await Promise.all(NAMES.map((name) => readFile(`${directory}${name}`)))
+      return objectIn(directory, contents, digestOf(contents))
+    } catch {}
   }
   throw fail('E110', `${NAME} is not where it was installed (${PLACES[0]}${NAME})`, REPAIR)
 }

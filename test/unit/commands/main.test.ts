@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { SCHEMA_NAMES } from '../../../src/commands/cli/schema-names.ts'
 import { main, type Terminal } from '../../../src/commands/main.ts'
 import { COMMANDS } from '../../../src/commands/table.ts'
+import { check } from '../../support/schemas.ts'
 
 let folder = ''
 let good = ''
@@ -65,11 +66,15 @@ describe('help', () => {
   })
 })
 
-test('--version is the version of the package', async () => {
-  expect(await xdp(['--version'])).toEqual({
-    status: 0,
-    stdout: expect.stringMatching(/^xdp \d+\.\d+\.\d+\n$/),
-    stderr: '',
+test('--version is the version of the package in one line, then the build, the programs and the oldest kernel', async () => {
+  const { status, stdout, stderr } = await xdp(['--version'])
+  expect([status, stderr]).toEqual([0, ''])
+  expect(stdout).toMatch(
+    /^xdp \d+\.\d+\.\d+\nbuild: .*Node \d.*\nprograms: [0-9a-f]{16}, ABI \d+\nkernel: Linux 6\.1 or newer/,
+  )
+  expect(check('version', (await xdp(['--version', '--json'])).stdout)).toMatchObject({
+    node: { own: false },
+    kernel: { floor: '6.1' },
   })
 })
 

@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { cpSync, linkSync, readdirSync, readFileSync, symlinkSync, truncateSync } from 'node:fs'
+import { cpSync, linkSync, readdirSync, readFileSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { findConfig, loadConfig } from '../../../src/config/load.ts'
@@ -389,11 +389,22 @@ describe('examples', () => {
     },
   )
 
-  test('xdp.yaml.example is valid, without warnings', async () => {
+  test('xdp.yaml.example is valid where it is copied to, without warnings', async () => {
+    const place = writeFiles({})
+    cpSync(join(ROOT, 'xdp.yaml.example'), join(place, 'xdp.yaml'))
+    expect((await loadConfig(join(place, 'xdp.yaml'))).warnings).toEqual([])
+  })
+
+  test('xdp.yaml.example is valid with its lists of files too', async () => {
     const place = writeFiles({})
     cpSync(directory, place, { recursive: true })
-    cpSync(join(ROOT, 'xdp.yaml.example'), join(place, 'tour.yaml'))
-    expect((await loadConfig(join(place, 'tour.yaml'))).warnings).toEqual([])
+    const tour = readFileSync(join(ROOT, 'xdp.yaml.example'), 'utf8')
+    const [, lines = ''] = /# Lists in files[^\n]*\n((?: {2}#.*\n)+)/.exec(tour) ?? []
+    const whole = tour.replace(lines, lines.replaceAll(/^ {2}# ?/gm, '  '))
+    writeFileSync(join(place, 'tour.yaml'), whole)
+    const { desired, warnings } = await loadConfig(join(place, 'tour.yaml'))
+    expect(warnings).toEqual([])
+    expect([...desired.state.lists.keys()]).toEqual(expect.arrayContaining(['open-resolvers', 'feed']))
   })
 
   test('xdp.yaml.example has every key', () => {

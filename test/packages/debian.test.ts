@@ -1,0 +1,120 @@
+// The Debian package in clean roots without a Node: installed, used, upgraded and downgraded under traffic, removed and
+// purged.
+import { appendFileSync, cpSync, existsSync, readFileSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { bareRoot } from '../support/debian.ts'
+import { built } from '../support/executable.ts'
+import { ETH0, Lab } from '../support/hosts.ts'
+import { Machine } from '../support/machine.ts'
+import { judged } from '../support/traffic.ts'
+
+const DIST = resolve(import.meta.dirname, '../../dist')
+const CONFIG = `version: 1
+interfaces: { eth0: {} }
+allowlist: [192.0.2.0/24]
+blocklist: [2001:db8::2]
+`
+/** systemd of newer releases does not boot without it. */
+const HAS_CGROUP2 = /\bcgroup2\b/.test(readFileSync('/proc/mounts', 'utf8'))
+
+describe.each([
+  { release: 'bookworm', boots: true },
+  { release: 'trixie', boots: HAS_CGROUP2 },
+])('Debian $release', ({ release, boots }) => {
+  let lab: Lab
+  let machine: Machine | string = 'not made'
+  const status = async (box: Machine) => JSON.parse(await box.ok('xdp', 'status', '--json'))
+  const install = (box: Machine, name: string) => box.ok('dpkg', '--install', `/srv/admin/${name}.deb`)
+
+  beforeAll(async () => {
+    lab = new Lab([ETH0])
+    const found = bareRoot(release)
+    if ('reason' in found) {
+      machine = found.reason
+      return
+    }
+    // Another build: its programs have another digest.
+    const other = join(lab.directory, 'dist')
+    cpSync(DIST, other, { recursive: true })
+    appendFileSync(join(other, 'bpf/xdp.bpf.o'), 'another build')
+    const packages = [await built({ dist: other, version: '0.0.9' }), await built()]
+    const reason = packages.find((one) => typeof one === 'string')
+    machine = reason ?? (await Machine.make({ packages: [], lab, boots, base: found.root }))
+    if (typeof machine === 'string') return
+    for (const [i, one] of packages.entries()) {
+      if (typeof one !== 'string') machine.copy(one.deb, `/srv/admin/${i === 0 ? 'old' : 'new'}.deb`)
+    }
+    if (boots) await machine.boot()
+  })
+  afterAll(async () => {
+    if (typeof machine !== 'string') await machine.close()
+    lab.close()
+  })
+
+  test('the root has no Node, and the package needs nothing that is missing', async (context) => {
+    if (typeof machine === 'string') return context.skip(machine)
+    expect((await machine.run('sh', '-c', 'command -v node npm clang')).stdout).toBe('')
+    await install(machine, 'old')
+    expect(await machine.ok('xdp', '--version')).toMatch(/^xdp \d/)
+    expect(await machine.ok('dpkg', '--verify', 'xdp-as-code')).toBe('')
+  })
+
+  test('a new installation filters nothing and enables nothing', async (context) => {
+    if (typeof machine === 'string') return context.skip(machine)
+    const { exitCode, stderr } = await machine.run('xdp', 'validate')
+    expect([exitCode, stderr]).toEqual([78, expect.stringContaining('/etc/xdp/xdp.yaml:')])
+    expect(stderr).toContain('E034')
+    expect(await machine.ok('ip', 'link', 'show', 'eth0')).not.toContain('xdp')
+    if (!boots) return
+    expect((await machine.run('systemctl', 'is-enabled', 'xdp', 'xdp-watch')).stdout).toBe('disabled\ndisabled\n')
+  })
+
+  test('an upgrade and a downgrade under traffic lose no packet, and the daemon runs the new executable', async (context) => {
+    if (typeof machine === 'string') return context.skip(machine)
+    const box = machine
+    box.write('/etc/xdp/xdp.yaml', CONFIG)
+    if (boots) await box.ok('systemctl', 'enable', '--now', 'xdp', 'xdp-watch')
+    else await box.ok('xdp', 'apply', '--auto-approve')
+    const digests = [(await status(box)).program.digest]
+    await box.ok('xdp', 'ban', '203.0.113.250', '--ttl', '1h')
+    for (const name of ['new', 'old', 'new']) {
+      await judged(lab, async () => {
+        await install(box, name)
+        if (!boots) await box.ok('xdp', 'apply', '--auto-approve')
+      })
+      const { program, bans } = await status(box)
+      digests.push(program.digest)
+      expect(bans).toBe(1)
+      if (!boots) continue
+      expect(await box.ok('systemctl', 'is-active', 'xdp', 'xdp-watch')).toBe('active\nactive\n')
+      const pid = (await box.ok('systemctl', 'show', '--value', '--property', 'MainPID', 'xdp-watch')).trim()
+      expect(await box.ok('readlink', `/proc/${pid}/exe`)).toBe('/usr/bin/xdp\n')
+    }
+    const [old, recent] = digests
+    expect(recent).not.toBe(old)
+    expect(digests).toEqual([old, recent, old, recent])
+    expect(box.read('/etc/xdp/xdp.yaml')).toBe(CONFIG)
+  })
+
+  test('a removed package leaves no program, and a purged one no file', async (context) => {
+    if (typeof machine === 'string') return context.skip(machine)
+    await machine.ok('dpkg', '--remove', 'xdp-as-code')
+    expect(await machine.ok('ip', 'link', 'show', 'eth0')).not.toContain('xdp')
+    expect(await machine.ok('ls', '-A', '/sys/fs/bpf')).not.toContain('default')
+    expect(machine.read('/etc/xdp/xdp.yaml')).toBe(CONFIG)
+    await machine.ok('dpkg', '--purge', 'xdp-as-code')
+    for (const path of ['/etc/xdp', '/var/lib/xdp', '/var/cache/xdp', '/usr/bin/xdp']) {
+      expect(existsSync(machine.path(path)), path).toBe(false)
+    }
+  })
+})
+
+test('two builds of equal sources are identical, the executable and the package', async (context) => {
+  const first = await built()
+  const second = await built({ fresh: true })
+  if (typeof first === 'string' || typeof second === 'string') return context.skip(String(first))
+  for (const name of ['executable', 'deb'] as const) {
+    expect(readFileSync(first[name]).equals(readFileSync(second[name])), name).toBe(true)
+  }
+})

@@ -1,0 +1,54 @@
+// The executable and the Debian package of this host's architecture, as `npm run package` builds them.
+
+import { createHash } from 'node:crypto'
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { execa } from 'execa'
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url))
+const CACHE = join(ROOT, 'build/test/packages')
+const DIST = join(ROOT, 'dist')
+const INPUTS = ['dist', 'scripts/package', 'packaging', 'examples', 'docs'] as const
+
+export interface Built {
+  readonly executable: string
+  readonly deb: string
+}
+
+/** The name of this host's architecture in `npm run package`. */
+const ARCH = process.arch
+
+function fingerprint(dist: string): string {
+  const hash = createHash('sha256')
+  for (const name of [dist, ...INPUTS.slice(1).map((input) => join(ROOT, input))]) {
+    for (const path of (readdirSync(name, { recursive: true }) as string[]).sort()) {
+      try {
+        hash.update(path).update(readFileSync(join(name, path)))
+      } catch {
+        // A directory.
+      }
+    }
+  }
+  return hash.digest('hex').slice(0, 16)
+}
+
+/**
+ * Builds both from a bundle, unless an earlier test has. Returns why that is not possible here instead: the Node comes from
+ * the registry.
+ */
+export async function built({ dist = DIST, version = '0.1.0', fresh = false } = {}): Promise<Built | string> {
+  const out = join(CACHE, `${version}-${fingerprint(dist)}${fresh ? '-again' : ''}`)
+  if (fresh) rmSync(out, { recursive: true, force: true })
+  const words = ['scripts/package.mjs', '--quick', '--dist', dist, '--version', version, '--out', out, ARCH]
+  const find = (matches: RegExp): string => {
+    const name = existsSync(out) ? readdirSync(out).find((entry) => matches.test(entry)) : undefined
+    return name === undefined ? '' : join(out, name)
+  }
+  if (find(/\.deb$/) === '') {
+    const { exitCode, stderr } = await execa(process.execPath, words, { cwd: ROOT, reject: false })
+    if (/^error: (?:\S+ )?npm .* pack/m.test(stderr)) return `no Node from the registry: ${stderr.slice(0, 300)}`
+    if (exitCode !== 0) throw new Error(stderr)
+  }
+  return { executable: find(/^xdp-.*linux/), deb: find(/\.deb$/) }
+}
