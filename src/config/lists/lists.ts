@@ -24,6 +24,8 @@ interface DraftSource {
   readonly file: number
   /** Index of the set, in order of appearance. */
   readonly set: number
+  /** The origin of the file in words. */
+  readonly about?: string | undefined
   /** Called after all of the config is read. */
   readonly ranges: () => { readonly v4: Ranges; readonly v6: Ranges }
   readonly entries: () => { readonly v4: Entries; readonly v6: Entries }
@@ -128,6 +130,9 @@ function addText(text: string, placed: Placed, draft: Draft, set: number, readin
   report.error(code, source.locate(placed.from, placed.to), message, hint)
 }
 
+/** Keys of an entry that name a source outside of the config. */
+const SOURCE_KEYS = ['file', 'url', 'host'] as const
+
 function addEntry(kind: ListKind, placed: Placed, reading: Reading): void {
   const { value } = placed
   const entry: WrittenEntry = typeof value === 'string' ? { cidr: value } : (value as WrittenEntry)
@@ -141,10 +146,11 @@ function addEntry(kind: ListKind, placed: Placed, reading: Reading): void {
   entry.cidrs?.forEach((text, index) => {
     addText(text, field('cidrs').items?.[index] ?? field('cidrs'), into, set, reading)
   })
-  if (entry.file === undefined) return
-  const mention = { ...reading, kind, list: into.name, entry, placed, file: field('file') }
-  const feed = addFeed(mention, ({ file, parsed }) => {
-    into.sources.push({ file, set, ranges: () => parsed, entries: () => parsed.entries })
+  const key = SOURCE_KEYS.find((name) => entry[name] !== undefined)
+  if (key === undefined) return
+  const mention = { ...reading, kind, list: into.name, entry, placed, file: field(key) }
+  const feed = addFeed(mention, ({ file, parsed, about }) => {
+    into.sources.push({ file, set, about, ranges: () => parsed, entries: () => parsed.entries })
   })
   if (feed !== undefined) into.feeds.push(feed)
 }
@@ -188,7 +194,12 @@ function finish({ kind, name, feeds, sources, ...draft }: Draft, configs: number
   const own = setsOf(written, scopes).filter(({ addresses: { v4, v6 } }) => v4.length + v6.length > 0)
   return {
     list: { kind, name, sets: setsOf(sources, scopes) },
-    sources: sources.map(({ file, set, entries }) => ({ file, set: final.get(set) as number, ...entries() })),
+    sources: sources.map(({ file, set, about, entries }) => ({
+      file,
+      set: final.get(set) as number,
+      ...(about === undefined ? {} : { about }),
+      ...entries(),
+    })),
     feeds: feeds.map((feed) => ({ ...feed, inline: own })),
   }
 }
