@@ -149,6 +149,7 @@ const EXTERNALS: Readonly<Record<string, readonly string[]>> = {
   config: [
     '@isaacs/nonrecursive-glob-match',
     'ajv',
+    'mmdb-lib',
     'yaml',
     'node:fs',
     'node:path',

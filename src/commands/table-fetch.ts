@@ -16,7 +16,7 @@ export const FETCH_COMMANDS: readonly CommandSpec[] = [
     examples: [
       { line: 'xdp fetch', does: 'fetch every source' },
       { line: 'xdp fetch spamhaus', does: 'fetch the sources of one list' },
-      { line: 'xdp fetch && xdp apply --auto-approve', does: 'fetch and apply, as from a timer' },
+      { line: 'xdp fetch --json | jq .sources', does: 'fetch, with JSON output for a script' },
     ],
     load: () => import('./verbs/fetch.ts'),
   }),

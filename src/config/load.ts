@@ -124,7 +124,7 @@ function load(path: string, { shelf = {}, reads = newReads() }: LoadOptions): Lo
   const policy = readPolicy(parts, protectTexts(protect), report)
   const entries = LISTS.flatMap((kind) => parts.flatMap((part) => soundEntries(part, kind)))
   const interfaces = { names: interfaceNames(parts), sets: new Set<string>() }
-  const { lists, provenance, feeds } = readLists(entries, reads, report, shelf, interfaces)
+  const { lists, provenance, feeds } = readLists(entries, reads, report, shelf, interfaces, top)
   checkLimit(top, lists, report)
   const rates = readRateLimits(parts, interfaces, report)
   for (const part of parts) warnOfSecret(part, reads, report)

@@ -10,6 +10,7 @@ import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { Certificates } from '../support/certificates.ts'
 import { Lab } from '../support/hosts.ts'
+import { country, type Database, database, system } from '../support/mmdb.ts'
 import { Watching } from '../support/watching.ts'
 
 const SERVER = fileURLToPath(new URL('../support/feed-server.mjs', import.meta.url))
@@ -85,6 +86,31 @@ test('a list that shrank, a redirect into the own network and a silent server le
   expect(doctor.checks.find(({ id }: { id: string }) => id === 'sources')).toMatchObject({ level: 'warn' })
   expect((await lab.xdp('fetch', '--accept-shrink')).exitCode).toBe(0)
   expect((await lab.xdp('fetch', 'dorp')).stderr).toContain('did you mean drop?')
+})
+
+test('countries and systems of a database drop and pass packets, and why names them', async () => {
+  const text = readFileSync(new URL('../../examples/sources/country.yaml', import.meta.url), 'utf8')
+  lab.write(
+    'country.yaml',
+    text.replaceAll('/usr/share/GeoIP/', '').replace(/protocol: tcp, destination_port: 22, /, ''),
+  )
+  const builtAt = Math.floor(Date.now() / 1000)
+  const networks: Database['networks'] = [
+    ['192.0.2.0/30', country('XX')],
+    ['2001:db8::/32', country('YY')],
+  ]
+  writeFileSync(join(lab.directory, 'GeoLite2-Country.mmdb'), database({ networks, builtAt }))
+  const systems: Database['networks'] = [['192.0.2.2/32', system(64496)]]
+  writeFileSync(join(lab.directory, 'GeoLite2-ASN.mmdb'), database({ networks: systems, type: 'Test-ASN', builtAt }))
+  await lab.ok('apply', '-f', 'country.yaml', '--auto-approve')
+  expect(await lab.ping('192.0.2.1', { source: '192.0.2.3', count: 1 })).toBe(0)
+  expect(await lab.ping('192.0.2.1', { source: '192.0.2.2' })).toBe(2)
+  expect(await lab.ping('2001:db8::1', { source: '2001:db8::2', count: 1 })).toBe(0)
+  const why = await lab.ok('why', '192.0.2.3', '-f', 'country.yaml')
+  expect(why).toMatch(/GeoLite2-Country\.mmdb \(country XX of Test-Country, built 20/)
+  writeFileSync(join(lab.directory, 'GeoLite2-Country.mmdb'), database({ networks, builtAt }).subarray(0, 300))
+  expect(await lab.xdp('apply', '-f', 'country.yaml', '--auto-approve')).toMatchObject({ exitCode: 78 })
+  expect(await lab.ping('192.0.2.1', { source: '192.0.2.3', count: 1 })).toBe(0)
 })
 
 test('the daemon fetches what is missing, applies new contents, and keeps the policy when the server breaks', async () => {

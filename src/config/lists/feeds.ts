@@ -273,7 +273,7 @@ export interface FeedPart {
 }
 
 /** Limits of a feed as written; the answers about a host may change wholly. */
-function limitsOf({ max_age: age, max_shrink: shrink, max_growth: growth, host }: WrittenEntry) {
+export function limitsOf({ max_age: age, max_shrink: shrink, max_growth: growth, host }: WrittenEntry) {
   return {
     maxAge: age === undefined ? undefined : readDuration(age) / 1000,
     maxShrink: readShare(shrink ?? (host === undefined ? MAX_SHRINK : '100%')),

@@ -74,7 +74,7 @@ export function missingKey(context: Context, path: Path, key: string): void {
 }
 
 /** Keys of an entry that say where its addresses are; it has exactly one of them. */
-const SOURCES = ['cidr', 'cidrs', 'file', 'url', 'host'] as const
+const SOURCES = ['cidr', 'cidrs', 'file', 'url', 'host', 'country', 'asn'] as const
 
 /** Whether a misspelt key, or an unquoted address, is why an entry names no addresses; that is an error already. */
 export function hasMistakenSource({ root }: Context, path: Path): boolean {
@@ -100,13 +100,17 @@ export function entrySource(context: Context, path: Path): void {
 
 /** Keys about sources outside of the config, by the definition that says which sources they need. */
 const SOURCE_KEYS = {
-  has_text: ['format', 'column', 'columns', 'where', 'on_bad_line', 'min_prefix', 'max_shrink', 'max_growth'],
-  has_source: ['exclude_private', 'max_age'],
+  has_text: ['format', 'column', 'columns', 'where', 'on_bad_line', 'min_prefix'],
+  has_list: ['max_shrink', 'max_growth'],
+  has_source: ['exclude_private'],
+  has_age: ['max_age'],
   has_remote: ['refresh'],
 } as const
 const SOURCES_OF: Readonly<Record<keyof typeof SOURCE_KEYS, readonly string[]>> = {
   has_text: ['file', 'url'],
+  has_list: ['file', 'url', 'country', 'asn'],
   has_source: ['file', 'url', 'host'],
+  has_age: ['file', 'url', 'host', 'country', 'asn'],
   has_remote: ['url', 'host'],
 }
 

@@ -22,6 +22,8 @@ export interface WrittenEntry {
   readonly file?: string
   readonly url?: string
   readonly host?: string
+  readonly country?: string | readonly string[]
+  readonly asn?: number | readonly number[]
   readonly refresh?: string
   readonly ca?: string
   readonly max_size?: string

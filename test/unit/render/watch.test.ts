@@ -84,6 +84,11 @@ const EVENTS: Readonly<Record<WatchEventName, readonly [WatchEvent, string]>> = 
     { event: 'backend-down', service: 'web', backend: '10.0.0.11:80', reason: 'connection refused' },
     'service web: 10.0.0.11:80 is down: connection refused',
   ],
+  'backend-up': [{ event: 'backend-up', service: 'web', backend: '10.0.0.11' }, 'service web: 10.0.0.11 is up'],
+  'service-health': [
+    { event: 'service-health', service: 'web', mode: 'drop', isFallback: true, healthy: 0, needed: 1 },
+    'service web: new flows are dropped (fallback: drop); 0 healthy, 1 needed',
+  ],
   fetched: [
     {
       event: 'fetched',
@@ -93,11 +98,6 @@ const EVENTS: Readonly<Record<WatchEventName, readonly [WatchEvent, string]>> = 
       prefixes: 1204,
     },
     'https://lists.example.org/drop.txt is updated: 1,204 prefixes for 2 lists (drop, more)',
-  ],
-  'backend-up': [{ event: 'backend-up', service: 'web', backend: '10.0.0.11' }, 'service web: 10.0.0.11 is up'],
-  'service-health': [
-    { event: 'service-health', service: 'web', mode: 'drop', isFallback: true, healthy: 0, needed: 1 },
-    'service web: new flows are dropped (fallback: drop); 0 healthy, 1 needed',
   ],
   warning: [
     { event: 'warning', warnings: [{ code: 'W202', severity: 'warning', message: 'eth0 is down' }] },
