@@ -141,7 +141,10 @@ export async function fetchSource(group: Group, ports: FetchPorts): Promise<Fetc
     validMs: number | undefined,
   ): Fetched => {
     const tags = { sha256: note?.sha256, etag: note?.etag, lastModified: note?.lastModified }
-    store.annotate(path, { ...noted, ...tags, problem: problem.message, failures: (note?.failures ?? 0) + 1 })
+    // The end of this process says nothing about the source.
+    if (!ports.signal?.aborted) {
+      store.annotate(path, { ...noted, ...tags, problem: problem.message, failures: (note?.failures ?? 0) + 1 })
+    }
     return { ...common, outcome, prefixes: sum(had), offered, bytes, problem, validMs }
   }
   try {

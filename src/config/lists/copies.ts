@@ -150,13 +150,15 @@ export function examine(path: string, content: Buffer, options: FeedOptions, mos
 
 /** The source of an entry with `url` or `host`; undefined after reporting an error. `library` gets it. */
 export function remoteOf(mention: Mention, options: FeedOptions, at: Location): Remote | undefined {
-  const { list, entry, source, library } = mention
+  const { list, entry, source, library, report } = mention
   const named = nameOf(mention)
   if (named === undefined) return undefined
   const { kind, name, shown, file } = named
   const path = join(library.copies.directory, file)
   const maxBytes = bounded('max_size', readSize, [LEAST_SIZE, LIST_LIMIT], mention) ?? MAX_SIZE
   const ca = entry.ca === undefined || isAbsolute(entry.ca) ? entry.ca : join(dirname(source.path), entry.ca)
+  const distrusted = ca === undefined ? undefined : library.trust.distrust(ca)
+  if (distrusted) report.error(distrusted.code, at, distrusted.message, distrusted.hint)
   const remote: Remote = {
     kind,
     name,

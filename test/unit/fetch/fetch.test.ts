@@ -268,6 +268,16 @@ describe('a broken or hostile server', () => {
     expect(await fetched(entry, { acceptShrink: true })).toMatchObject({ outcome: 'updated', prefixes: 2 })
   })
 
+  test('an interrupted fetch says nothing about the source', async () => {
+    const entry = entryOf('/list')
+    server.serve('/list', lines(3))
+    await fetched(entry)
+    server.answers.set('/list', () => undefined)
+    const result = await fetched(entry, { signal: AbortSignal.abort() })
+    expect(result.outcome).toBe('failed')
+    expect(store.all()).toMatchObject([{ failures: 0, problem: undefined }])
+  })
+
   test('a pause that it asks for is passed on', async () => {
     server.answers.set('/busy', (response) => response.writeHead(429, { 'retry-after': '7200' }).end())
     expect(await fetched(entryOf('/busy'))).toMatchObject({
