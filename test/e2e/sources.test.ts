@@ -39,7 +39,7 @@ beforeAll(async () => {
   const here = text
     .replaceAll('https://lists.example.org/', 'https://192.0.2.2:8443/')
     .replaceAll('/etc/xdp/ca.pem', certificates.file('authority.crt'))
-    .replace(/^ {2}- .*\bhost: .*\n/m, '')
+    .replace('host: vpn.example.org', 'cidr: 198.51.100.9')
   expect(here).toContain('192.0.2.2:8443')
   lab.write('xdp.yaml', here)
 })
