@@ -29,6 +29,8 @@ const FORMAT = 1
 const NOTE_BYTES = 64 * 1024
 /** Seconds for which the content of an earlier copy stays, for a reader that has followed the link already. */
 const GRACE = 3600
+/** Seconds after which a copy that no config of this host fetches is removed: 90 days. */
+const UNUSED = 90 * 86_400
 const PART = '.part'
 
 /** What is known of a source besides its content. */
@@ -50,6 +52,8 @@ export interface Store {
   readonly annotate: (path: string, note: Note) => void
   /** Every copy with a note, by source. */
   readonly all: () => readonly CopyFacts[]
+  /** Removes copies that nothing has fetched for a long time, but those with these paths. `now`: Unix time in seconds. */
+  readonly forget: (known: ReadonlySet<string>, now: number) => void
 }
 
 const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex')
@@ -127,6 +131,14 @@ function collect(path: string): void {
   }
 }
 
+/** Removes a copy with its content and its note. */
+function remove(path: string): void {
+  const [directory, name] = [dirname(path), basename(path)]
+  for (const other of readdirSync(directory)) {
+    if (other === name || other.startsWith(`${name}.`)) attempt(() => unlinkSync(join(directory, other)))
+  }
+}
+
 /** The copies in a directory, which the first write creates. `uid`: the required owner. */
 export function openStore(directory: string, uid: number): Store {
   let isReady = false
@@ -156,8 +168,22 @@ export function openStore(directory: string, uid: number): Store {
       const file = `${path}.json`
       return statSync(file).size > NOTE_BYTES ? undefined : decode(readFileSync(file, 'utf8'))
     })
+  const all = (): readonly CopyFacts[] => {
+    const names = attempt(() => readdirSync(directory)) ?? []
+    const found = names.flatMap((name): CopyFacts[] => {
+      const path = join(directory, name.slice(0, -'.json'.length))
+      const note = name.endsWith('.json') ? noteOf(path) : undefined
+      if (note === undefined) return []
+      const { kind, source, checkedAt, problem, failures } = note
+      const written = attempt(() => statSync(path))
+      const goodAt = written && Math.floor(written.mtimeMs / 1000)
+      return [{ kind, source, path, goodAt, checkedAt, problem, failures }]
+    })
+    return found.sort((left, right) => (left.source < right.source ? -1 : 1))
+  }
   return {
     directory,
+    all,
     note: noteOf,
     content(path) {
       const bytes = attempt(() => readFileSync(path))
@@ -181,18 +207,10 @@ export function openStore(directory: string, uid: number): Store {
         utimesSync(path, now, now)
       }),
     annotate: (path, note) => writing(path, () => write(`${path}.json`, noteBytes(note))),
-    all() {
-      const names = attempt(() => readdirSync(directory)) ?? []
-      const found = names.flatMap((name): CopyFacts[] => {
-        const path = join(directory, name.slice(0, -'.json'.length))
-        const note = name.endsWith('.json') ? noteOf(path) : undefined
-        if (note === undefined) return []
-        const { kind, source, checkedAt, problem, failures } = note
-        const written = attempt(() => statSync(path))
-        const goodAt = written && Math.floor(written.mtimeMs / 1000)
-        return [{ kind, source, path, goodAt, checkedAt, problem, failures }]
-      })
-      return found.sort((left, right) => (left.source < right.source ? -1 : 1))
+    forget(known, now) {
+      for (const { path, checkedAt } of all()) {
+        if (!known.has(path) && now - checkedAt > UNUSED) attempt(() => remove(path))
+      }
     },
   }
 }

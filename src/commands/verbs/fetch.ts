@@ -5,7 +5,7 @@ import type { Remote } from '../../config/text/remote.ts'
 import { newReads } from '../../config/text/source.ts'
 import { type Diagnostic, EXIT, type Exit, fail } from '../../diagnostics.ts'
 import { fetchSource, type Group, groupsOf } from '../../fetch/fetch.ts'
-import { openStore } from '../../fetch/store.ts'
+import { openStore, type Store } from '../../fetch/store.ts'
 import { nearest } from '../../model/nearest.ts'
 import { computing } from '../../pipelines/computing.ts'
 import { renderFetch, renderFetchJson } from '../../render/fetch.ts'
@@ -40,9 +40,12 @@ function named(groups: readonly Group[], name: string): readonly Group[] {
   throw fail('E300', message, meant === undefined ? choice : `did you mean ${meant}?`)
 }
 
-async function fetchAll(groups: readonly Group[], context: Context, acceptShrink: boolean): Promise<Fetched[]> {
-  const { host } = context
-  const store = openStore(copiesOf(context).directory, host.copies?.uid ?? 0)
+async function fetchAll(
+  groups: readonly Group[],
+  { host }: Context,
+  store: Store,
+  acceptShrink: boolean,
+): Promise<Fetched[]> {
   const results: Fetched[] = []
   const left = [...groups.entries()]
   const work = async (): Promise<void> => {
@@ -61,7 +64,9 @@ export async function run(context: Context, { positionals, options }: Arguments<
   const [name] = positionals
   const groups = groupsOf(await remotesOf(context))
   const chosen = name === undefined ? groups : named(groups, name)
-  const results = await fetchAll(chosen, context, options['accept-shrink'])
+  const store = openStore(copiesOf(context).directory, context.host.copies?.uid ?? 0)
+  const results = await fetchAll(chosen, context, store, options['accept-shrink'])
+  store.forget(new Set(groups.map(([{ path }]) => path)), Math.floor(Date.now() / 1000))
   const problems = results.flatMap(({ problem }): readonly Diagnostic[] => (problem ? [problem] : []))
   if (!context.flags.json) showWarnings(context, problems)
   context.stdout(context.flags.json ? renderFetchJson(results) : renderFetch(results))

@@ -13,7 +13,7 @@ import {
 } from 'node:fs'
 import type { ServerResponse } from 'node:http'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { type Loaded, loadConfig } from '../../../src/config/load.ts'
@@ -315,6 +315,18 @@ describe('copies', () => {
     await fetched(entry)
     expect(lstatSync(path).isSymbolicLink()).toBe(true)
     expect(readdirSync(store.directory).filter((name) => /\.[0-9a-f]{16}$/.test(name))).toHaveLength(2)
+  })
+
+  test('copies that nothing fetches are removed after 90 days', async () => {
+    server.serve('/one', lines(3))
+    server.serve('/two', lines(3))
+    const [{ path: one }, { path: two }] = [await fetched(entryOf('/one')), await fetched(entryOf('/two'))]
+    const now = Math.floor(Date.now() / 1000)
+    store.forget(new Set(), now + 89 * 86_400)
+    expect(store.all()).toHaveLength(2)
+    store.forget(new Set([two]), now + 91 * 86_400)
+    expect(store.all().map(({ path }) => path)).toEqual([two])
+    expect(readdirSync(store.directory).filter((name) => name.startsWith(basename(one)))).toEqual([])
   })
 
   test('a directory of somebody else is not written', async () => {
