@@ -37,6 +37,13 @@ function filled(error, examples, words) {
   return Object.fromEntries(Object.entries(error).map(([key, text]) => [key, fill(text)]))
 }
 
+/** The keys of which a dependency needs one; none for a dependency of another kind. */
+function needs(dependency, root) {
+  if (Array.isArray(dependency)) return dependency
+  const { anyOf = [] } = lookup(root, dependency.$ref.slice(1))
+  return anyOf.flatMap(({ required = [] }) => required)
+}
+
 /**
  * A schema merged with the schemas that `$ref` and `allOf` name; its own keywords win. Without examples or words of
  * errors it takes those of its first alternative.
@@ -97,8 +104,8 @@ export function place(schema, root, what, inherited) {
     /** One object, shared by all mappings with these keys. */
     mapping: mapping?.properties,
     required: [...(mapping?.required ?? []), ...(mapping?.else?.required ?? [])],
-    /** By key, the keys that it needs beside it. */
-    needs: mapping?.dependencies ?? {},
+    /** By key, the keys of which it needs one beside it. */
+    needs: Object.fromEntries(Object.entries(mapping?.dependencies ?? {}).map(([key, one]) => [key, needs(one, root)])),
     /** The words about names. */
     names: named && resolved(named.propertyNames, root)['x-error'],
     each: named ? place(named.additionalProperties, root, what) : list && place(list.items, root, error.what, error),

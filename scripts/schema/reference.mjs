@@ -1,7 +1,7 @@
 // Makes the tables of keys in docs/config.md. The first comment of each names the mapping:
 //
 //   <!-- keys: services.NAME -->            the keys of a mapping; NAME stands for any name, [] for each of a list
-//   <!-- keys: allowlist[] with file -->    those that need another key; the table without "with" has the rest
+//   <!-- keys: allowlist[] with file -->    those that need another key, or others in its place; the table without "with" has the rest
 //   <!-- keys: of the file -->              those of the top level
 //   <!-- end of keys -->
 import { code, partsOf, table, withParts } from '../lib/markdown.mjs'
@@ -28,8 +28,8 @@ function row(path, one, isRequired) {
 /** Rows of a mapping, and of those inside it that have no table. `needed`: only keys that need this one. */
 function rows(at, needed, listed, prefix = '') {
   return [...at.below].flatMap(([key, one]) => {
-    const needs = Array.isArray(at.needs[key]) ? at.needs[key] : []
-    if (prefix === '' && (needed === undefined ? needs.length > 0 : !needs.includes(needed))) return []
+    const [first] = at.needs[key] ?? []
+    if (prefix === '' && first !== needed) return []
     const inside = one.mapping === undefined || listed.has(one.mapping) ? [] : rows(one, undefined, listed, `${key}.`)
     return [row(`${prefix}${key}`, one, at.required.includes(key)), ...inside]
   })

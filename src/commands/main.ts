@@ -1,6 +1,7 @@
 // One run, from argv to exit status: parses the arguments, runs the command, and renders its exception. Reaches the
 // process only through `Terminal`.
 
+import { join } from 'node:path'
 import manifest from '../../package.json' with { type: 'json' }
 import { BPFFS } from '../abi/directory.ts'
 import { type Cache, NO_CACHE } from '../cache/none.ts'
@@ -86,6 +87,12 @@ async function cacheOf({ isCacheless }: CommandSpec, terminal: Terminal): Promis
 const stateDirectory = ({ env, uid }: Terminal): string | undefined =>
   env['STATE_DIRECTORY'] || (uid === 0 ? '/var/lib/xdp' : undefined)
 
+/** The copies of sources in the network. Every user may read those of root, as far as permissions allow. */
+const copiesOf = (terminal: Terminal): NonNullable<Context['host']['copies']> => ({
+  directory: join(stateDirectory(terminal) ?? '/var/lib/xdp', 'feeds'),
+  uid: terminal.uid,
+})
+
 /** The history for a command, whose code is loaded only if the command uses it. */
 async function historyOf(
   { usesHistory }: CommandSpec,
@@ -140,7 +147,7 @@ function contextOf(
     flags,
     cache,
     isRoot: terminal.uid === 0,
-    host: { ...hostOf(flags, terminal, progress), cache, ...(history && { history }) },
+    host: { ...hostOf(flags, terminal, progress), cache, copies: copiesOf(terminal), ...(history && { history }) },
     isTerminal: stdout.isTTY,
     onHangup,
     outlive: terminal.outlive ?? (() => terminal.signal),

@@ -16,6 +16,7 @@ import {
 } from './cli/flags.ts'
 import { SCHEMA_NAMES } from './cli/schema-names.ts'
 import { type CommandSpec, command, GUARD } from './cli/specification.ts'
+import { FETCH_COMMANDS } from './table-fetch.ts'
 import { HISTORY_COMMANDS } from './table-history.ts'
 
 export const COMMANDS: readonly CommandSpec[] = [
@@ -100,6 +101,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     load: () => import('./verbs/confirm.ts'),
   }),
   ...HISTORY_COMMANDS,
+  ...FETCH_COMMANDS,
   command({
     name: 'watch',
     summary: 'run as a daemon: apply every edit and repair drift',

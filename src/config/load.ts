@@ -125,7 +125,7 @@ function load(path: string, { shelf = {}, reads = newReads() }: LoadOptions): Lo
   const protect = readProtect(top, report)
   const entries = LISTS.flatMap((kind) => parts.flatMap((part) => soundEntries(part, kind)))
   const interfaces = { names: interfaceNames(parts), sets: new Set<string>() }
-  const { lists, provenance, feeds } = readLists(entries, reads, report, shelf, interfaces)
+  const { lists, provenance, feeds } = readLists(entries, reads, report, shelf, interfaces, top)
   checkLimit(top, lists, report)
   const anomalies = anomalyTexts(readAnomalies(top, interfaces, report))
   const policy = readPolicy(parts, { protect: protectTexts(protect), anomalies }, report)

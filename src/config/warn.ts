@@ -23,7 +23,7 @@ function firstEntry({ provenance }: Desired, name: string, family: Family): Loca
 
 function placeOf(provenance: Desired['provenance'], found: ReturnType<typeof findOrigin>): Location | undefined {
   const file = found && provenance.files[found.source.file]
-  return file === undefined ? undefined : { file, line: found?.entries.line[found.entry] ?? 1, column: 1, length: 1 }
+  return file === undefined ? undefined : { file, line: found?.entries.line[found.entry] || 1, column: 1, length: 1 }
 }
 
 function warnOfList(desired: Desired, { kind, name, sets }: List, family: Family, report: Report): void {

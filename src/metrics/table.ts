@@ -233,6 +233,20 @@ export const METRICS: readonly Metric[] = [
     samples: byFeed('skipped'),
   },
   {
+    name: 'xdp_source_success_timestamp_seconds',
+    type: 'gauge',
+    help: 'Last time that a source in the network (url or host) had a usable content, in Unix time.',
+    labels: ['source'],
+    samples: ({ surroundings: { copies = [] } }) => copies.map(({ source, goodAt = 0 }): Sample => [[source], goodAt]),
+  },
+  {
+    name: 'xdp_source_failures',
+    type: 'gauge',
+    help: 'Failed attempts to fetch a source since the last success.',
+    labels: ['source'],
+    samples: ({ surroundings: { copies = [] } }) => copies.map(({ source, failures }): Sample => [[source], failures]),
+  },
+  {
     name: 'xdp_reconciles_total',
     type: 'counter',
     help: 'Reconciles of the daemon by outcome.',

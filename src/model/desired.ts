@@ -54,6 +54,8 @@ export interface ListSource {
   readonly file: number
   /** Index into the list's `sets`. */
   readonly set: number
+  /** The origin of the file in words, where its path does not say it. */
+  readonly about?: string
   readonly v4: Entries
   readonly v6: Entries
 }
@@ -91,7 +93,7 @@ export interface FeedFile {
 export interface Feed {
   /** Name of the list that it fills, in whole or in part. */
   readonly list: string
-  /** Location of its `file` key. */
+  /** Location of the key that names its source. */
   readonly at: Location
   readonly files: readonly FeedFile[]
   /** Maximum age of a file in seconds; undefined = any age. */

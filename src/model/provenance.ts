@@ -7,8 +7,10 @@ import { formatRange } from './text.ts'
 
 /** The entry of a list that covers an address. */
 export interface Origin {
-  /** `file:line`. */
+  /** `file:line`, or the file where it has no lines. */
   readonly at: string
+  /** The origin of the file in words, where its path does not say it. */
+  readonly about: string | undefined
   /** The entry as address, prefix or range, in canonical form. */
   readonly entry: string
 }
@@ -148,8 +150,10 @@ export function originOf(
   const found = findOrigin(provenance, list, family, words, offset, set)
   if (found === undefined) return undefined
   const { source, entries, entry } = found
+  const [file, line] = [provenance.files[source.file], entries.line[entry]]
   return {
-    at: `${provenance.files[source.file]}:${entries.line[entry]}`,
+    at: line ? `${file}:${line}` : `${file}`,
+    about: source.about,
     entry: formatRange(family, entries.start, entries.end, entry * WIDTH[family]),
   }
 }

@@ -122,7 +122,7 @@ function* wholeEntries({ state, provenance }: Desired, family: Family): Generato
       const entries = source[family === 4 ? 'v4' : 'v6']
       const file = provenance.files[source.file] ?? ''
       for (let index = 0; index < entries.length; index++) {
-        yield { list: list.name, entries, index, at: { file, line: entries.line[index] ?? 1, column: 1, length: 1 } }
+        yield { list: list.name, entries, index, at: { file, line: entries.line[index] || 1, column: 1, length: 1 } }
       }
     }
   }

@@ -6,6 +6,7 @@ import type { Count, InterfaceStatus } from '../report/result.ts'
 import type { FeedFacts, Fill, Memory, Stats, Surroundings } from '../report/stats.ts'
 import { pendingJson } from './confirmation.ts'
 import { formatDuration } from './duration.ts'
+import { copiesJson, copyTable } from './fetch.ts'
 import { jsonDocument } from './json.ts'
 import { formatBytes, formatShare, seconds } from './numbers.ts'
 import { type Paint, paint } from './paint.ts'
@@ -111,7 +112,11 @@ export const isEmpty = ({ generation, interfaces, program }: Stats): boolean =>
 export function renderStats(stats: Stats, surroundings: Surroundings, { color }: { readonly color: boolean }): string {
   const style = paint(color)
   const { interfaces, detached, fill, drifted, time } = stats
-  const about = [...configLines(surroundings, time, style), ...feedTable(surroundings.feeds ?? [], time)]
+  const about = [
+    ...configLines(surroundings, time, style),
+    ...feedTable(surroundings.feeds ?? [], time),
+    ...copyTable(surroundings.copies ?? [], time),
+  ]
   const lines = isEmpty(stats)
     ? ['Nothing is applied: this instance has nothing in the kernel.', ...about]
     : [
@@ -140,7 +145,7 @@ const feedJson = ({ list, updatedAt, maxAge, entries, skipped }: FeedFacts) => (
   skipped,
 })
 
-export function renderStatsJson(stats: Stats, { config, feeds = [] }: Surroundings): string {
+export function renderStatsJson(stats: Stats, { config, feeds = [], copies = [] }: Surroundings): string {
   const {
     interfaces,
     unknown,
@@ -182,5 +187,6 @@ export function renderStatsJson(stats: Stats, { config, feeds = [] }: Surroundin
         }
       : null,
     feeds: feeds.map(feedJson),
+    copies: copiesJson(copies),
   })
 }

@@ -8,6 +8,7 @@ import type { Count, InterfaceStatus, Status } from '../report/result.ts'
 import type { WatchState } from '../report/watch.ts'
 import { pendingJson, pendingStatus, revertedLines } from './confirmation.ts'
 import { driftBlock, driftJson } from './drift.ts'
+import { copiesJson, copyTable } from './fetch.ts'
 import { rollbackJson, rollbackLines } from './history.ts'
 import { jsonDocument } from './json.ts'
 import { lastApplyJson, lastApplyLines } from './last-apply.ts'
@@ -154,16 +155,22 @@ export function trouble(
 const isEmpty = ({ generation, interfaces, program }: Status): boolean =>
   generation === 0 && interfaces.length === 0 && program === undefined
 
-export function renderStatus(status: Status, { color }: { readonly color: boolean }): string {
+/** `now`: Unix time in milliseconds. */
+export function renderStatus(
+  status: Status,
+  { color, now = 0 }: { readonly color: boolean; readonly now?: number },
+): string {
   const style = paint(color)
   const { last_apply, committed_at } = status
   const last = last_apply ? lastApplyLines(last_apply, committed_at, color) : []
   const waiting = status.pending ? pendingStatus(status.pending, color) : []
   const rolledBack = status.rollback ? rollbackLines(status.rollback, color) : []
+  const copies = copyTable(status.copies ?? [], now)
   const reverted = status.reverted ? ['', ...revertedLines(status.reverted)] : []
   if (isEmpty(status)) {
     const nothing = 'Nothing is applied: this instance has nothing in the kernel.'
-    const lines = [nothing, ...watchLines(status, style), ...trouble(status, style), ...last, ...reverted]
+    const live = [nothing, ...watchLines(status, style), ...trouble(status, style)]
+    const lines = [...live, ...copies, ...last, ...reverted]
     return `${lines.join('\n')}\n`
   }
   const attached =
@@ -173,7 +180,7 @@ export function renderStatus(status: Status, { color }: { readonly color: boolea
   const mitigations = [...anomalyTable(status), ...rateTable(status)]
   const tables = [...attached, ...listTable(status), ...mitigations, ...serviceTables(status.services)]
   const top = [...head(status), ...waiting, ...rolledBack, ...watchLines(status, style)]
-  const lines = [...top, ...tables, ...trouble(status, style), ...last, ...reverted]
+  const lines = [...top, ...tables, ...copies, ...trouble(status, style), ...last, ...reverted]
   return `${lines.join('\n')}\n`
 }
 
@@ -193,6 +200,7 @@ export function renderStatusJson(status: Status): string {
     committed_at: committed_at ?? null,
     bans: bans?.live ?? 0,
     bans_capacity: bans?.capacity ?? null,
+    copies: copiesJson(status.copies ?? []),
     memory,
     drift,
     drifted: drifted.map(driftJson),

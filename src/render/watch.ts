@@ -107,6 +107,11 @@ function lead(event: WatchEvent): readonly [Level, string] {
       return ['info', `service ${event.service}: ${event.backend} is up`]
     case 'service-health':
       return [event.isFallback || event.mode !== 'well' ? 'warning' : 'info', serviceMessage(event)]
+    case 'fetched': {
+      const { source, lists, outcome, prefixes = 0 } = event
+      const what = `${source} is ${outcome}: ${plural(prefixes, 'prefix', 'prefixes')}`
+      return ['info', `${what} for ${plural(lists.length, 'list')} (${lists.join(', ')})`]
+    }
     case 'warning':
       return ['warning', '']
     case 'reload':
@@ -140,6 +145,10 @@ function fieldsOf(event: WatchEvent): Readonly<Record<string, unknown>> {
       const { trigger, changes, prefixes, sha256, durationMs, probes } = event
       const counts = { prefixes_added: prefixes.added, prefixes_removed: prefixes.removed }
       return { trigger, changes, ...counts, sha256, duration_ms: durationMs, probes }
+    }
+    case 'fetched': {
+      const { source, lists, outcome, prefixes } = event
+      return { source, lists, outcome, prefixes: prefixes ?? null }
     }
     case 'in-sync':
       return { trigger: event.trigger, sha256: event.sha256, duration_ms: event.durationMs }

@@ -18,6 +18,10 @@ function because({ reason, list, prefix, service, backend, backup }: Judgement):
   return prefix === undefined ? decided : `${decided}: ${prefix}`
 }
 
+/** Where an entry is, as a comment. */
+const placeText = ({ at, about }: Pick<Covering, 'at' | 'about'>): string =>
+  at === undefined ? '' : `# ${at}${about === undefined ? '' : ` (${about})`}`
+
 const onInterfaces = ({ interfaces }: Judgement): string =>
   interfaces.length === 0 ? '' : ` on ${interfaces.join(', ')}`
 
@@ -64,7 +68,7 @@ function coverLines(title: string, judgements: readonly Judgement[]): string[] {
     entry.prefix ?? '',
     entry.scope,
     appliesWhere(entry, judgements),
-    entry.at === undefined ? '' : `# ${entry.at}`,
+    placeText(entry),
   ])
   const titles = [title, 'KIND', 'ENTRY', 'PACKETS', 'APPLIES', '']
   return lists.length === 0
@@ -125,7 +129,7 @@ export function renderWhy(
   const rows: string[][] = []
   const [ours, files] = [everyOne<LiveJudgement>(live), everyOne<Judgement>(desired)]
   for (const one of ours) rows.push(row('live', one, one.proven ? '(proven by a packet)' : '(from the tables)'))
-  for (const one of files) rows.push(row(file ?? 'file', one, one.at === undefined ? '' : `# ${one.at}`))
+  for (const one of files) rows.push(row(file ?? 'file', one, placeText(one)))
   judgements.push(...ours, ...files)
   const columns = [{ title: address }, { title: 'VERDICT' }, { title: 'BECAUSE OF' }, { title: '' }]
   const [head = '', ...body] = formatTable(columns, rows)
@@ -149,10 +153,18 @@ export function renderWhy(
   return `${lines.join('\n')}\n`
 }
 
-function judgementJson({ verdict, reason, list, prefix, at, service, backend, backup, ...rest }: Judgement) {
-  const named = { list: list ?? null, prefix: prefix ?? null, at: at ?? null }
+function judgementJson({ verdict, reason, list, prefix, at, about, service, backend, backup, ...rest }: Judgement) {
+  const named = { list: list ?? null, prefix: prefix ?? null, at: at ?? null, about: about ?? null }
   const covering = rest.lists.map(({ list: name, kind, scope, matches, ...entry }) => {
-    return { name, kind, prefix: entry.prefix ?? null, at: entry.at ?? null, scope, matches }
+    return {
+      name,
+      kind,
+      prefix: entry.prefix ?? null,
+      at: entry.at ?? null,
+      about: entry.about ?? null,
+      scope,
+      matches,
+    }
   })
   const balanced = { service: service ?? null, backend: backend ?? null, backup }
   return {

@@ -9,6 +9,7 @@ import type { RateAction, RatePer } from '../model/rate-limit.ts'
 import type { BackendState, NextHop, Service } from '../model/service.ts'
 import type { AttachMode, ChainedProgram, ListKind } from '../model/state.ts'
 import type { PendingConfirmation, Reverted } from './confirmation.ts'
+import type { CopyFacts } from './fetch.ts'
 import type { HistoryEntry } from './history.ts'
 import type { LastApply } from './last-apply.ts'
 import type { ReasonName, Verdict } from './reason.ts'
@@ -115,6 +116,8 @@ export interface RateStatus {
 }
 
 export interface Status {
+  /** Copies of sources in the network; absent where they were not read. */
+  readonly copies?: readonly CopyFacts[]
   readonly interfaces: readonly InterfaceStatus[]
   readonly unknown: UnknownInterfaces
   readonly lists: readonly ListStatus[]
@@ -170,6 +173,7 @@ export interface Covering {
   /** As in Judgement. */
   readonly prefix: string | undefined
   readonly at: string | undefined
+  readonly about?: string | undefined
   /** Whether it applies to the packet, on the interfaces of the judgement. */
   readonly matches: boolean
 }
@@ -182,8 +186,10 @@ export interface Judgement {
   readonly list: string | undefined
   /** The entry's prefix or range that covers the address; live: of the merged set. */
   readonly prefix: string | undefined
-  /** `file:line` of the entry, or of the backend. */
+  /** `file:line` of the entry, or of the backend; a file without lines alone. */
   readonly at: string | undefined
+  /** The origin of that file in words, where its path does not say it. */
+  readonly about?: string | undefined
   /** The service that the packet is for. */
   readonly service: string | undefined
   /** The backend of a new flow, by backendKey; undefined also if it may go to any. */

@@ -3,6 +3,7 @@
 
 import type { Feed } from '../model/desired.ts'
 import type { PendingConfirmation } from './confirmation.ts'
+import type { CopyFacts } from './fetch.ts'
 import type {
   AnomalyStatus,
   InterfaceStatus,
@@ -85,6 +86,7 @@ export interface FeedFacts {
 export interface Surroundings {
   readonly config?: ConfigFacts
   readonly feeds?: readonly FeedFacts[]
+  readonly copies?: readonly CopyFacts[]
   readonly reconcile?: ReconcileFacts
   /** Keys of all objects that differ from the record of the last apply, tables included; replaces `Stats.drifted`. */
   readonly drifted?: readonly string[]

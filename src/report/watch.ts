@@ -3,6 +3,7 @@
 import type { Diagnostic } from '../diagnostics.ts'
 import type { Drift } from '../model/live.ts'
 import type { ServiceMode } from '../model/overlay.ts'
+import type { Fetched } from './fetch.ts'
 
 /**
  * Outcome of a reconcile of the daemon. `in-sync`: nothing to do; `held`: drift is reported, not repaired; `refused`: by
@@ -90,6 +91,8 @@ interface Events {
     readonly healthy: number
     readonly needed: number
   }
+  /** A source in the network has another content than its copy had, or its first one. */
+  fetched: Pick<Fetched, 'source' | 'lists' | 'outcome' | 'prefixes'>
   warning: { readonly warnings: readonly Diagnostic[] }
   reload: Empty
   /** A fault that only delays the daemon's reaction, or makes it harder to follow. */

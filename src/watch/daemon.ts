@@ -3,8 +3,10 @@
 
 import { statSync } from 'node:fs'
 import type { Loaded } from '../config/load.ts'
+import { DEFAULT_COPIES } from '../config/text/remote.ts'
 import type { Trust } from '../config/text/trust.ts'
 import { fail, unexpected, XdpError } from '../diagnostics.ts'
+import { openStore } from '../fetch/store.ts'
 import type { Kept } from '../kernel/host/memory.ts'
 import type { KernelEvent } from '../kernel/host/monitor.ts'
 import { serviceManager } from '../kernel/host/notify.ts'
@@ -28,6 +30,7 @@ import { type Control, tryControl } from './control.ts'
 import { exposeMetrics } from './endpoint.ts'
 import { type ConfigFile, openConfig } from './files/config-file.ts'
 import { listenToFiles } from './files/file-events.ts'
+import { firstConfig } from './first-config.ts'
 import { followHops } from './hops.ts'
 import { listenToKernel } from './kernel-events.ts'
 import { type Loop, startLoop } from './loop.ts'
@@ -35,8 +38,9 @@ import { askNeighbours } from './neighbours.ts'
 import { pipelineOf } from './pipeline.ts'
 import { followRollbacks } from './rollbacks.ts'
 import { type Service, serve } from './service.ts'
+import { followSources, type Sources } from './sources.ts'
+import { createWriter } from './state-file.ts'
 import { createDebounce } from './time/debounce.ts'
-import { createQueue } from './time/queue.ts'
 import { type Emitted, limitRepeats } from './time/repeats.ts'
 import { MONOTONIC } from './time/scheduler.ts'
 
@@ -77,35 +81,6 @@ const BURST = 50
 /** Events that may change the next hop of a backend. */
 const NEXT_HOP_EVENTS = ['device', 'address', 'route', 'rule', 'nexthop'] as const
 
-/** Reads the config at startup. Throws its errors, because the user who starts the daemon sees them. */
-async function firstConfig(file: ConfigFile): Promise<Loaded> {
-  const look = await file.look(true)
-  if (look.kind === 'good') return look.loaded
-  throw look.kind === 'bad' ? look.error : new Error('the first look at a config found nothing new')
-}
-
-/** Writes the state to a file for other processes, one write at a time; skips states that a newer one replaced. */
-function createWriter(watcher: Watcher): {
-  readonly write: (state: WatchState) => void
-  readonly close: () => Promise<void>
-} {
-  const queue = createQueue()
-  let newest: WatchState | undefined
-  return {
-    close: queue.close,
-    write(state) {
-      const isQueued = newest !== undefined
-      newest = state
-      if (isQueued) return
-      queue.add(async () => {
-        const written = newest
-        newest = undefined
-        if (written) await watcher.writeState(written)
-      })
-    },
-  }
-}
-
 /** The receivers of states and events. */
 interface Audience {
   readonly book: Book
@@ -128,7 +103,7 @@ function gather(options: DaemonOptions, watcher: Watcher, busyMs: () => number):
 }
 
 /** The facts for metrics that only the daemon knows. */
-function surroundingsOf(book: Book, { config, feeds }: Desired, checks: Checks): Surroundings {
+function surroundingsOf(book: Book, { config, feeds }: Desired, checks: Checks, sources: Sources): Surroundings {
   const { reconciles, last, drift } = book.state()
   const { path, sha256 } = config
   const written = statSync(path, { throwIfNoEntry: false })?.mtimeMs
@@ -140,6 +115,7 @@ function surroundingsOf(book: Book, { config, feeds }: Desired, checks: Checks):
       valid: book.isConfigGood(),
     },
     feeds: feedFacts(feeds),
+    copies: sources.facts(),
     reconcile: { reconciles, last },
     drifted: drift.map(({ key }) => key),
     checks: checks.counters(),
@@ -158,8 +134,9 @@ function companionsOf(
   { book, emit }: Audience,
   wanted: () => Desired,
   checks: Checks,
+  sources: Sources,
 ): readonly Companion[] {
-  const collect = (): Promise<string> => options.collect(surroundingsOf(book, wanted(), checks))
+  const collect = (): Promise<string> => options.collect(surroundingsOf(book, wanted(), checks, sources))
   const metrics = exposeMetrics({ scheduler: MONOTONIC, collect, emit })
   return [{ follow: ({ watch }) => metrics.follow(options.metrics ?? watch.metrics), close: metrics.close }]
 }
@@ -170,7 +147,7 @@ interface Running {
 }
 
 /** Starts the loop and the listeners that wake it. */
-function begin(first: Loaded, file: ConfigFile, options: DaemonOptions, audience: Audience): Running {
+function begin(first: Loaded, file: ConfigFile, options: DaemonOptions, audience: Audience, sources: Sources): Running {
   const { book, emit } = audience
   const { debounceMs, debug } = options
   const host = quiet(options.host)
@@ -209,7 +186,7 @@ function begin(first: Loaded, file: ConfigFile, options: DaemonOptions, audience
     failing: checks.failing,
     ask: (addresses, most) => verifyHops(addresses, most, host),
   })
-  const companions = companionsOf(options, audience, () => loop.wanted(), checks)
+  const companions = companionsOf(options, audience, () => loop.wanted(), checks, sources)
   const onAdopt = (desired: Desired): void => {
     for (const { follow } of companions) follow(desired)
   }
@@ -219,7 +196,11 @@ function begin(first: Loaded, file: ConfigFile, options: DaemonOptions, audience
     book,
     emit,
     pipeline: pipelineOf(host, { ...NONE_ACCEPTED, allowedCuts: options.allowedCuts }),
-    onLook: files.follow,
+    onLook() {
+      files.follow()
+      // Also those of an invalid config, which may lack only their copies.
+      sources.follow(file.reads().remotes)
+    },
     choose: followRollbacks(host, options.trust, emit),
     onAdopt,
     onServed(served, desired) {
@@ -253,10 +234,12 @@ function begin(first: Loaded, file: ConfigFile, options: DaemonOptions, audience
     onTrouble,
   })
   files.follow()
+  sources.follow(file.reads().remotes)
   onAdopt(first.desired)
   return {
     loop,
     async stop() {
+      await sources.close()
       kernel.stop()
       links.cancel()
       hops.stop()
@@ -270,13 +253,22 @@ function begin(first: Loaded, file: ConfigFile, options: DaemonOptions, audience
 }
 
 /** The host without a progress line, and with `kept`, which holds what the last apply read and made. */
-const quiet = ({ bpffs, instance, lockTimeoutMs, cache, history, signal }: Host): Host & { readonly kept: Kept } => ({
+const quiet = ({
+  bpffs,
+  instance,
+  lockTimeoutMs,
+  cache,
+  history,
+  copies,
+  signal,
+}: Host): Host & { readonly kept: Kept } => ({
   bpffs,
   instance,
   lockTimeoutMs,
   cache,
   kept: { silent: new Set() },
   ...(history && { history }),
+  ...(copies && { copies }),
   ...(signal && { signal }),
 })
 
@@ -297,11 +289,19 @@ interface Started extends Running {
 /** A separate function, so that no variable of `runDaemon` keeps the first config in memory. */
 async function start(options: DaemonOptions): Promise<Started> {
   const { host, path, trust } = options
-  const file = openConfig(path, host.cache, trust)
-  const first = await firstConfig(file)
+  const file = openConfig(path, host.cache, trust, host.copies)
+  const sources = followSources({
+    scheduler: MONOTONIC,
+    store: openStore(host.copies?.directory ?? DEFAULT_COPIES.directory, host.copies?.uid ?? 0),
+    clock: Date.now,
+    random: Math.random,
+    emit: (event) => options.emit({ ...event, repeated: 0 }),
+    signal: host.signal,
+  })
+  const first = await firstConfig(file, sources)
   const watcher = await openWatcher(host)
   const audience = gather(options, watcher, () => running.loop.busyMs())
-  const running = begin(first, file, options, audience)
+  const running = begin(first, file, options, audience, sources)
   const control = await tryControl(quiet(host), (what) => audience.emit({ event: 'trouble', what }))
   audience.emit({ event: 'started', pid: watcher.pid, instance: host.instance, config: path })
   void running.loop.request('start')

@@ -2,6 +2,7 @@
 
 import { resolve } from 'node:path'
 import { type Loaded, loadConfig } from '../config/load.ts'
+import { type Copies, DEFAULT_COPIES } from '../config/text/remote.ts'
 import { isUnusable, LIST_LIMIT, newReads, readBytes, sha256 } from '../config/text/source.ts'
 import type { Trust } from '../config/text/trust.ts'
 import { fail, XdpError } from '../diagnostics.ts'
@@ -13,6 +14,9 @@ import type { HistoryEntry } from '../report/history.ts'
 
 /** Only root may read the history, so that no line of it appears in a message. */
 const KEPT: Trust = { distrust: () => undefined, isPrivate: () => true }
+
+/** Where the copies of sources in the network are. */
+const copiesOf = ({ copies }: Host): Copies => ({ ...DEFAULT_COPIES, ...copies })
 
 /** Reads a list file that the history does not keep, if it still has this content. */
 const unchanged =
@@ -34,7 +38,7 @@ export async function loadEntry(
   overrules: Overruled,
   trust: Trust | undefined,
 ): Promise<Loaded> {
-  const reads = newReads(KEPT, filesOf(host, entry, unchanged(trust)))
+  const reads = newReads(KEPT, filesOf(host, entry, unchanged(trust)), copiesOf(host))
   const { desired, warnings } = await loadConfig(entry.config.path, { reads })
   if (desired.config.sha256 !== entry.config.sha256) {
     throw fail('E236', `the apply ${entry.number} cannot be restored: its files do not make up its config`)
@@ -56,7 +60,7 @@ export async function loadHeld(
 /** The config file that a rollback to the entry overrules. */
 export const overruledNow = (host: Host, entry: HistoryEntry, trust: Trust | undefined): Promise<Overruled> =>
   overruledBy(host, entry, (path) =>
-    loadConfig(path, { shelf: { cache: host.cache }, reads: newReads(trust) }).then(
+    loadConfig(path, { shelf: { cache: host.cache }, reads: newReads(trust, undefined, copiesOf(host)) }).then(
       ({ desired }) => desired.config.sha256,
       (error: unknown) => {
         if (!(error instanceof XdpError)) throw error

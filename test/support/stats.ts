@@ -114,6 +114,17 @@ export const SURROUNDINGS: Surroundings = {
     { list: 'spamhaus', updatedAt: 1_767_300_000, maxAge: 172_800, entries: 1177, skipped: 2 },
     { list: 'scanners', updatedAt: 1_767_000_000, maxAge: undefined, entries: 30, skipped: 0 },
   ],
+  copies: [
+    {
+      kind: 'url',
+      source: 'https://lists.example.org/drop.txt',
+      path: '/var/lib/xdp/feeds/lists.example.org-drop.txt-0123456789ab',
+      goodAt: 1_767_320_000,
+      checkedAt: 1_767_322_000,
+      problem: 'https://lists.example.org/drop.txt: the server answers with status 500; the last good copy stays',
+      failures: 2,
+    },
+  ],
   reconcile: {
     reconciles: { applied: 3, 'in-sync': 40, held: 0, refused: 1, failed: 2 },
     last: { at: '2026-01-02T05:00:00.250Z', durationMs: 250, outcome: 'in-sync' },

@@ -48,6 +48,10 @@ export const FEED_FLAGS = {
   },
 } as const satisfies FlagSpecs
 
+export const FETCH_FLAGS = {
+  'accept-shrink': { type: 'boolean', help: 'accept contents that have lost more than max_shrink of their prefixes' },
+} as const satisfies FlagSpecs
+
 export const REACH_FLAGS = {
   'accept-removed': { type: 'boolean', help: 'remove more prefixes than limits.max_removed permits' },
   'accept-blocked': { type: 'boolean', help: 'block more addresses than limits.max_blocked permits' },

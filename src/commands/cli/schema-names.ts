@@ -15,6 +15,7 @@ export const SCHEMA_NAMES = [
   'bans',
   'validate',
   'doctor',
+  'fetch',
   'import',
   'error',
   'version',

@@ -2,6 +2,7 @@
 
 import { inputsOf } from '../../config/inputs.ts'
 import { findConfig, loadConfig } from '../../config/load.ts'
+import { type Copies, DEFAULT_COPIES } from '../../config/text/remote.ts'
 import { newReads } from '../../config/text/source.ts'
 import { ANY_FILE, rootsRule, type Trust } from '../../config/text/trust.ts'
 import { CODES, type Diagnostic, XdpError } from '../../diagnostics.ts'
@@ -15,23 +16,29 @@ import type { Context } from '../cli/context.ts'
 export const trustOf = ({ flags, isRoot }: Context): Trust =>
   isRoot ? rootsRule(flags['allow-insecure-permissions']) : ANY_FILE
 
+/** Where the copies of sources in the network are. */
+export const copiesOf = ({ host }: Pick<Context, 'host'>): Copies => ({ ...DEFAULT_COPIES, ...host.copies })
+
 export interface Loaded {
   readonly desired: Desired
   readonly warnings: readonly Diagnostic[]
   /** The files that it was read from. */
   readonly inputs: () => readonly PlanInput[]
+  /** Paths of the copies that it names. */
+  readonly copies: ReadonlySet<string>
 }
 
 /** Loads a config. Reads files, which may be large, or pipes that never end. */
-export async function loadFrom(context: Context, path: string): Promise<Loaded> {
-  const reads = newReads(trustOf(context))
+export async function loadFrom(context: Context, path: string, missing: Copies['missing'] = 'error'): Promise<Loaded> {
+  const reads = newReads(trustOf(context), undefined, { ...copiesOf(context), missing })
   const loaded = await computing(context.host, () => loadConfig(path, { shelf: { cache: context.cache }, reads }))
-  return { ...loaded, inputs: () => inputsOf(loaded.desired, reads) }
+  const copies = new Set(reads.remotes.map((remote) => remote.path))
+  return { ...loaded, inputs: () => inputsOf(loaded.desired, reads), copies }
 }
 
 /** Loads the file of --file, or the default one. Throws XdpError with all mistakes in it. */
-export async function load(context: Context): Promise<Loaded> {
-  return loadFrom(context, findConfig(context.flags.file))
+export async function load(context: Context, missing: Copies['missing'] = 'error'): Promise<Loaded> {
+  return loadFrom(context, findConfig(context.flags.file), missing)
 }
 
 /** Loads a file that an argument names. */

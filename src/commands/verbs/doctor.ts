@@ -1,29 +1,53 @@
 // xdp doctor
 
-import { EXIT, type Exit, fail, XdpError } from '../../diagnostics.ts'
+import { CODES, EXIT, type Exit, fail, XdpError } from '../../diagnostics.ts'
+import { openStore } from '../../fetch/store.ts'
 import type { Desired } from '../../model/desired.ts'
 import { nearest } from '../../model/nearest.ts'
+import { formatCount, plural } from '../../model/numbers.ts'
 import { examine } from '../../pipelines/host.ts'
 import { renderBackendScript } from '../../render/backend-script.ts'
 import { renderDoctor, renderDoctorJson } from '../../render/doctor.ts'
+import { formatDuration } from '../../render/duration.ts'
 import type { Check } from '../../report/result.ts'
 import type { Context } from '../cli/context.ts'
 import type { Arguments } from '../cli/flag.ts'
 import type { DOCTOR_FLAGS } from '../cli/flags.ts'
-import { load, loadIfAny } from './config.ts'
+import { copiesOf, load, loadIfAny } from './config.ts'
+
+/** The age of the copies of sources that the config names. */
+function checkSources(context: Context, named: ReadonlySet<string>): readonly Check[] {
+  const store = openStore(copiesOf(context).directory, context.host.copies?.uid ?? 0)
+  const copies = store.all().filter(({ path }) => named.has(path))
+  const id = 'sources'
+  if (named.size === 0) return []
+  const failed = copies.filter(({ problem }) => problem !== undefined)
+  const oldest = Math.min(...copies.map(({ goodAt = 0 }) => goodAt))
+  const age =
+    copies.length === 0 ? 'of unknown age' : `checked ${formatDuration(Date.now() - oldest * 1000)} ago or later`
+  const [first] = failed
+  if (first === undefined)
+    return [{ id, level: 'ok', message: `${plural(named.size, 'copy', 'copies')}, ${age}`, fix: undefined }]
+  const message = `${formatCount(failed.length)} of ${formatCount(named.size)} sources failed: ${first.problem}`
+  return [{ id, level: 'warn', message, fix: 'xdp fetch' }]
+}
 
 /** Reports an invalid config as a failed check, so that doctor still checks the host. */
-async function checkConfig(context: Context): Promise<{ check: Check; desired: Desired | undefined }> {
+async function checkConfig(context: Context): Promise<{ checks: readonly Check[]; desired: Desired | undefined }> {
   const id = 'config'
   try {
-    const desired = (await loadIfAny(context))?.desired
+    const loaded = await loadIfAny(context)
+    const desired = loaded?.desired
     const message = desired ? `${desired.config.path} is valid` : 'no config file; checked only the host'
     const fix = desired ? undefined : 'xdp doctor -f FILE'
-    return { check: { id, level: desired ? 'ok' : 'warn', message, fix }, desired }
+    const sources = loaded ? checkSources(context, loaded.copies) : []
+    return { checks: [{ id, level: desired ? 'ok' : 'warn', message, fix }, ...sources], desired }
   } catch (error) {
     if (!(error instanceof XdpError)) throw error
-    const message = error.diagnostics[0]?.message ?? 'the config is invalid'
-    return { check: { id, level: 'fail', message, fix: 'xdp validate' }, desired: undefined }
+    const [first] = error.diagnostics
+    const message = first?.message ?? 'the config is invalid'
+    const fix = first && CODES[first.code].name === 'never-fetched' ? 'xdp fetch' : 'xdp validate'
+    return { checks: [{ id, level: 'fail', message, fix }], desired: undefined }
   }
 }
 
@@ -45,8 +69,8 @@ async function printScript(context: Context, name: string): Promise<Exit> {
 export async function run(context: Context, { options }: Arguments<typeof DOCTOR_FLAGS>): Promise<Exit> {
   const script = options['backend-script']
   if (script !== undefined) return printScript(context, script)
-  const { check, desired } = await checkConfig(context)
-  const checks = [...(await examine(context.host, desired)), check]
+  const { checks: own, desired } = await checkConfig(context)
+  const checks = [...(await examine(context.host, desired)), ...own]
   context.stdout(context.flags.json ? renderDoctorJson(checks) : renderDoctor(checks, context.color.stdout))
   return checks.some(({ level }) => level === 'fail') ? EXIT.failed : EXIT.ok
 }

@@ -2,9 +2,10 @@
 
 import { statSync } from 'node:fs'
 import { XdpError } from '../../diagnostics.ts'
+import { openStore } from '../../fetch/store.ts'
 import { feedFacts, type Surroundings } from '../../report/stats.ts'
 import type { Context } from '../cli/context.ts'
-import { load, showWarnings } from './config.ts'
+import { copiesOf, load, showWarnings } from './config.ts'
 
 function modifiedAt(path: string): number | undefined {
   const found = statSync(path, { throwIfNoEntry: false })
@@ -19,9 +20,11 @@ export async function readSurroundings(context: Context): Promise<Surroundings> 
   const path = context.flags.file
   if (path === undefined) return {}
   try {
-    const { desired } = await load(context)
+    const { desired, copies } = await load(context)
     const config = { path, sha256: desired.config.sha256, modifiedAt: modifiedAt(path), valid: true }
-    return { config, feeds: feedFacts(desired.feeds) }
+    const { directory } = copiesOf(context)
+    const facts = openStore(directory, context.host.copies?.uid ?? 0).all()
+    return { config, feeds: feedFacts(desired.feeds), copies: facts.filter(({ path: copy }) => copies.has(copy)) }
   } catch (error) {
     if (!(error instanceof XdpError)) throw error
     showWarnings(context, error.diagnostics)

@@ -6,7 +6,7 @@ import type { Context } from '../cli/context.ts'
 import { load, showWarnings } from './config.ts'
 
 export async function run(context: Context): Promise<Exit> {
-  const { desired, warnings } = await load(context)
+  const { desired, warnings } = await load(context, 'warn')
   if (!context.flags.json) showWarnings(context, warnings)
   context.stdout(context.flags.json ? renderValidateJson(desired, warnings) : renderValidate(desired))
   return EXIT.ok

@@ -1,4 +1,5 @@
-// Entries with `file`: finds the files, reads each once even if several entries name it, and reports left-out entries.
+// Entries with `file`, `url` or `host`: finds the files or copies, reads each once even if several entries name it, and
+// reports left-out entries.
 
 import { dirname, isAbsolute, join } from 'node:path'
 import type { Location } from '../../diagnostics.ts'
@@ -11,6 +12,7 @@ import { type Parsed, parseText } from '../feed/parsed.ts'
 import type { FeedOptions } from '../feed/read.ts'
 import { readDuration, readGrowth, readShare } from '../text/duration.ts'
 import { fileNumber } from '../text/file-number.ts'
+import type { Remote } from '../text/remote.ts'
 import type { Report } from '../text/report.ts'
 import { quote, show } from '../text/show.ts'
 import {
@@ -27,6 +29,7 @@ import {
 } from '../text/source.ts'
 import type { Placed } from '../text/tree.ts'
 import type { WrittenEntry } from '../text/written.ts'
+import { aboutCopy, damageOf, neverFetched, remoteOf } from './copies.ts'
 import { keep, recall, type Shelf, shelfName } from './shelf.ts'
 
 /** Entries refer to files by 16-bit numbers. */
@@ -52,12 +55,12 @@ export interface Library extends Reads {
   readonly shelf: Shelf
 }
 
-/** An entry with `file`, and its context. */
+/** An entry with `file`, `url` or `host`, and its context. */
 export interface Mention {
   readonly kind: ListKind
   readonly list: string
   readonly entry: WrittenEntry
-  /** The whole entry; `file` below is the value of its key `file`. */
+  /** The whole entry; `file` below is the value of the key that names the source. */
   readonly placed: Placed
   readonly file: Placed
   readonly source: Source
@@ -88,13 +91,20 @@ function load(path: string, reads: Reads): Loaded | Unusable {
 
 /** Reports an unusable file: at the place in that file if it has one, else at the entry that names the file. */
 function reportUnusable(reason: Unusable, at: Location, { entry, report }: Mention): void {
-  const relative = reason.code === 'E001' && !isAbsolute(entry.file as string)
+  const relative = reason.code === 'E001' && entry.file !== undefined && !isAbsolute(entry.file)
   const hint = relative ? 'a relative path starts at the directory of the config that names it' : reason.hint
   report.error(reason.code, reason.at ?? at, reason.message, hint)
 }
 
-/** A list file; read only once, even if several entries name it. */
-function contentOf(path: string, at: Location, mention: Mention): Loaded | undefined {
+/** Reports a copy that was never fetched. */
+function reportNeverFetched(remote: Remote, at: Location, { library, report }: Mention): void {
+  const { message, hint } = neverFetched(remote, library.files[0] ?? '')
+  if (library.copies.missing === 'warn') report.warning('W261', at, `${message}: list ${remote.list} lacks it`, hint)
+  else report.error('E261', at, message, hint)
+}
+
+/** A list file, or the copy of a source; read only once, even if several entries name it. */
+function contentOf(path: string, at: Location, mention: Mention, remote?: Remote): Loaded | undefined {
   const { library, report } = mention
   const { files, contents } = library
   if (contents.has(path)) return contents.get(path)
@@ -103,9 +113,14 @@ function contentOf(path: string, at: Location, mention: Mention): Loaded | undef
     return undefined
   }
   files.push(path)
-  const loaded = load(path, library)
-  if (isUnusable(loaded)) reportUnusable(loaded, at, mention)
-  else {
+  const read = load(path, library)
+  const isCopy = remote !== undefined && library.kept === undefined
+  const damage = isUnusable(read) || !isCopy ? undefined : damageOf(remote, read.digest)
+  const loaded = damage ?? read
+  if (isUnusable(loaded)) {
+    if (isCopy && loaded.code === 'E001') reportNeverFetched(remote, at, mention)
+    else reportUnusable(loaded, at, mention)
+  } else {
     library.digests.set(path, loaded.digest)
     library.found.set(path, { modifiedAt: loaded.modifiedAt, text: undefined })
   }
@@ -193,7 +208,7 @@ function reportEmpty(path: string, parsed: Parsed, { where }: FeedOptions, at: L
 function pathsOf({ entry, source, library, report }: Mention, at: Location): readonly string[] {
   const written = entry.file as string
   if (/^[a-z][a-z+.-]*:\/\//i.test(written)) {
-    const hint = `fetch it first, for example from a timer, and name the path: curl -fsSo lists/feed.txt ${written}`
+    const hint = `write \`url: ${written}\`, which \`xdp fetch\` downloads`
     report.error('E013', at, `file must be a path on this host, not the URL ${quote(written)}`, hint)
     return []
   }
@@ -213,7 +228,7 @@ function pathsOf({ entry, source, library, report }: Mention, at: Location): rea
 /** The options under which an entry reads its files. An allowlist may well contain the host's networks. */
 function optionsOf({ kind, entry }: Mention): FeedOptions {
   return {
-    format: entry.format ?? 'auto',
+    format: entry.host === undefined ? (entry.format ?? 'auto') : 'plain',
     column: entry.column,
     columns: entry.columns,
     where: entry.where,
@@ -253,32 +268,44 @@ function checkColumns({ format, ...choice }: FeedOptions, { placed, source, repo
 export interface FeedPart {
   readonly file: number
   readonly parsed: Parsed
+  /** Its origin in words, for a copy. */
+  readonly about: string | undefined
+}
+
+/** Limits of a feed as written; the answers about a host may change wholly. */
+export function limitsOf({ max_age: age, max_shrink: shrink, max_growth: growth, host }: WrittenEntry) {
+  return {
+    maxAge: age === undefined ? undefined : readDuration(age) / 1000,
+    maxShrink: readShare(shrink ?? (host === undefined ? MAX_SHRINK : '100%')),
+    maxGrowth: readGrowth(growth ?? (host === undefined ? MAX_GROWTH : 'any')),
+  }
 }
 
 /**
  * Reads the files of an entry.
  *
  * @param add called with each parsed file
- * @returns facts for the planner; undefined if the entry has an invalid `format` or `column`
+ * @returns facts for the planner; undefined if the entry has an invalid key, or no copy is to be read
  */
 export function addFeed(mention: Mention, add: (part: FeedPart) => void): Omit<Feed, 'inline'> | undefined {
   const { list, entry, file, source, library, report } = mention
   const at = source.locate(file.from, file.to)
   const options = optionsOf(mention)
   if (!checkColumns(options, mention)) return undefined
-  const files = pathsOf(mention, at).flatMap((path): FeedFile[] => {
-    const content = contentOf(path, at, mention)
+  const remote = entry.file === undefined ? remoteOf(mention, options, at) : undefined
+  if (entry.file === undefined && (remote === undefined || library.copies.missing === 'none')) return undefined
+  const paths = remote ? [remote.path] : pathsOf(mention, at)
+  const files = paths.flatMap((path): FeedFile[] => {
+    const content = contentOf(path, at, mention, remote)
     if (content === undefined) return []
     const parsed = parse(path, content, at, options, mention)
     if (parsed === undefined) return []
     if (parsed.used > 0) warnOf(path, parsed, options, at, report)
-    add({ file: fileNumber(library.files, path), parsed })
+    const about = remote && aboutCopy(remote, content.modifiedAt)
+    add({ file: fileNumber(library.files, path), parsed, about })
     const { format, notes, used: entries, updatedAt = content.modifiedAt } = parsed
     const counts = { skipped: parsed.skipped.count, private: parsed.private.count, wide: parsed.wide.count }
     return [{ path, format, entries, ...counts, updatedAt, notes }]
   })
-  const maxAge = entry.max_age === undefined ? undefined : readDuration(entry.max_age) / 1000
-  const maxShrink = readShare(entry.max_shrink ?? MAX_SHRINK)
-  const maxGrowth = readGrowth(entry.max_growth ?? MAX_GROWTH)
-  return { list, at, files, maxAge, maxShrink, maxGrowth }
+  return { list, at, files, ...limitsOf(entry) }
 }

@@ -8,12 +8,14 @@ import { EntryCollector } from '../entries/entries.ts'
 import { explainRange, rangeBuffer, readRangeText } from '../entries/range.ts'
 import { type KnownInterfaces, readScope } from '../entries/scope.ts'
 import { fileNumber } from '../text/file-number.ts'
+import type { Part } from '../text/part.ts'
 import type { Report } from '../text/report.ts'
 import { quote } from '../text/show.ts'
 import type { Reads, Source } from '../text/source.ts'
 import type { Placed } from '../text/tree.ts'
 import type { WrittenEntry } from '../text/written.ts'
 import { addFeed, type Library } from './feeds.ts'
+import { addGeo, GEO_KINDS, type Geo, readGeoNames } from './geo.ts'
 import type { Shelf } from './shelf.ts'
 
 /** Rules refer to sets by 16-bit numbers. */
@@ -24,6 +26,8 @@ interface DraftSource {
   readonly file: number
   /** Index of the set, in order of appearance. */
   readonly set: number
+  /** The origin of the file in words. */
+  readonly about?: string | undefined
   /** Called after all of the config is read. */
   readonly ranges: () => { readonly v4: Ranges; readonly v6: Ranges }
   readonly entries: () => { readonly v4: Entries; readonly v6: Entries }
@@ -50,6 +54,7 @@ interface Reading {
   readonly drafts: Map<string, Draft>
   readonly library: Library
   readonly interfaces: KnownInterfaces
+  readonly geo: Geo
 }
 
 const isReserved = (name: string): boolean => name === 'allowlist' || name === 'blocklist'
@@ -128,7 +133,11 @@ function addText(text: string, placed: Placed, draft: Draft, set: number, readin
   report.error(code, source.locate(placed.from, placed.to), message, hint)
 }
 
+/** Keys of an entry that name a source outside of the config. */
+const SOURCE_KEYS = ['file', 'url', 'host'] as const
+
 function addEntry(kind: ListKind, placed: Placed, reading: Reading): void {
+  const { library } = reading
   const { value } = placed
   const entry: WrittenEntry = typeof value === 'string' ? { cidr: value } : (value as WrittenEntry)
   const scope = readScope(kind, entry, placed, reading)
@@ -141,10 +150,21 @@ function addEntry(kind: ListKind, placed: Placed, reading: Reading): void {
   entry.cidrs?.forEach((text, index) => {
     addText(text, field('cidrs').items?.[index] ?? field('cidrs'), into, set, reading)
   })
-  if (entry.file === undefined) return
-  const mention = { ...reading, kind, list: into.name, entry, placed, file: field('file') }
-  const feed = addFeed(mention, ({ file, parsed }) => {
-    into.sources.push({ file, set, ranges: () => parsed, entries: () => parsed.entries })
+  const geoKind = GEO_KINDS.find((name) => entry[name] !== undefined)
+  if (geoKind !== undefined) {
+    if (library.copies.missing === 'none') return
+    const networks = addGeo(geoKind, { ...reading, list: into.name, entry, placed }, (part) => {
+      const { v4, v6, entries } = part.networks
+      into.sources.push({ file: part.file, set, about: part.about, ranges: () => ({ v4, v6 }), entries: () => entries })
+    })
+    if (networks !== undefined) into.feeds.push(networks)
+    return
+  }
+  const key = SOURCE_KEYS.find((name) => entry[name] !== undefined)
+  if (key === undefined) return
+  const mention = { ...reading, kind, list: into.name, entry, placed, file: field(key) }
+  const feed = addFeed(mention, ({ file, parsed, about }) => {
+    into.sources.push({ file, set, about, ranges: () => parsed, entries: () => parsed.entries })
   })
   if (feed !== undefined) into.feeds.push(feed)
 }
@@ -188,7 +208,12 @@ function finish({ kind, name, feeds, sources, ...draft }: Draft, configs: number
   const own = setsOf(written, scopes).filter(({ addresses: { v4, v6 } }) => v4.length + v6.length > 0)
   return {
     list: { kind, name, sets: setsOf(sources, scopes) },
-    sources: sources.map(({ file, set, entries }) => ({ file, set: final.get(set) as number, ...entries() })),
+    sources: sources.map(({ file, set, about, entries }) => ({
+      file,
+      set: final.get(set) as number,
+      ...(about === undefined ? {} : { about }),
+      ...entries(),
+    })),
     feeds: feeds.map((feed) => ({ ...feed, inline: own })),
   }
 }
@@ -211,6 +236,7 @@ export interface PlacedEntry {
  *
  * @param reads has the paths of the config; gets those of list files
  * @param interfaces gets the sets of interfaces that entries name
+ * @param top names databases of networks
  */
 export function readLists(
   entries: readonly PlacedEntry[],
@@ -218,13 +244,15 @@ export function readLists(
   report: Report,
   shelf: Shelf,
   interfaces: KnownInterfaces,
+  top: Part,
 ): Lists {
   const { files } = reads
   const configs = files.length
   const library: Library = { ...reads, contents: new Map(), shelf }
   const drafts = new Map<string, Draft>()
+  const geo = readGeoNames(top, entries)
   for (const { kind, placed, source } of entries)
-    addEntry(kind, placed, { source, report, drafts, library, interfaces })
+    addEntry(kind, placed, { source, report, drafts, library, interfaces, geo })
   const sound = report.failed ? [] : [...drafts.values()]
   const finished = sound.sort((left, right) => (left.name < right.name ? -1 : 1)).map((draft) => finish(draft, configs))
   return {

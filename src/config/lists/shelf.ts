@@ -43,14 +43,18 @@ function packSteps(steps: Uint16Array): Uint32Array {
 }
 
 /** The columns of one family, as they are stored. */
-function columnsOf(entries: EntryColumns, ranges: Ranges): Uint32Array[] {
+export function columnsOf(entries: EntryColumns, ranges: Ranges): Uint32Array[] {
   const { steps, wide } = entries.steps
   return [...packRanges(entries), packSteps(steps), Uint32Array.from([...wide].flat()), ...packRanges(ranges)]
 }
-const COLUMNS = 2 * RANGE_COLUMNS + 2
+/** Columns of one family. */
+export const LIST_COLUMNS = 2 * RANGE_COLUMNS + 2
 
 /** Throws RangeError for columns that do not belong together. */
-function fromColumns(family: Family, columns: readonly Uint32Array[]): { entries: EntryColumns; ranges: Ranges } {
+export function fromColumns(
+  family: Family,
+  columns: readonly Uint32Array[],
+): { entries: EntryColumns; ranges: Ranges } {
   const { length, start, end } = unpackRanges(family, columns)
   const [steps = NO_WORDS, pairs = NO_WORDS] = columns.slice(RANGE_COLUMNS)
   if (steps.length !== Math.ceil(length / 2)) throw new RangeError('an entry has no line number')
@@ -81,11 +85,11 @@ type Facts = Pick<Parsed, 'digest' | 'format' | 'updatedAt' | 'notes' | 'chunks'
 /** The parsed file of a record. Throws for a record of other content. */
 function fromRecord({ facts, columns }: CachedRecord): Parsed {
   const { digest, format, updatedAt, notes, chunks } = facts as Facts
-  const [v4, v6] = [fromColumns(4, columns.slice(0, COLUMNS)), fromColumns(6, columns.slice(COLUMNS))]
+  const [v4, v6] = [fromColumns(4, columns.slice(0, LIST_COLUMNS)), fromColumns(6, columns.slice(LIST_COLUMNS))]
   const entries = { v4: v4.entries, v6: v6.entries }
   const counted = (family: 'v4' | 'v6'): number => chunks.reduce((sum, chunk) => sum + chunk[family], 0)
   const isSound =
-    columns.length === 2 * COLUMNS &&
+    columns.length === 2 * LIST_COLUMNS &&
     [digest, format, ...notes].every((text) => typeof text === 'string') &&
     counted('v4') === entries.v4.length &&
     counted('v6') === entries.v6.length

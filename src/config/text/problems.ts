@@ -78,7 +78,7 @@ export function missingKey(context: Context, path: Path, key: string): void {
 }
 
 /** Keys of an entry that say where its addresses are; it has exactly one of them. */
-const SOURCES = ['cidr', 'cidrs', 'file'] as const
+const SOURCES = ['cidr', 'cidrs', 'file', 'url', 'host', 'country', 'asn'] as const
 
 /** Whether a misspelt key, or an unquoted address, is why an entry names no addresses; that is an error already. */
 export function hasMistakenSource({ root }: Context, path: Path): boolean {
@@ -88,7 +88,7 @@ export function hasMistakenSource({ root }: Context, path: Path): boolean {
   return (!SOURCES.some((key) => fields.has(key)) && isMisspelt()) || keys.some((key) => unquotedAddress(key))
 }
 
-/** An entry with none, or several, of `cidr`, `cidrs` and `file`. */
+/** An entry with none, or several, of the keys that say where its addresses are. */
 export function entrySource(context: Context, path: Path): void {
   const fields = at(context.root, path).fields ?? new Map<string, Placed>()
   const present = SOURCES.filter((key) => fields.has(key))
@@ -98,15 +98,45 @@ export function entrySource(context: Context, path: Path): void {
     second === undefined
       ? 'the entry names no addresses'
       : `the entry has ${listed(present, 'and')}, but may have only one of them`
-  const hint = second === undefined ? 'add cidr, cidrs or file' : 'split it into one entry per key'
+  const hint = second === undefined ? `add ${listed(SOURCES, 'or')}` : 'split it into one entry per key'
   context.report.error('E026', where, message, hint)
 }
 
-/** A key for reading a file, in an entry without one. */
-export function needsFile(context: Context, path: Path, key: string): void {
+/** Keys about sources outside of the config, by the definition that says which sources they need. */
+const SOURCE_KEYS = {
+  has_text: ['format', 'column', 'columns', 'where', 'on_bad_line', 'min_prefix'],
+  has_list: ['max_shrink', 'max_growth'],
+  has_source: ['exclude_private'],
+  has_age: ['max_age'],
+  has_remote: ['refresh'],
+} as const
+const SOURCES_OF: Readonly<Record<keyof typeof SOURCE_KEYS, readonly string[]>> = {
+  has_text: ['file', 'url'],
+  has_list: ['file', 'url', 'country', 'asn'],
+  has_source: ['file', 'url', 'host'],
+  has_age: ['file', 'url', 'host', 'country', 'asn'],
+  has_remote: ['url', 'host'],
+}
+
+export type SourceRule = keyof typeof SOURCE_KEYS
+export const SOURCE_RULES = Object.keys(SOURCE_KEYS) as readonly SourceRule[]
+
+/** The keys of an entry that need another source than it has. */
+export const keysWithoutSource = ({ root }: Context, path: Path, rule: SourceRule): readonly string[] =>
+  SOURCE_KEYS[rule].filter((key) => at(root, path).fields?.has(key))
+
+/** A key about a source outside of the config, in an entry without such a source. */
+export function needsSource(context: Context, path: Path, key: string, sources: readonly string[]): void {
   const where = keyPlace(context, [...path, key])
   const hint = 'remove it, or move the addresses into a `file`'
-  context.report.error('E038', where, `${key} applies to the file of an entry, but this entry has no file`, hint)
+  const kinds = listed(sources, 'or')
+  const message = `${key} applies to entries with ${kinds}, but this entry has no ${kinds}`
+  context.report.error('E038', where, message, sources.includes('file') ? hint : 'remove it')
+}
+
+/** Reports each key that needs another source. */
+export function needsSources(context: Context, path: Path, rule: SourceRule): void {
+  for (const key of keysWithoutSource(context, path, rule)) needsSource(context, path, key, SOURCES_OF[rule])
 }
 
 export function portsWithoutProtocol(context: Context, path: Path): void {

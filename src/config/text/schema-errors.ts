@@ -63,6 +63,12 @@ function structural({ error, path }: Violation, context: problems.Context): Prob
     const from = offsetOf(context, entry)
     return { key: `${entry.join('/')} ports`, from, report: () => problems.portsWithoutProtocol(context, entry) }
   }
+  const rule = problems.SOURCE_RULES.find((name) => schemaPath.includes(`/${name}/`))
+  if (rule !== undefined) {
+    if (keyword !== 'required') return 'ignored'
+    const from = offsetOf(context, path)
+    return { key: `${instancePath} ${rule}`, from, report: () => problems.needsSources(context, path, rule) }
+  }
   switch (keyword) {
     case 'propertyNames': {
       const name = params.propertyName ?? ''
@@ -83,7 +89,7 @@ function structural({ error, path }: Violation, context: problems.Context): Prob
     }
     case 'dependencies': {
       const key = params.property ?? ''
-      return problem(key, () => problems.needsFile(context, path, key))
+      return problem(key, () => problems.needsSource(context, path, key, ['url']))
     }
     case 'minProperties':
     case 'maxProperties':

@@ -3,11 +3,12 @@
 
 import { isUtf8 } from 'node:buffer'
 import { createHash } from 'node:crypto'
-import { closeSync, constants, fstatSync, openSync, readSync, type Stats, statSync } from 'node:fs'
+import { closeSync, constants, fstatSync, openSync, readlinkSync, readSync, type Stats, statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { gunzipSync } from 'node:zlib'
 import { type Diagnostic, type Location, XdpError } from '../../diagnostics.ts'
 import type { KeptFiles, Sources } from '../../model/sources.ts'
+import { type Copies, DEFAULT_COPIES, type Remote } from './remote.ts'
 import { withoutSecrets } from './secrets.ts'
 import { ANY_FILE, type Trust } from './trust.ts'
 import type { Unusable } from './unusable.ts'
@@ -32,15 +33,20 @@ export interface Reads {
   readonly trust: Trust
   /** Read in place of the files on the disk. */
   readonly kept: KeptFiles | undefined
+  readonly copies: Copies
+  /** Sources in the network that entries name. */
+  readonly remotes: Remote[]
 }
 
-export const newReads = (trust: Trust = ANY_FILE, kept?: KeptFiles): Reads => ({
+export const newReads = (trust: Trust = ANY_FILE, kept?: KeptFiles, copies: Copies = DEFAULT_COPIES): Reads => ({
   files: [],
   digests: new Map(),
   patterns: new Map(),
   found: new Map(),
   trust,
   kept,
+  copies,
+  remotes: [],
 })
 
 /** The files and patterns of a config that was read without an error. */
@@ -162,6 +168,15 @@ export function unpack(path: string, bytes: Buffer, limit: number): Buffer | Unu
       message: `${path} is a gzip file that ${why}`,
       hint: 'fetch it again; `gzip -t FILE` checks it',
     }
+  }
+}
+
+/** The path that a symbolic link holds; undefined: there is no link. */
+export function linkTarget(path: string): string | undefined {
+  try {
+    return readlinkSync(path)
+  } catch {
+    return undefined
   }
 }
 

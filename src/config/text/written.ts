@@ -21,6 +21,13 @@ export interface WrittenEntry {
   readonly cidr?: string
   readonly cidrs?: readonly string[]
   readonly file?: string
+  readonly url?: string
+  readonly host?: string
+  readonly country?: string | readonly string[]
+  readonly asn?: number | readonly number[]
+  readonly refresh?: string
+  readonly ca?: string
+  readonly max_size?: string
   readonly format?: Format
   readonly column?: string | number
   readonly columns?: readonly [string | number, string | number]

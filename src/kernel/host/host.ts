@@ -22,6 +22,8 @@ export interface Host extends Memory {
   readonly self?: readonly string[]
   /** Where applies are remembered; absent: they are not. */
   readonly history?: History
+  /** Where the copies of sources in the network are, and their required owner; absent: the default place of root. */
+  readonly copies?: { readonly directory: string; readonly uid: number }
   /** Called with the name of each stage as it starts. */
   readonly progress?: (stage: string) => void
 }

@@ -60,6 +60,7 @@ const NOTHING = {
   list: undefined,
   prefix: undefined,
   at: undefined,
+  about: undefined,
   service: undefined,
   backend: undefined,
   backup: false,
@@ -74,7 +75,7 @@ function coveringOf(
   query: Query,
   ingress: Ingress,
   circumstances: Circumstances,
-  origin: (match: Match) => Pick<Covering, 'prefix' | 'at'>,
+  origin: (match: Match) => Pick<Covering, 'prefix' | 'at' | 'about'>,
 ): Covering[] {
   return coversOf(state, factsFor(query), ingress, circumstances).map((cover) => ({
     list: cover.list.name,
@@ -160,7 +161,7 @@ function desiredOn(
   const { verdict, reason, matches, balanced } = judged
   const lists = coveringOf(state, query, ingress, sockets, (cover) => {
     const origin = originIn(desired, cover, query.source)
-    return { prefix: origin?.entry, at: origin?.at }
+    return { prefix: origin?.entry, at: origin?.at, about: origin?.about }
   })
   const conditions = {
     unlessEstablished: isExcepted(state, facts, judged),
@@ -173,7 +174,7 @@ function desiredOn(
   const [match] = matches
   if (!match) return common
   const origin = originIn(desired, match, query.source)
-  return { ...common, list: match.list.name, prefix: origin?.entry, at: origin?.at }
+  return { ...common, list: match.list.name, prefix: origin?.entry, at: origin?.at, about: origin?.about }
 }
 
 /** The limits that count a packet. `used`: what its key has used of one of them. */
@@ -292,22 +293,23 @@ async function liveOn(
   const list = [...live.slots.lists].find(([, slot]) => explanation.list !== NONE && slot === explanation.list)?.[0]
   const match = model.matches.find((candidate) => candidate.list.name === list)
   const { family, words } = query.source
+  const origin = list && desired ? originOf(desired.provenance, list, family, words) : undefined
   return {
     verdict,
     reason,
     list,
     prefix: ban ? formatPrefix(ban.prefix) : match && coveringRange(match.set, query.source),
     ban,
-    lists: coveringOf(live.state, query, ingress, circumstances, (cover) => ({
-      prefix: coveringRange(cover.set, query.source),
-      at: originIn(desired, cover, query.source)?.at,
-    })),
+    lists: coveringOf(live.state, query, ingress, circumstances, (cover) => {
+      const origin = originIn(desired, cover, query.source)
+      return { prefix: coveringRange(cover.set, query.source), at: origin?.at, about: origin?.about }
+    }),
     unlessEstablished: isExcepted(live.state, factsFor(query), model),
     needsSocket: needsSocket(live.state, factsFor(query), circumstances, ingress),
     anomalies: anomaliesMet(live.state, factsFor(query), circumstances, ingress),
     rateLimits: limitsOf(live.state, factsFor(query), ingress, circumstances, desired, usedBy(live, explanation)),
     ...balancedPart(balanced, desired),
-    ...(list && desired ? { at: originOf(desired.provenance, list, family, words)?.at } : {}),
+    ...(origin ? { at: origin.at, about: origin.about } : {}),
     // The attached program, its twin, and the tables read back must agree.
     proven:
       verdict === verdictOfAction(explanation.verdict) &&

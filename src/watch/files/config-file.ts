@@ -4,6 +4,7 @@ import { statSync } from 'node:fs'
 import type { Cache } from '../../cache/cache.ts'
 import type { Shelf } from '../../config/lists/shelf.ts'
 import { type Loaded, loadConfig } from '../../config/load.ts'
+import { DEFAULT_COPIES } from '../../config/text/remote.ts'
 import { newReads, type Reads } from '../../config/text/source.ts'
 import type { Trust } from '../../config/text/trust.ts'
 import { unexpected, XdpError } from '../../diagnostics.ts'
@@ -33,9 +34,16 @@ function writtenAt(path: string): number | undefined {
   }
 }
 
-export function openConfig(path: string, cache?: Cache, trust?: Trust): ConfigFile {
+/** `place`: where the copies of sources in the network are. */
+export function openConfig(
+  path: string,
+  cache?: Cache,
+  trust?: Trust,
+  place?: { readonly directory: string },
+): ConfigFile {
+  const copies = { ...DEFAULT_COPIES, ...place }
   const contents = createContents()
-  let reads = newReads(trust)
+  let reads = newReads(trust, undefined, copies)
   const shelf: Shelf = { cache, kept: new Map(), services: new Map() }
   let ages: ReadonlyMap<string, number | undefined> = new Map()
   const aged = ({ desired }: Loaded): Map<string, number | undefined> =>
@@ -45,7 +53,7 @@ export function openConfig(path: string, cache?: Cache, trust?: Trust): ConfigFi
         .flatMap(({ files }) => files.map((file) => [file.path, writtenAt(file.path)] as const)),
     )
   const load = async (): Promise<Look> => {
-    reads = newReads(trust)
+    reads = newReads(trust, undefined, copies)
     ages = new Map()
     try {
       const loaded = await loadConfig(path, { reads, shelf })

@@ -286,7 +286,7 @@ test('file does not take a URL, and the hint says how to fetch it', async () => 
   )
   const [{ code, hint, at } = { code: '', hint: '', at: undefined }] = (error as XdpError).diagnostics
   expect([code, at?.line]).toEqual(['E013', 3])
-  expect(hint).toContain('curl -fsSo lists/feed.txt https://example.com/list.txt')
+  expect(hint).toContain('`url: https://example.com/list.txt`')
 })
 
 describe('keys about columns', () => {

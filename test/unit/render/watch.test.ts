@@ -89,6 +89,16 @@ const EVENTS: Readonly<Record<WatchEventName, readonly [WatchEvent, string]>> = 
     { event: 'service-health', service: 'web', mode: 'drop', isFallback: true, healthy: 0, needed: 1 },
     'service web: new flows are dropped (fallback: drop); 0 healthy, 1 needed',
   ],
+  fetched: [
+    {
+      event: 'fetched',
+      source: 'https://lists.example.org/drop.txt',
+      lists: ['drop', 'more'],
+      outcome: 'updated',
+      prefixes: 1204,
+    },
+    'https://lists.example.org/drop.txt is updated: 1,204 prefixes for 2 lists (drop, more)',
+  ],
   warning: [
     { event: 'warning', warnings: [{ code: 'W202', severity: 'warning', message: 'eth0 is down' }] },
     'W202 interface-down: eth0 is down',
