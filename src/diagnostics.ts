@@ -101,6 +101,7 @@ export const CODES = {
   E133: { name: 'bad-rate', exit: EXIT.badConfig },
   E134: { name: 'too-many-rate-limits', exit: EXIT.badConfig },
   E135: { name: 'rate-limit-keys', exit: EXIT.badConfig },
+  E136: { name: 'bans-do-not-fit', exit: EXIT.refused },
   E200: { name: 'foreign-program', exit: EXIT.refused },
   E201: { name: 'wrong-namespace', exit: EXIT.refused },
   E202: { name: 'too-many-classes', exit: EXIT.badConfig },

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Lookup of bans: whether an address is banned now. One hash lookup for each prefix length in use; one branch if none
- * of the family is in use, and no loop if one is, the most frequent case.
+ * Lookup of bans: whether an address is banned now. One word of the filter for each prefix length in use, and a hash lookup
+ * where its bits are set; one branch if none of the family is in use, and no loop if one is, the most frequent case.
  */
 #pragma once
 
 #include "abi.h"
+#include "ban_filter.h"
 #include "clock.h"
 #include "maps.h"
 
@@ -18,6 +19,7 @@ struct ban_search {
 	const struct ban_state *state;
 	__u32 family;
 	__u32 found;		/* length + 1 of the banned prefix; 0 = none */
+	__u32 words;		/* of a half of the filter */
 };
 
 static __always_inline const struct ban_state *lookup_ban_state(void)
@@ -41,8 +43,8 @@ static __always_inline __u64 prefix_mask(__u32 length)
 	return length == 0 ? 0 : ~0ull << ((64 - length) & 63);
 }
 
-/* Whether the prefix of the address with the length in `place` is banned. */
-static __always_inline int is_banned(__u64 high, __u64 low, __u32 family, __u32 place)
+/* Whether the prefix of the address with the length in `place` is banned. `half`: of the filter. */
+static __always_inline int is_banned(__u64 high, __u64 low, __u32 family, __u32 place, __u32 half, __u32 words)
 {
 	struct ban_key key = { .family = family, .length = place - 1 };
 	const struct ban *ban;
@@ -51,6 +53,8 @@ static __always_inline int is_banned(__u64 high, __u64 low, __u32 family, __u32 
 		return 0;
 	key.high = high & prefix_mask(key.length);
 	key.low = key.length <= 64 ? 0 : low & prefix_mask(key.length - 64);
+	if (!may_be_banned(&key, half, words))
+		return 0;
 	ban = bpf_map_lookup_elem(&bans, &key);
 	return ban && !is_over(ban);
 }
@@ -70,7 +74,7 @@ static long search_ban(__u32 index, struct ban_search *search)
 			return 1;
 		place = state->lengths6[index];
 	}
-	if (!is_banned(search->high, search->low, search->family, place))
+	if (!is_banned(search->high, search->low, search->family, place, state->half, search->words))
 		return 0;
 	search->found = place;
 	return 1;
@@ -87,9 +91,10 @@ __noinline __u32 search_bans(__u64 high, __u64 low, __u32 family)
 
 	if (!search.state)
 		return 0;
+	search.words = filter_words(bans_shift());
 	places = family == FAMILY_IPV4 ? search.state->places4 : search.state->places6;
 	first = family == FAMILY_IPV4 ? search.state->lengths4[0] : search.state->lengths6[0];
-	if (is_banned(high, low, family, first))
+	if (is_banned(high, low, family, first, search.state->half, search.words))
 		return first;
 	if (places > 1)
 		bpf_loop(places - 1, search_ban, &search, 0);

@@ -77,9 +77,9 @@ async function withEarly<T>(early: Early, body: () => Promise<T>): Promise<T> {
 
 /** Removes expired bans, unless another process changes bans. Ignores a failure: they have ended anyway. */
 async function sweep({ host, paths }: Session, { committed, instance }: Observation): Promise<void> {
-  if (!reachesBans(instance, committed) || !hasExpired(instance)) return
+  if (!reachesBans(committed) || !hasExpired(instance)) return
   const lock = { file: await banLockFile(host.bpffs, host.instance), timeoutMs: 0 }
-  await sweepBans({ paths, lock, netns: 0n }, committed.number).catch((error: unknown) => {
+  await sweepBans({ paths, lock, netns: 0n }, [committed.number]).catch((error: unknown) => {
     if (!(error instanceof XdpError)) throw error
   })
 }

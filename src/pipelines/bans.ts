@@ -6,7 +6,7 @@ import { CODES, type Code, fail } from '../diagnostics.ts'
 import { askDaemon, controlSocket } from '../kernel/host/control.ts'
 import { type Host, ownNetns, requireHost } from '../kernel/host/host.ts'
 import { ownPeers, readDelicate } from '../kernel/host/protect.ts'
-import { banGeneration, banGenerations, banLockFile, MOST_REQUESTS, writeBans } from '../kernel/live/ban-write.ts'
+import { banGenerations, banLockFile, MOST_REQUESTS, writeBans } from '../kernel/live/ban-write.ts'
 import { type Caution, readProtect } from '../kernel/live/protect.ts'
 import { runNow } from '../kernel/tools/now.ts'
 import { CommandError, useRunner } from '../kernel/tools/spawn.ts'
@@ -99,8 +99,16 @@ export async function openWriter(host: Host): Promise<BanWriter> {
   }
   const writePart = (orders: readonly BanOrder[]): Promise<readonly BanOutcome['result'][]> =>
     persistently(async () => {
-      const results = await writeBans(access, await banGeneration(paths), orders, Math.floor(Date.now() / 1000))
-      return results === 'elsewhere' ? await refuseNamespace(host) : results
+      const generations = await banGenerations(paths)
+      const write = async (into: readonly number[]): Promise<readonly BanOutcome['result'][]> => {
+        const results = await writeBans(access, into, orders, Math.floor(Date.now() / 1000))
+        return results === 'elsewhere' ? await refuseNamespace(host) : results
+      }
+      const results = await write(generations)
+      // An apply that began meanwhile may have taken the bans over just before they were written.
+      const later = (await banGenerations(paths)).filter((number) => !generations.includes(number))
+      if (later.length > 0) await write(later)
+      return results
     })
   return {
     async write(orders) {

@@ -36,13 +36,13 @@ export function parse(text: string): Prefix {
 export function bansOf(plane: DataPlane): Bans {
   const paths: Paths = {
     ...pinPaths('', ''),
-    sharedMap: ({ name }) => plane.map(name),
+    ownMap: (_, { name }) => plane.map(name),
     program: (_, program) => plane.program(program),
   }
   const access = { paths, lock: undefined, netns: 1n }
   const write = async (requests: readonly BanRequest[], labels: BanLabels): Promise<readonly Result[]> => {
     const orders = requests.map((request) => ({ ...request, labels, allowed: EVERY_CUT, peers: [] }))
-    const results = await writeBans(access, 1, orders, 1_700_000_000)
+    const results = await writeBans(access, [1], orders, 1_700_000_000)
     if (results === 'elsewhere') throw new Error('the data plane belongs to another namespace')
     return results
   }
@@ -55,7 +55,7 @@ export function bansOf(plane: DataPlane): Bans {
       ),
     unban: (...prefixes) => write(prefixes.map(remove), { reason: '', by: '' }),
     unbanOf: (labels, ...prefixes) => write(prefixes.map(remove), { reason: '', by: '', ...labels }),
-    sweep: () => sweepBans(access, 1),
+    sweep: () => sweepBans(access, [1]),
     state: async () => (await runParts(banStatePart(paths, 1)))[0],
   }
 }

@@ -15,7 +15,7 @@ import {
 } from '../../abi/generated.ts'
 import type { Generation, Instance } from '../../abi/instance.ts'
 import type { Paths } from '../../abi/paths.ts'
-import { BANS, type BanCount, type BanFacts, banStatePart } from '../../features/bans.ts'
+import { BAN_MAPS, BANS, type BanCount, type BanFacts, banStatePart } from '../../features/bans.ts'
 import type { Observed } from '../../features/feature.ts'
 import type { Address } from '../../model/address.ts'
 import type { Ban, BanLabels } from '../../model/ban.ts'
@@ -28,15 +28,12 @@ import { banGenerations, banKey } from './ban-write.ts'
 const MS = 1_000_000n
 
 const PROGRAMS = Object.values(BANS.programs)
-const MAPS = Object.values(BANS.maps)
+const MAPS = BANS.ownMaps.names
 
 /** Whether the bans of a generation can be read and swept. */
-export const reachesBans = (
-  { missing }: Instance,
-  committed: Generation | undefined,
-): committed is Generation & { meta: Meta } =>
+export const reachesBans = (committed: Generation | undefined): committed is Generation & { meta: Meta } =>
   committed?.meta !== undefined &&
-  !MAPS.some((map) => missing.includes(map)) &&
+  MAPS.every((name) => committed.ownMaps.has(name)) &&
   !PROGRAMS.some((name) => committed.unpinned.has(name))
 
 /** Attempts to read, because an apply may remove generations meanwhile. */
@@ -59,6 +56,10 @@ export async function banNetns(paths: Paths): Promise<bigint | undefined> {
     }
   }
 }
+
+/** Bans in the table; 0 if some of them may have expired, because only the kernel then knows how many are in force. */
+export const bansInForce = (instance: Pick<Instance, 'features'>): number =>
+  hasExpired(instance) ? 0 : ((instance.features.get(BANS.name) as BanFacts | undefined)?.entries ?? 0)
 
 /** Whether any ban may have expired. Bans expire by the boot time of the kernel, which Node calls uptime. */
 export function hasExpired({ features }: Pick<Instance, 'features'>): boolean {
@@ -104,7 +105,15 @@ export async function readBan(
   const prefix = prefixOf(address, length)
   const bytes = new Uint8Array(banKeyCodec.size)
   banKeyCodec.encode(banKey(prefix), new DataView(bytes.buffer))
-  const lookup = bpftool('map', 'lookup', 'pinned', paths.sharedMap(BANS.maps.bans), 'key', 'hex', ...hexBytes(bytes))
+  const lookup = bpftool(
+    'map',
+    'lookup',
+    'pinned',
+    paths.ownMap(generation, { name: BAN_MAPS.bans }),
+    'key',
+    'hex',
+    ...hexBytes(bytes),
+  )
   const found: Part<BanRecord> = {
     commands: [lookup],
     finish: ([entry]) => banCodec.decode(valueView(banCodec.size)(entry)),
@@ -119,13 +128,9 @@ export async function readBan(
 }
 
 /** Bans in force; undefined: nothing is applied, or by a build without bans. */
-export async function readBanCount(
-  paths: Paths,
-  { instance: { missing }, committed }: Observed,
-): Promise<BanCount | undefined> {
+export async function readBanCount(paths: Paths, { committed }: Observed): Promise<BanCount | undefined> {
   if (!committed?.meta) return undefined
   const programs = new Set(PROGRAMS.filter((name) => !committed.unpinned.has(name)))
-  const present = MAPS.filter((map) => !missing.includes(map))
-  const part = BANS.gauges.part({ paths, present, generation: committed.number, programs })
+  const part = BANS.gauges.part({ paths, present: [], generation: committed.number, programs })
   return part && (await runParts(part as Part<BanCount>))[0]
 }

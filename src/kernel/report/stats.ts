@@ -6,7 +6,7 @@ import type { Generation, Instance } from '../../abi/instance.ts'
 import type { MapShape, Paths } from '../../abi/paths.ts'
 import { fail, XdpError } from '../../diagnostics.ts'
 import { BALANCER } from '../../features/balancer.ts'
-import { memoryUse } from '../../features/features.ts'
+import { memoryUse, ownMemoryUse } from '../../features/features.ts'
 import { FILTER } from '../../features/filter.ts'
 import type { POLICY_ROWS } from '../../features/rows.ts'
 import type { Confirmation } from '../../model/confirmation.ts'
@@ -104,11 +104,12 @@ function fillOf(
 
 function memoryOf(committed: Generation | undefined, { memory }: Pinned): Memory {
   const shared = (use: keyof Memory): number => sum([...memory], ([map, bytes]) => (memoryUse(map) === use ? bytes : 0))
-  const own = sum([...(committed?.ownMaps.values() ?? [])], (map) => map.memory)
+  const own = (use: keyof Memory): number =>
+    sum([...(committed?.ownMaps ?? [])], ([name, map]) => (ownMemoryUse(name) === use ? map.memory : 0))
   return {
-    policy: (committed?.memory ?? 0) + own + shared('policy'),
-    counters: shared('counters'),
-    bans: shared('bans'),
+    policy: (committed?.memory ?? 0) + own('policy') + shared('policy'),
+    counters: own('counters') + shared('counters'),
+    bans: own('bans') + shared('bans'),
   }
 }
 
