@@ -85,7 +85,8 @@ struct line {
 	X(PATH_MTU, DROP)		/* a router's report of the path MTU to a backend of a tunnel, used */ \
 	X(ESTABLISHED, PASS)		/* would be dropped, but belongs to a connection that this host opened */ \
 	X(CHECK_ANSWER, REDIRECT)	/* an answer to a health check through a VIP */ \
-	X(RATE_LIMIT, DROP)		/* exceeds a rate limit */
+	X(RATE_LIMIT, DROP)		/* exceeds a rate limit */ \
+	X(BAN_OBSERVED, PASS)		/* as DEFAULT_PASS, but a ban that only observes would have dropped it */
 
 #define REASON_NUMBER(name, verdict) REASON_##name,
 enum reason {

@@ -52,10 +52,17 @@ struct ban_key {
 
 struct ban {
 	__u64 expires;		/* boot time in ns at which the ban expires; 0 = never */
-	__u64 since;		/* Unix time in seconds */
+	__u32 since;		/* Unix time in seconds */
+	__u32 flags;		/* enum ban_flag, and from BAN_SLOT_SHIFT on, the slot of a rate limit */
 	char reason[56];	/* NUL-padded UTF-8 */
 	char by[24];		/* NUL-padded UTF-8 */
 };
+
+enum ban_flag {
+	BAN_OBSERVE = 1,	/* packets are counted, and go on */
+	BAN_OF_LIMIT = 2,	/* made by the rate limit of the slot, not by a program or user */
+};
+#define BAN_SLOT_SHIFT 16
 
 /*
  * The one value of ban_state. The data plane reads the first half: the prefix lengths in use, stored as length + 1. A
@@ -75,7 +82,9 @@ struct ban_state {
 	__u64 now;		/* boot time in ns of the last run of ban_count */
 	__u32 counts[248];	/* number of bans by prefix length; those of IPv6 begin at BAN_COUNTS6 */
 	__u32 removed;		/* bans removed since the filter was last filled */
-	__u32 pad[7];
+	__u32 pad[3];
+	__u64 observed_packets;	/* that bans with BAN_OBSERVE would have dropped, since the table was made */
+	__u64 observed_bytes;
 };
 #define BAN_COUNTS6 64
 
@@ -100,7 +109,7 @@ struct ban_request {
 	char reason[56];	/* NUL-padded */
 	char by[24];
 	__u32 match;		/* BAN_MATCH_*, for OP_REMOVE */
-	__u32 pad;
+	__u32 flags;		/* enum ban_flag, for OP_ADD */
 };
 
 /* A ban as ban_list copies it out of the map, so that many can be read by number. */

@@ -133,7 +133,11 @@ static __always_inline void expect_expiry(struct ban_state *state, __u64 expires
 
 static __always_inline __u32 add_ban(const struct ban_run *run, const struct ban_request *request)
 {
-	struct ban ban = { .since = run->since, .expires = request->ttl ? run->now + request->ttl : 0 };
+	struct ban ban = {
+		.since = run->since,
+		.flags = request->flags & BAN_OBSERVE,
+		.expires = request->ttl ? run->now + request->ttl : 0,
+	};
 	struct ban_state *state = run->state;
 	int known;
 	long error;

@@ -15,6 +15,8 @@ import {
 } from '../abi/generated.ts'
 import { arrayMap, type MapShape, MMAPABLE, NO_PREALLOC, type Paths } from '../abi/paths.ts'
 import { DEFAULT_POLICY } from '../model/policy.ts'
+import type { Metric } from '../report/metric.ts'
+import type { Count } from '../report/result.ts'
 import { bansOf, type Image } from '../tables/layout/layout.ts'
 import { type Feature, gauges, liveMap, type NewGeneration, type Readable } from './feature.ts'
 import type { Step } from './step.ts'
@@ -23,6 +25,8 @@ import type { Step } from './step.ts'
 export interface BanCount {
   readonly live: number
   readonly capacity: number
+  /** What observed bans would have dropped. */
+  readonly observed: Count
 }
 
 /** Facts that every observation reads. */
@@ -61,6 +65,14 @@ export const CARRY_PROGRAM = 'ban_carry'
 
 const programs = { write: 'ban_write', sweep: 'ban_sweep', count: 'ban_count' } as const
 
+const counter = (name: Metric['name'], help: string, value: (observed: Count) => number): Metric => ({
+  name,
+  type: 'counter',
+  help,
+  labels: [],
+  samples: ({ stats }) => (stats.observed_bans ? [[[], value(stats.observed_bans)]] : []),
+})
+
 export const BANS = {
   name: 'bans',
   maps: {},
@@ -70,7 +82,7 @@ export const BANS = {
     fits: ({ entries }: MapShape, existing: number): boolean => existing === entries,
   },
   programs,
-  reasons: ['ban'],
+  reasons: ['ban', 'ban-observed'],
   needs: [],
   beside: (lowering: NewGeneration): Step[] => (carriesBans(lowering) ? [carryStep(lowering)] : [unpinStep(lowering)]),
   // Programs of the previous generation may have banned since the first time.
@@ -96,7 +108,14 @@ export const BANS = {
     fill: ({ live, capacity }) => [{ name: 'bans', used: live, capacity }],
   }),
   ownMemory: { bans: Object.values(BAN_MAPS) },
-  metrics: [],
+  metrics: [
+    counter(
+      'xdp_ban_observed_packets_total',
+      'Packets that observed bans would have dropped.',
+      ({ packets }) => packets,
+    ),
+    counter('xdp_ban_observed_bytes_total', 'Bytes of these packets.', ({ bytes }) => bytes),
+  ],
 } as const satisfies Feature
 
 /** The bans of the live generation that a new one takes over into maps of its own; undefined: it has the same maps. */
@@ -134,7 +153,9 @@ function countPart(paths: Paths, generation: number): Part<BanCount> {
   return {
     commands: [...state.commands, bpftool('map', 'show', 'pinned', paths.ownMap(generation, { name: BAN_MAPS.bans }))],
     finish: (outputs) => {
-      return { live: state.finish(outputs).live, capacity: shownMap(outputs[2]).max_entries }
+      const { live, observed_packets, observed_bytes } = state.finish(outputs)
+      const observed = { packets: Number(observed_packets), bytes: Number(observed_bytes) }
+      return { live, capacity: shownMap(outputs[2]).max_entries, observed }
     },
   }
 }

@@ -13,6 +13,7 @@ import type { DataPlane } from './bpf.ts'
 export interface Banning {
   readonly prefix: string
   readonly ttlMs?: number
+  readonly observe?: boolean
 }
 
 type Result = BanOutcome['result']
@@ -50,7 +51,7 @@ export function bansOf(plane: DataPlane): Bans {
   return {
     ban: (...wanted) =>
       write(
-        wanted.map(({ prefix, ttlMs = 0 }) => ({ op: 'add', prefix: parse(prefix), ttlMs })),
+        wanted.map(({ prefix, ttlMs = 0, observe = false }) => ({ op: 'add', prefix: parse(prefix), ttlMs, observe })),
         { reason: 'a test', by: 'test' },
       ),
     unban: (...prefixes) => write(prefixes.map(remove), { reason: '', by: '' }),

@@ -49,6 +49,7 @@ export const EMPTY: Stats = {
   detached: [],
   lists: [],
   rate_limits: [],
+  observed_bans: undefined,
   services: [],
   fill: [],
   memory: { policy: 0, counters: 0, bans: 0 },

@@ -73,8 +73,9 @@ function recordReader(state: BanState, time: number): (view: DataView, at: numbe
       texts = { bytes: Buffer.from(bytes), reason, by }
     }
     const expires = wide(view, at + BAN_AT + banCodec.offsets.expires)
-    const since = wide(view, at + BAN_AT + banCodec.offsets.since)
-    return banOf(prefixAt(view, at), { reason: texts.reason, by: texts.by, since, expires }, state, time)
+    const since = view.getUint32(at + BAN_AT + banCodec.offsets.since, LITTLE_ENDIAN)
+    const flags = view.getUint32(at + BAN_AT + banCodec.offsets.flags, LITTLE_ENDIAN)
+    return banOf(prefixAt(view, at), { reason: texts.reason, by: texts.by, since, flags, expires }, state, time)
   }
 }
 

@@ -10,6 +10,7 @@ import { between, list as listOf, ran, record, type Shape, word } from '../../ab
 import { LITTLE_ENDIAN } from '../../abi/bytes.ts'
 import { bpftool, type Command, plainRun } from '../../abi/command.ts'
 import {
+  BAN_FLAG,
   BAN_MATCH_BY,
   BAN_MATCH_REASON,
   BAN_OP,
@@ -23,7 +24,7 @@ import {
 import { generationOf, type Paths } from '../../abi/paths.ts'
 import { fail } from '../../diagnostics.ts'
 import { BANS } from '../../features/bans.ts'
-import type { BanLabels, BanOrder, BanOutcome } from '../../model/ban.ts'
+import type { BanOrder, BanOutcome } from '../../model/ban.ts'
 import type { Prefix } from '../../model/text.ts'
 import { readOutput, understand } from '../tools/answer.ts'
 import { askBatch, DIRECTLY, type Launcher, launchBpftool, runBatch } from '../tools/bpftool.ts'
@@ -129,11 +130,14 @@ export function banKey({ family, start, length }: Prefix): BanKey {
 }
 
 /** A request in bytes without key and time: requests mostly share their labels. */
-function commonBytes(op: BanOrder['op'], { reason, by }: BanLabels): Uint8Array<ArrayBuffer> {
+function commonBytes({ op, observe, labels: { reason, by } }: BanOrder): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(banRequestCodec.size)
   const key = { high: 0n, low: 0n, family: 0, length: 0 }
   const conditions = (reason === '' ? 0 : BAN_MATCH_REASON) | (by === '' ? 0 : BAN_MATCH_BY)
-  const common = op === 'add' ? { op: BAN_OP.ADD, match: 0 } : { op: BAN_OP.REMOVE, match: conditions }
+  const common =
+    op === 'add'
+      ? { op: BAN_OP.ADD, match: 0, flags: observe ? BAN_FLAG.OBSERVE : 0 }
+      : { op: BAN_OP.REMOVE, match: conditions, flags: 0 }
   const request = { key, ttl: 0n, result: BAN_RESULT.NONE, reason, by, ...common }
   banRequestCodec.encode(request, new DataView(bytes.buffer))
   return bytes
@@ -148,8 +152,8 @@ export function encodeRequests(requests: readonly BanOrder[], netns: bigint, now
   let last: BanOrder | undefined
   let common = new Uint8Array()
   for (const [index, request] of requests.entries()) {
-    const { op, prefix, ttlMs, labels } = request
-    if (last?.labels !== labels || last.op !== op) common = commonBytes(op, labels)
+    const { op, prefix, ttlMs, labels, observe } = request
+    if (last?.labels !== labels || last.op !== op || last.observe !== observe) common = commonBytes(request)
     last = request
     const at = banHeaderCodec.size + index * size
     bytes.set(common, at)

@@ -5,6 +5,8 @@ import { uptime } from 'node:os'
 import { valueView } from '../../abi/answer.ts'
 import { bpftool, hexBytes, keyBytes, type Part } from '../../abi/command.ts'
 import {
+  BAN_FLAG,
+  BAN_SLOT_SHIFT,
   type Ban as BanRecord,
   type BanState,
   banCodec,
@@ -71,15 +73,21 @@ export function hasExpired({ features }: Pick<Instance, 'features'>): boolean {
 interface Stored extends BanLabels {
   /** Unix time in seconds. */
   readonly since: number
+  /** enum ban_flag, and the slot of a rate limit. */
+  readonly flags: number
   /** Boot time in ns; 0 = never. A number is exact to a microsecond for three hundred years. */
   readonly expires: number
 }
 
+/** The author of a ban; that of a rate limit is its slot. */
+const authorOf = ({ by, flags }: Pick<Stored, 'by' | 'flags'>): string =>
+  flags & BAN_FLAG.OF_LIMIT ? `rate limit ${flags >>> BAN_SLOT_SHIFT}` : by
+
 /** undefined if expired. `state` has the boot time and `time` the Unix time in milliseconds of one moment. */
 export function banOf(
   prefix: Prefix,
-  { reason, by, since, expires }: Stored,
-  { now }: BanState,
+  { reason, by, since, flags, expires }: Stored,
+  { now }: Pick<BanState, 'now'>,
   time: number,
 ): Ban | undefined {
   const left = expires - Number(now)
@@ -88,10 +96,11 @@ export function banOf(
   return {
     prefix,
     reason,
-    by,
+    by: authorOf({ by, flags }),
     since: since * 1000,
     expires: ttlLeft === undefined ? undefined : time + ttlLeft,
     ttlLeft,
+    observe: (flags & BAN_FLAG.OBSERVE) !== 0,
   }
 }
 
@@ -120,7 +129,7 @@ export async function readBan(
   }
   try {
     const [state, ban] = await runParts(banStatePart(paths, generation), found)
-    return banOf(prefix, { ...ban, since: Number(ban.since), expires: Number(ban.expires) }, state, Date.now())
+    return banOf(prefix, { ...ban, expires: Number(ban.expires) }, state, Date.now())
   } catch {
     // bpftool fails if the key does not exist.
     return undefined

@@ -6,6 +6,7 @@ import type { Generation, Instance } from '../../abi/instance.ts'
 import type { MapShape, Paths } from '../../abi/paths.ts'
 import { fail, XdpError } from '../../diagnostics.ts'
 import { BALANCER } from '../../features/balancer.ts'
+import { BANS, type BanCount } from '../../features/bans.ts'
 import { memoryUse, ownMemoryUse } from '../../features/features.ts'
 import { FILTER } from '../../features/filter.ts'
 import type { POLICY_ROWS } from '../../features/rows.ts'
@@ -13,6 +14,7 @@ import type { Confirmation } from '../../model/confirmation.ts'
 import { FIRST_INTERFACE_SLOT, INTERFACE_SLOTS, LIST_SLOTS } from '../../model/limits.ts'
 import type { ObjectKey } from '../../model/live.ts'
 import { guardNamespace } from '../../plan/guard.ts'
+import type { Count } from '../../report/result.ts'
 import type { Fill, Memory, Stats } from '../../report/stats.ts'
 import { MAX_CLASS } from '../../tables/classes/classes.ts'
 import { MAX_PARTS } from '../../tables/image/image.ts'
@@ -113,6 +115,10 @@ function memoryOf(committed: Generation | undefined, { memory }: Pinned): Memory
   }
 }
 
+/** What observed bans would have dropped. */
+const observedBans = (committed: Generation | undefined, { gauges }: Pinned): Count | undefined =>
+  (gauges.get(committed?.number ?? 0)?.get(BANS.name) as BanCount | undefined)?.observed
+
 const NO_COUNTERS: Counters = { interfaces: [], lists: [] }
 
 /** Throws E116 if the live program belongs to a build whose counters cannot be read, E119 if pins for that are missing. */
@@ -159,6 +165,7 @@ async function readOnce(paths: Paths): Promise<{ stats: KernelStats; switching: 
     detached: committed ? [...records.keys()].filter((name) => !interfaces.has(name)).toSorted() : [],
     lists: counters.lists.map(({ name, kind, prefixes, packets, bytes }) => ({ name, kind, prefixes, packets, bytes })),
     rate_limits,
+    observed_bans: observedBans(committed, pinned),
     services: served.services,
     fill: committed ? fillOf(committed, pinned, counters, records, served) : [],
     memory: memoryOf(committed, pinned),
