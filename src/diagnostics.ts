@@ -211,6 +211,7 @@ export const CODES = {
   W241: { name: 'sends-elsewhere', exit: EXIT.ok },
   W242: { name: 'approximated', exit: EXIT.ok },
   W251: { name: 'blocks-own-address', exit: EXIT.ok },
+  W252: { name: 'bans-lost', exit: EXIT.ok },
   W245: { name: 'unconfirmed', exit: EXIT.ok },
   W246: { name: 'history-not-kept', exit: EXIT.ok },
   W247: { name: 'file-overruled', exit: EXIT.ok },

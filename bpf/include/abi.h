@@ -336,7 +336,6 @@ ABI_SIZE(path_mtu, 16);
 ABI_SIZE(service_counter, 96);
 ABI_SIZE(backend_counter, 24);
 ABI_SIZE(snat_port, LINE_SIZE);
-ABI_SIZE(ban_key, 24);
 ABI_SIZE(ban, 96);
 ABI_SIZE(ban_state, 1232);
 ABI_SIZE(ban_header, LINE_SIZE);

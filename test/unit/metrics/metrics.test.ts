@@ -17,6 +17,7 @@ const FULL: Report = {
   stats: stats({
     detached: ['eth1'],
     rate_limits: [limited('dns', 120)],
+    observed_bans: { packets: 7, bytes: 700 },
     services: [BALANCED],
     pending: PENDING,
   }),
