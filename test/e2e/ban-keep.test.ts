@@ -80,6 +80,18 @@ inTurns('bans outlive a reboot', async () => {
   expect(restored[1]?.ttl_left).toBeGreaterThan(3000)
   expect(await lab.ping(PEER)).toBeDefined()
 
+  // What the file blocks, no unban lifts.
+  lab.write('xdp.yaml', `${CONFIG}blocklist:\n  - 203.0.113.0/24\n`)
+  const blocked = await lab.xdp('unban', '203.0.113.9')
+  expect([blocked.exitCode, blocked.stderr]).toEqual([
+    0,
+    expect.stringMatching(
+      /^203\.0\.113\.9 is not banned, but in the list blocklist .*203\.0\.113\.0\/24 at .*xdp\.yaml:5\n$/,
+    ),
+  ])
+  expect((await lab.xdp('unban', '203.0.114.9')).stderr).toBe('')
+  expect((await lab.ok('bans', '--by', 'alice')).split('\n')).toHaveLength(3)
+
   await lab.ok('destroy', '--auto-approve')
   writeFileSync(file, 'damaged', { mode: 0o600 })
   const damaged = await lab.xdp('apply', '--auto-approve')
