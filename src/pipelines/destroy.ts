@@ -13,7 +13,7 @@ import { type Observation, observe } from '../kernel/observe/observe.ts'
 import { servedOf } from '../model/live.ts'
 import { plural } from '../model/numbers.ts'
 import { EMPTY_STATE } from '../model/state.ts'
-import { formatRange } from '../model/text.ts'
+import { compareAddresses, formatRange } from '../model/text.ts'
 import { guardNamespace } from '../plan/guard.ts'
 import { planDestroy } from '../plan/plan.ts'
 import { type Applied, type Approve, UNCHANGED } from './apply.ts'
@@ -34,6 +34,7 @@ async function endingBans(paths: Paths, { instance, committed }: Observation): P
   const count = bansInForce(instance)
   if (count === 0 || !reachesBans(committed)) return []
   const bans = count > FEW ? [] : await readBans(paths, committed.number, false)
+  bans.sort(({ prefix: a }, { prefix: b }) => a.family - b.family || compareAddresses(a.start, b.start))
   const titles = bans.slice(0, SAMPLES).map(({ prefix: { family, start, end }, by }) => {
     return `${formatRange(family, start, end)}${by === '' ? '' : ` by ${by}`}`
   })

@@ -20,7 +20,6 @@ afterEach(async () => {
   lab.close()
 })
 
-const PEER = '192.0.2.2'
 const CONFIG = 'version: 1\ninterfaces: { eth0: { mode: generic } }\nbans: { persist: true }\n'
 
 interface Listed {
@@ -50,7 +49,7 @@ inTurns('bans outlive a reboot', async () => {
 
   // This boot lifts all of them on purpose, and names them before.
   const destroyed = await lab.ok('destroy', '--auto-approve')
-  expect(destroyed).toContain('5 bans in force end with everything else: 192.0.2.0/24, 198.51.100.7/32 by alice')
+  expect(destroyed).toContain('5 bans in force end with everything else: 192.0.2.0/24, 198.51.100.7 by alice')
   expect(existsSync(file)).toBe(false)
   writeFileSync(file, kept, { mode: 0o600 })
   await lab.ok('apply', '--auto-approve')
@@ -78,7 +77,6 @@ inTurns('bans outlive a reboot', async () => {
     { prefix: '2001:db8:7::/48', action: 'observe' },
   ])
   expect(restored[1]?.ttl_left).toBeGreaterThan(3000)
-  expect(await lab.ping(PEER)).toBeDefined()
 
   // What the file blocks, no unban lifts.
   lab.write('xdp.yaml', `${CONFIG}blocklist:\n  - 203.0.113.0/24\n`)
