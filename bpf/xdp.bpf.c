@@ -6,6 +6,8 @@
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 #include "abi.h"
+#include "ban_carry.h"
+#include "ban_sweep.h"
 #include "ban_write.h"
 #include "bulk.h"
 #include "chain.h"
@@ -87,6 +89,13 @@ SEC("syscall")
 int ban_count(void *ctx)
 {
 	return count_bans();
+}
+
+/* Run while a generation is built, to take over the bans of the previous one. Pinned only until then. */
+SEC("syscall")
+int ban_carry(void *ctx)
+{
+	return carry_bans();
 }
 
 /* Run on records to store the health of backends and services. */

@@ -88,7 +88,8 @@ struct line {
 	X(ESTABLISHED, PASS)		/* would be dropped, but belongs to a connection that this host opened */ \
 	X(CHECK_ANSWER, REDIRECT)	/* an answer to a health check through a VIP */ \
 	X(RATE_LIMIT, DROP)		/* exceeds a rate limit */ \
-	X(ANOMALY, DROP)		/* such as no ordinary sender sends, and named in `anomalies` */
+	X(ANOMALY, DROP)		/* such as no ordinary sender sends, and named in `anomalies` */ \
+	X(BAN_OBSERVED, PASS)		/* as DEFAULT_PASS, but a ban that only observes would have dropped it */
 
 #define REASON_NUMBER(name, verdict) REASON_##name,
 enum reason {
@@ -292,7 +293,6 @@ ABI_SIZE(path_mtu, 16);
 ABI_SIZE(service_counter, 96);
 ABI_SIZE(backend_counter, 24);
 ABI_SIZE(snat_port, LINE_SIZE);
-ABI_SIZE(ban_key, 24);
 ABI_SIZE(ban, 96);
 ABI_SIZE(ban_state, 1232);
 ABI_SIZE(ban_header, LINE_SIZE);

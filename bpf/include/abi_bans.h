@@ -7,8 +7,22 @@
 
 #include <linux/types.h>
 
-/* Maximum number of bans. */
-#define BANS 131072
+/* Size of the table of bans, as a power of two: the least, the greatest, and that of a policy that sets none. */
+#define BANS_LEAST_SHIFT 5
+#define BANS_MOST_SHIFT 22
+#define BANS_SHIFT 17
+#define BANS (1 << BANS_SHIFT)
+/* Position of that power in the flags of the settings: the difference from BANS_SHIFT, as 0 did not have it. */
+#define BANS_SETTING_SHIFT 27
+
+/*
+ * The filter in front of the bans: of each ban, four bits of one 64-bit word, whose place and bits are a hash of its
+ * prefix. An address whose bits are not all set is not banned, so most packets read one word for each prefix length in
+ * use, however many bans there are. There are two halves of as many words: readers use one, writers set bits in both. A
+ * removed ban leaves its bits, until ban_sweep fills the other half from the map and makes it the one that is read.
+ */
+#define BAN_WORDS_SHIFT 2	/* words of a half: one for each four bans */
+#define BAN_WORDS_A_LINE 8
 /* Maximum number of requests per run of ban_write: less than half a millisecond, during which softirqs are off. */
 #define BAN_REQUESTS 256
 
@@ -20,7 +34,7 @@ enum ban_op {
 enum ban_result {
 	RESULT_NONE = 0,		/* not processed */
 	RESULT_ADDED = 1,
-	RESULT_REFRESHED = 2,	/* the prefix was banned: expiry, reason and author are replaced */
+	RESULT_REFRESHED = 2,	/* the prefix was banned: the new ban replaces it */
 	RESULT_REMOVED = 3,
 	RESULT_ABSENT = 4,		/* the prefix to remove was not banned */
 	RESULT_FULL = 5,
@@ -38,10 +52,17 @@ struct ban_key {
 
 struct ban {
 	__u64 expires;		/* boot time in ns at which the ban expires; 0 = never */
-	__u64 since;		/* Unix time in seconds */
+	__u32 since;		/* Unix time in seconds */
+	__u32 flags;		/* enum ban_flag, and from BAN_SLOT_SHIFT on, the slot of a rate limit */
 	char reason[56];	/* NUL-padded UTF-8 */
 	char by[24];		/* NUL-padded UTF-8 */
 };
+
+enum ban_flag {
+	BAN_OBSERVE = 1,	/* packets are counted, and go on */
+	BAN_OF_LIMIT = 2,	/* made by the rate limit of the slot, not by a program or user */
+};
+#define BAN_SLOT_SHIFT 16
 
 /*
  * The one value of ban_state. The data plane reads the first half: the prefix lengths in use, stored as length + 1. A
@@ -52,13 +73,18 @@ struct ban {
 struct ban_state {
 	__u32 places4;		/* used places in lengths4, gaps (0) included; 0 = no IPv4 address is banned */
 	__u32 places6;
-	__u8 lengths4[40];
+	__u8 lengths4[36];
+	__u32 half;		/* of the filter that is read: 0 or 1 */
 	__u8 lengths6[136];
 	__u32 entries;		/* bans in the map, expired or not */
 	__u32 live;		/* unexpired bans at the last run of ban_count */
 	__u64 next_expiry;	/* no ban expires before this boot time; 0 = none will */
 	__u64 now;		/* boot time in ns of the last run of ban_count */
-	__u32 counts[256];	/* number of bans by prefix length; those of IPv6 begin at BAN_COUNTS6 */
+	__u32 counts[248];	/* number of bans by prefix length; those of IPv6 begin at BAN_COUNTS6 */
+	__u32 removed;		/* bans removed since the filter was last filled */
+	__u32 pad[3];
+	__u64 observed_packets;	/* that bans with BAN_OBSERVE would have dropped, since the table was made */
+	__u64 observed_bytes;
 };
 #define BAN_COUNTS6 64
 
@@ -67,7 +93,7 @@ struct ban_header {
 	__u64 since;		/* Unix time in seconds */
 	__u64 netns;		/* inode of the caller's network namespace */
 	__u32 count;		/* of requests */
-	__u32 over;		/* written by the run: 1 = a ban may have expired, so that ban_sweep has work */
+	__u32 over;		/* written by the run: 1 = ban_sweep has work */
 	__u32 pad[10];
 };
 
@@ -83,7 +109,7 @@ struct ban_request {
 	char reason[56];	/* NUL-padded */
 	char by[24];
 	__u32 match;		/* BAN_MATCH_*, for OP_REMOVE */
-	__u32 pad;
+	__u32 flags;		/* enum ban_flag, for OP_ADD */
 };
 
 /* A ban as ban_list copies it out of the map, so that many can be read by number. */

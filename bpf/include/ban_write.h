@@ -8,6 +8,7 @@
 #include "abi.h"
 #include "addr.h"
 #include "ban.h"
+#include "ban_filter.h"
 #include "maps.h"
 
 /* linux/errno.h */
@@ -22,14 +23,8 @@ struct ban_run {
 	struct ban_state *state;
 	__u64 now;		/* boot time in ns */
 	__u64 since;		/* Unix time in seconds */
+	__u32 words;		/* of a half of the filter */
 	__u32 failed;
-};
-
-struct ban_walk {
-	struct ban_state *state;
-	__u64 now;
-	__u64 next;		/* earliest expiry of the remaining bans; 0 = none */
-	__u32 live;
 };
 
 static __always_inline struct ban_state *own_ban_state(void)
@@ -124,13 +119,25 @@ static __always_inline void count_out(struct ban_state *state, const struct ban_
 	__u32 *count = length_count(state, key);
 
 	state->entries--;
+	state->removed++;
 	if (--(*count) == 0)
 		length_unused(key->family, key->length);
 }
 
+/* Stores when the first ban ends. */
+static __always_inline void expect_expiry(struct ban_state *state, __u64 expires)
+{
+	if (expires && (state->next_expiry == 0 || expires < state->next_expiry))
+		state->next_expiry = expires;
+}
+
 static __always_inline __u32 add_ban(const struct ban_run *run, const struct ban_request *request)
 {
-	struct ban ban = { .since = run->since, .expires = request->ttl ? run->now + request->ttl : 0 };
+	struct ban ban = {
+		.since = run->since,
+		.flags = request->flags & BAN_OBSERVE,
+		.expires = request->ttl ? run->now + request->ttl : 0,
+	};
 	struct ban_state *state = run->state;
 	int known;
 	long error;
@@ -143,8 +150,8 @@ static __always_inline __u32 add_ban(const struct ban_run *run, const struct ban
 		return RESULT_FULL;
 	if (error)
 		return RESULT_NO_MEMORY;
-	if (ban.expires && (state->next_expiry == 0 || ban.expires < state->next_expiry))
-		state->next_expiry = ban.expires;
+	enter_filter(&request->key, run->words);
+	expect_expiry(state, ban.expires);
 	if (known)
 		return RESULT_REFRESHED;
 	count_in(state, &request->key);
@@ -222,13 +229,24 @@ static __always_inline __u32 may_be_over(const struct ban_state *state, __u64 no
 	return state->next_expiry != 0 && now >= state->next_expiry;
 }
 
+/* Whether the filter has bits of so many removed bans that it is worth filling again: a quarter of what it is made for. */
+static __always_inline __u32 is_worn(const struct ban_state *state, __u32 words)
+{
+	return state->removed >= words;
+}
+
 /*
  * Data: a struct ban_header and its requests; each gets its result. XDP_PASS if all were processed; XDP_DROP if the
  * instance belongs to another namespace and none was; XDP_ABORTED for invalid data.
  */
 static __always_inline int write_bans(struct xdp_md *ctx)
 {
-	struct ban_run run = { .ctx = ctx, .state = own_ban_state(), .now = bpf_ktime_get_boot_ns() };
+	struct ban_run run = {
+		.ctx = ctx,
+		.state = own_ban_state(),
+		.now = bpf_ktime_get_boot_ns(),
+		.words = filter_words(bans_shift()),
+	};
 	struct ban_header header;
 
 	if (!run.state || bpf_xdp_load_bytes(ctx, 0, &header, sizeof(header)) || header.count > BAN_REQUESTS)
@@ -236,58 +254,9 @@ static __always_inline int write_bans(struct xdp_md *ctx)
 	if (is_elsewhere(header.netns))
 		return XDP_DROP;
 	run.since = header.since;
-	header.over = may_be_over(run.state, run.now);
+	header.over = may_be_over(run.state, run.now) || is_worn(run.state, run.words);
 	bpf_loop(header.count, write_ban, &run, 0);
 	if (bpf_xdp_store_bytes(ctx, offsetof(struct ban_header, over), &header.over, sizeof(header.over)))
 		return XDP_ABORTED;
 	return run.failed ? XDP_ABORTED : XDP_PASS;
-}
-
-static long sweep_ban(void *map, struct ban_key *key, struct ban *ban, struct ban_walk *walk)
-{
-	struct ban_key copy = *key;
-
-	if (ban->expires == 0)
-		return 0;
-	if (walk->now >= ban->expires) {
-		if (!bpf_map_delete_elem(&bans, &copy))
-			count_out(walk->state, &copy);
-	} else if (walk->next == 0 || ban->expires < walk->next) {
-		walk->next = ban->expires;
-	}
-	return 0;
-}
-
-/* Removes expired bans; walks nothing before the first can have expired. Returns 0. */
-static __always_inline int sweep_bans(void)
-{
-	struct ban_walk walk = { .state = own_ban_state(), .now = bpf_ktime_get_boot_ns() };
-
-	if (!walk.state || !may_be_over(walk.state, walk.now))
-		return 0;
-	bpf_for_each_map_elem(&bans, sweep_ban, &walk, 0);
-	walk.state->next_expiry = walk.next;
-	return 0;
-}
-
-static long count_ban(void *map, struct ban_key *key, struct ban *ban, struct ban_walk *walk)
-{
-	walk->live += ban->expires == 0 || walk->now < ban->expires;
-	return 0;
-}
-
-/* Stores the time and the number of unexpired bans in the state. Returns 0. */
-static __always_inline int count_bans(void)
-{
-	struct ban_walk walk = { .state = own_ban_state(), .now = bpf_ktime_get_boot_ns() };
-
-	if (!walk.state)
-		return 0;
-	if (!may_be_over(walk.state, walk.now))
-		walk.live = walk.state->entries;
-	else
-		bpf_for_each_map_elem(&bans, count_ban, &walk, 0);
-	walk.state->live = walk.live;
-	walk.state->now = walk.now;
-	return 0;
 }

@@ -40,6 +40,8 @@ static __always_inline int judge_common(struct xdp_md *ctx, const struct account
 	*decision = undecided();
 	decision->class = lookup4(settings, packet->source4);
 	banned = lookup_ban4(packet->source4);
+	if (banned & OBSERVED)
+		return 0;
 	if (decision->class) {
 		class = plain_class(settings, defaults, banned, decision);
 		if (!class)

@@ -38,7 +38,7 @@ static __always_inline __u32 classify_ipv6(const struct packet *packet)
 	return table && table->flags ? search_ipv6(table, packet->source6_high, packet->source6_low) : 0;
 }
 
-/* Looks up the source address of an IPv4 packet: its class, and its ban, as the prefix length + 1. */
+/* Looks up the source address of an IPv4 packet: its class, and its ban: see search_bans. */
 static __always_inline __u32 look_up4(const struct settings *settings, const struct packet *packet, __u32 *class)
 {
 	*class = search_ipv4(settings, packet->source4);
@@ -141,7 +141,7 @@ static __always_inline int judge_packet(struct xdp_md *ctx, const struct setting
 		.destination_port = destination_port(packet),
 		.ipv6 = is_ipv6(packet),
 		.has_ports = packet->transport == TRANSPORT_PORTS,
-		.banned = banned != 0,
+		.banned = is_enforced(banned),
 	};
 	__u32 flags;
 	int decides;
@@ -201,6 +201,22 @@ static __always_inline int drop_anomaly(struct xdp_md *ctx, const struct packet 
 	return 1;
 }
 
+/*
+ * Counts a packet that an observed ban would have dropped, unless it is a test run, and names the ban where nothing else
+ * decided.
+ */
+static __always_inline void observe_ban(const struct account *account, __u32 banned, struct decision *decision)
+{
+	if (decision->reason == REASON_ALLOWLIST)
+		return;
+	if (is_live(account))
+		count_observed(account->bytes);
+	if (decision->reason != REASON_DEFAULT_PASS)
+		return;
+	decision->reason = REASON_BAN_OBSERVED;
+	decision->scope = (__u8)banned - 1;
+}
+
 /* Decides on a packet with known addresses. Returns whether the balancer may take it. */
 static __always_inline int decide(struct xdp_md *ctx, const struct settings *settings, const struct packet *packet,
 				  enum parsed parsed, const struct account *account, __u32 defaults, __u32 banned,
@@ -211,18 +227,20 @@ static __always_inline int decide(struct xdp_md *ctx, const struct settings *set
 	} else if (decision->class != 0 && judge_packet(ctx, settings, packet, account, defaults, banned, decision)) {
 		if (decision->reason != REASON_ALLOWLIST && decision->reason != REASON_BLOCKLIST)
 			return 0;
-	} else if (banned) {
+	} else if (is_enforced(banned)) {
 		decide_ban(banned, decision);
 		return 0;
 	} else {
 		decision->reason = default_reason(packet, parsed, defaults);
-		if (PART(anomalies) && drop_anomaly(ctx, packet, account, defaults,
-						    packet->network | (__u32)packet->behind << 16, decision))
-			return 0;
-		if (PART(rates))
+		if (PART(anomalies))
+			drop_anomaly(ctx, packet, account, defaults, packet->network | (__u32)packet->behind << 16,
+				     decision);
+		if (PART(rates) && decision->reason != REASON_ANOMALY)
 			limit_rate(ctx, packet, account, defaults, packet->network, decision);
 	}
-	if (parsed != PARSED)
+	if (banned & OBSERVED)
+		observe_ban(account, banned, decision);
+	if (parsed != PARSED || decision->reason == REASON_ANOMALY)
 		return 0;
 	if (decision->reason != REASON_BLOCKLIST && decision->reason != REASON_RATE_LIMIT && is_balanced(defaults) && !packet->stacked)
 		return 1;

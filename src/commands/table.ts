@@ -4,6 +4,7 @@ import {
   APPLY_FLAGS,
   APPROVE_FLAGS,
   BAN_FLAGS,
+  BANS_FLAGS,
   CONFIRM_FLAGS,
   DOCTOR_FLAGS,
   IMPORT_FLAGS,
@@ -165,7 +166,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     name: 'ban',
     summary: 'drop all packets from an address, for a time',
     description: [
-      'Bans are not part of the config: no plan shows them, no apply removes them, and they survive edits and program updates. A ban holds from the next packet until its time is over. The allowlist beats a ban. Banning a banned address again replaces its time, reason and author.',
+      'Bans are not part of the config: no plan shows them, no apply removes them, and they survive edits and program updates. A ban holds from the next packet until its time is over. The allowlist beats a ban. Banning a banned address again replaces its time, reason and author. With --observe packets are only counted, under the reason ban-observed, and go on.',
       'Refuses with exit 4, unless --allow-cut or --force-cut is given, a ban that would cut a live SSH session, the default gateway, a resolver, or a source that `protect` of the live policy lists, and one that covers an address of this host.',
     ],
     argument: { name: 'ADDRESS', required: false, help: 'IPv4 or IPv6 address or CIDR; not with --stdin' },
@@ -173,6 +174,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     examples: [
       { line: 'xdp ban 203.0.113.9 --ttl 1h --reason ssh-guesses', does: 'ban an address for an hour' },
       { line: 'xdp ban 2001:db8:7::/48', does: 'ban a network until `xdp unban`' },
+      { line: 'xdp ban 198.51.100.0/24 --observe --ttl 1d', does: 'count what a ban would drop, before it does' },
       { line: 'xdp ban --stdin --ttl 1d < bad.txt', does: 'ban every address in a file or a stream' },
     ],
     isCacheless: true,
@@ -203,9 +205,10 @@ export const COMMANDS: readonly CommandSpec[] = [
     name: 'bans',
     summary: 'list the bans in force',
     description: ['Lists bans by address, with remaining time, author and reason.'],
-    flags: NO_FLAGS,
+    flags: BANS_FLAGS,
     examples: [
       { line: 'xdp bans', does: 'list all bans' },
+      { line: 'xdp bans --by fail2ban', does: 'list the bans of one author' },
       { line: "xdp bans --json | jq -r '.bans[].prefix'", does: 'get the banned prefixes for a script' },
     ],
     isCacheless: true,

@@ -89,6 +89,12 @@ function readConfirm(top: Part, report: Report): number | undefined {
   return undefined
 }
 
+/** `bans.persist`. */
+function readPersist(top: Part): Desired['persist'] {
+  const written = soundField(top, 'bans', 'persist')?.value as boolean | string | undefined
+  return written === false ? undefined : written
+}
+
 /** SHA-256 of the config, followed by the digests of the files that it includes or names. */
 function digest(bytes: Buffer, { files, digests }: Reads): string {
   const hash = createHash('sha256').update(bytes)
@@ -152,6 +158,7 @@ function load(path: string, { shelf = {}, reads = newReads() }: LoadOptions): Lo
     confirmMs: readConfirm(top, report),
     radius: readRadius(top),
     history: readHistory(top, report),
+    persist: readPersist(top),
     config: { path, sha256: digest(bytes, reads) },
     sources: sourcesOf(reads),
   }

@@ -75,10 +75,12 @@ export interface Readable {
   readonly paths: Paths
   /** Shared maps that are pinned. */
   readonly present: readonly MapShape[]
+  /** Its generations, ascending, with the names of their pinned maps beside the policy. */
+  readonly generations: readonly { readonly number: number; readonly ownMaps: readonly string[] }[]
 }
 
 /** A generation whose programs a reading may run. */
-export interface ReadableGeneration extends Readable {
+export interface ReadableGeneration extends Pick<Readable, 'paths' | 'present'> {
   readonly generation: number
   /** Names of the programs that are pinned. */
   readonly programs: ReadonlySet<string>
@@ -116,7 +118,7 @@ export interface Feature {
   /** Maps of one generation: their names, and their shapes, which depend on the image. */
   readonly ownMaps?: {
     readonly names: readonly string[]
-    readonly shapes: (image: Pick<Image, 'balance' | 'sections'>) => readonly MapShape[]
+    readonly shapes: (image: Pick<Image, 'settings' | 'balance' | 'sections'>) => readonly MapShape[]
     /** Whether a map with this many entries can serve as one of this shape. */
     readonly fits: (shape: MapShape, entries: number) => boolean
     /** Names of those with one value, which is random from the start. */
@@ -155,6 +157,8 @@ export interface Feature {
   readonly gauges?: Gauges<unknown>
   /** Its maps whose kernel memory stats show under another use than `counters`. */
   readonly memory?: Readonly<Partial<Record<keyof Memory, readonly MapShape[]>>>
+  /** Names of its maps of a generation whose kernel memory stats show under another use than `policy`. */
+  readonly ownMemory?: Readonly<Partial<Record<keyof Memory, readonly string[]>>>
   /** Listed in docs/metrics.md with their help texts. */
   readonly metrics: readonly Metric[]
 }

@@ -67,6 +67,15 @@ const USES: ReadonlyMap<MapShape, keyof Memory> = new Map(
 /** The use under which stats show the kernel memory of a map that outlives generations. */
 export const memoryUse = (map: MapShape): keyof Memory => USES.get(map) ?? 'counters'
 
+const OWN_USES: ReadonlyMap<string, keyof Memory> = new Map(
+  FEATURES.flatMap(({ ownMemory = {} }) =>
+    Object.entries(ownMemory).flatMap(([use, names]) => names.map((name) => [name, use as keyof Memory] as const)),
+  ),
+)
+
+/** The use under which stats show the kernel memory of a map of a generation. */
+export const ownMemoryUse = (name: string): keyof Memory => OWN_USES.get(name) ?? 'policy'
+
 const PARTS = FEATURES.flatMap(({ parts = {} }) => Object.entries(parts))
 
 export const ALL_PARTS: ProgramParts = new Map(PARTS.map(([name]) => [name, true]))

@@ -163,6 +163,8 @@ interface Kinds {
     readonly kinds: string
     readonly links: readonly ChainLink[]
   }
+  /** Takes bans over from the table of the previous generation into one of `size` bans. `program`: pin of ban_carry. */
+  'carry-bans': { readonly program: string; readonly size: number }
   'load-carry': { readonly object: string; readonly directory: string; readonly carrying: readonly Carrying[] }
   carry: { readonly directory: string; readonly carrying: readonly Carrying[] }
   /** Pins a foreign program, so that a rollback can restore it. */

@@ -62,8 +62,9 @@ export function encodeMessage({ orders, netns, until }: BanMessage): string {
     force: allowed.all,
     ...(allow.length === 0 ? {} : { allow }),
     peers: peers.map(({ family, words }) => formatAddress(family, words)),
-    requests: orders.map(({ op, prefix, ttlMs }) => ({
-      op: op === 'add' ? 'ban' : 'unban',
+    requests: orders.map(({ op, prefix, ttlMs, observe }) => ({
+      // A daemon of an older build must not take it for a ban that drops.
+      op: op === 'remove' ? 'unban' : observe ? 'observe' : 'ban',
       prefix: titleOf(prefix),
       ...(ttlMs === 0 ? {} : { ttl: ttlMs / 1000 }),
     })),
@@ -106,7 +107,8 @@ function peersOf({ peers = [] }: Json): Address[] {
 function requestOf(request: unknown, common: Pick<BanOrder, 'labels' | 'allowed' | 'peers'>): BanOrder {
   if (!isObject(request)) throw new Invalid('a request is not an object')
   const { op, prefix: text, ttl = 0 } = request
-  if (op !== 'ban' && op !== 'unban') throw new Invalid('"op" is neither "ban" nor "unban"')
+  if (op !== 'ban' && op !== 'observe' && op !== 'unban')
+    throw new Invalid('"op" is none of "ban", "observe" and "unban"')
   const prefix = typeof text === 'string' ? parseBanned(text) : undefined
   if (!prefix) throw new Invalid(`${JSON.stringify(text ?? null).slice(0, 80)} is not an address or CIDR`)
   if (typeof ttl !== 'number' || !(ttl >= 0 && ttl * 1000 <= LONGEST_BAN)) {
@@ -114,7 +116,8 @@ function requestOf(request: unknown, common: Pick<BanOrder, 'labels' | 'allowed'
   }
   if (op === 'unban') return { op: 'remove', prefix, ttlMs: 0, ...common }
   // 0 means without end, so the shortest time is a millisecond.
-  return { op: 'add', prefix, ttlMs: ttl === 0 ? 0 : Math.max(1, Math.round(ttl * 1000)), ...common }
+  const ttlMs = ttl === 0 ? 0 : Math.max(1, Math.round(ttl * 1000))
+  return { op: 'add', prefix, ttlMs, ...(op === 'observe' ? { observe: true } : {}), ...common }
 }
 
 function messageOf(message: unknown): BanMessage {

@@ -12,6 +12,8 @@ export interface BanRequest {
   readonly prefix: Prefix
   /** Duration in milliseconds; 0 = until it is removed. */
   readonly ttlMs: number
+  /** Whether packets are only counted, and go on. */
+  readonly observe?: boolean
 }
 
 /**
@@ -67,6 +69,8 @@ export interface Ban extends BanLabels {
   readonly expires: number | undefined
   /** Milliseconds until it expires. */
   readonly ttlLeft: number | undefined
+  /** Whether packets are only counted, and go on. */
+  readonly observe: boolean
 }
 
 /** Whether a prefix covers an address of the same family; addresses of the other family have another length. */

@@ -143,6 +143,8 @@ export interface Desired {
   readonly confirmMs: number | undefined
   readonly radius: Radius
   readonly history: HistoryBounds
+  /** `bans.persist`: `true`: in the state directory; a text: in this file; absent: bans end with the boot. */
+  readonly persist?: true | string | undefined
   readonly config: { readonly path: string; readonly sha256: string }
   /** For the history; absent: an apply is not to be remembered. */
   readonly sources?: Sources | undefined

@@ -2,6 +2,7 @@
 // its record here, its key in schemas/xdp.schema.json, and for a number a field of its name in `struct settings` (abi.h),
 // for words a flag in src/tables/image/settings.ts. A setting for which line 0 has no room has lines of its own there.
 
+import { banMemory } from './ban-size.ts'
 import { formatCount } from './numbers.ts'
 
 /** Verdict on packets that no list decides. */
@@ -119,6 +120,17 @@ export const SETTINGS = {
       minimum: 1,
     },
     consequence: 'clears the flow table: existing flows may move to other backends',
+  }),
+  /** Size of the table of bans, a power of two. Bans in force are carried over to a table of another size. */
+  bans: setting<number>({
+    config: ['limits', 'bans'],
+    initial: 2 ** 17,
+    isLater: true,
+    round: (written) => 2 ** Math.ceil(Math.log2(written)),
+    text: (bans) => `${formatCount(bans)} (${banMemory(bans)})`,
+    impact: 'hitless',
+    schema: { description: 'Size of the table of bans.', type: 'integer', minimum: 1 },
+    consequence: 'carries the bans in force over to a table of that size',
   }),
   /** Key of the hash that chooses backends, the same on all balancers of a VIP: 32 hex digits; empty = none. */
   hash_key: setting<string>({

@@ -1,7 +1,7 @@
 // The pipeline of apply: lock → observe → guard → diff → approve → lower → execute (which verifies) → keep the image.
 
 import { resolve } from 'node:path'
-import { fail, XdpError } from '../diagnostics.ts'
+import { type Diagnostic, fail, XdpError } from '../diagnostics.ts'
 import { isNewGeneration, type Target } from '../features/feature.ts'
 import { beginEarly, type Early } from '../kernel/execute/early.ts'
 import { execute } from '../kernel/execute/execute.ts'
@@ -27,6 +27,7 @@ import { type Accepted, NONE_ACCEPTED } from '../plan/feeds.ts'
 import type { PendingConfirmation } from '../report/confirmation.ts'
 import type { ApplyResult } from '../report/result.ts'
 import type { RecordedServices } from '../tables/services/decode.ts'
+import { restoreBans } from './ban-keep.ts'
 import { computing } from './computing.ts'
 import { forgetReverted, readConfirmation, refusePending, settlePending, startClock } from './confirm.ts'
 import { remember } from './history.ts'
@@ -52,6 +53,8 @@ export interface Applied {
   /** The live generation; undefined if none has this ABI. */
   readonly committed: Committed | undefined
   readonly served: Served
+  /** Warnings that appeared once the policy was in force; `plan` has them too. */
+  readonly late?: readonly Diagnostic[]
 }
 
 export const UNCHANGED: ApplyResult = {
@@ -77,9 +80,9 @@ async function withEarly<T>(early: Early, body: () => Promise<T>): Promise<T> {
 
 /** Removes expired bans, unless another process changes bans. Ignores a failure: they have ended anyway. */
 async function sweep({ host, paths }: Session, { committed, instance }: Observation): Promise<void> {
-  if (!reachesBans(instance, committed) || !hasExpired(instance)) return
+  if (!reachesBans(committed) || !hasExpired(instance)) return
   const lock = { file: await banLockFile(host.bpffs, host.instance), timeoutMs: 0 }
-  await sweepBans({ paths, lock, netns: 0n }, committed.number).catch((error: unknown) => {
+  await sweepBans({ paths, lock, netns: 0n }, [committed.number]).catch((error: unknown) => {
     if (!(error instanceof XdpError)) throw error
   })
 }
@@ -217,7 +220,10 @@ async function applyInSession(
       ({ served }) => served.generation,
     )
     await forgetReverted(host)
-    return applied
+    const late = await restoreBans(host, desired.persist, live.committed === undefined)
+    return late.length === 0
+      ? applied
+      : { ...applied, plan: { ...applied.plan, warnings: [...plan.warnings, ...late] }, late }
   }
   return early ? withEarly(early, body) : withLock(session, body)
 }

@@ -5,8 +5,8 @@ import { pinPaths } from '../abi/paths.ts'
 import { CODES, type Code, fail } from '../diagnostics.ts'
 import { askDaemon, controlSocket } from '../kernel/host/control.ts'
 import { type Host, ownNetns, requireHost } from '../kernel/host/host.ts'
-import { ownPeers, readDelicate } from '../kernel/host/protect.ts'
-import { banGeneration, banGenerations, banLockFile, MOST_REQUESTS, writeBans } from '../kernel/live/ban-write.ts'
+import { ownAuthor, ownPeers, readDelicate } from '../kernel/host/protect.ts'
+import { banGenerations, banLockFile, MOST_REQUESTS, writeBans } from '../kernel/live/ban-write.ts'
 import { type Caution, readProtect } from '../kernel/live/protect.ts'
 import { runNow } from '../kernel/tools/now.ts'
 import { CommandError, useRunner } from '../kernel/tools/spawn.ts'
@@ -23,8 +23,9 @@ import type { AllowedCuts } from '../model/contact.ts'
 import { overlaps } from '../model/text.ts'
 
 /** Whether a ban may cut a guarded peer. Most do not, and need no judge. */
-const isDoubtful = ({ op, prefix, allowed, peers }: BanOrder, caution: Caution): boolean =>
+const isDoubtful = ({ op, prefix, observe, allowed, peers }: BanOrder, caution: Caution): boolean =>
   op === 'add' &&
+  !observe &&
   !allowed.all &&
   (caution.own.some(({ address }) => coversAddress(prefix, address)) ||
     [...peers, ...caution.peers].some(({ words }) => coversAddress(prefix, words)) ||
@@ -99,12 +100,20 @@ export async function openWriter(host: Host): Promise<BanWriter> {
   }
   const writePart = (orders: readonly BanOrder[]): Promise<readonly BanOutcome['result'][]> =>
     persistently(async () => {
-      const results = await writeBans(access, await banGeneration(paths), orders, Math.floor(Date.now() / 1000))
-      return results === 'elsewhere' ? await refuseNamespace(host) : results
+      const generations = await banGenerations(paths)
+      const write = async (into: readonly number[]): Promise<readonly BanOutcome['result'][]> => {
+        const results = await writeBans(access, into, orders, Math.floor(Date.now() / 1000))
+        return results === 'elsewhere' ? await refuseNamespace(host) : results
+      }
+      const results = await write(generations)
+      // An apply that began meanwhile may have taken the bans over just before they were written.
+      const later = (await banGenerations(paths)).filter((number) => !generations.includes(number))
+      if (later.length > 0) await write(later)
+      return results
     })
   return {
     async write(orders) {
-      const isGuarded = orders.some(({ op, allowed }) => op === 'add' && !allowed.all)
+      const isGuarded = orders.some(({ op, observe, allowed }) => op === 'add' && !observe && !allowed.all)
       const refusals = isGuarded ? await refusalsOf(host, orders, await cautionNow()) : NO_REFUSALS
       const outcomes: BanOutcome[] = orders.map((order) => {
         const reasons = refusals.get(order) ?? []
@@ -148,7 +157,12 @@ export async function openBans(host: Host): Promise<BanSession> {
   }
   return {
     async change(requests, labels, allowed) {
-      const orders = requests.map((request): BanOrder => ({ ...request, labels, allowed, peers }))
+      // The same object for all of them, so that its bytes are made once.
+      const authored = { ...labels, by: ownAuthor() }
+      const isAnonymous = ({ op }: BanRequest): boolean => op === 'add' && labels.by === ''
+      const orders = requests.map((request): BanOrder => {
+        return { ...request, labels: isAnonymous(request) ? authored : labels, allowed, peers }
+      })
       if (orders.length <= MOST_MESSAGE_REQUESTS) {
         const outcomes = await ask(orders)
         if (outcomes) return [...outcomes]

@@ -6,6 +6,7 @@ import type { Early } from '../kernel/execute/early.ts'
 import { readOwnOnInterfaces } from '../kernel/host/protect.ts'
 import { readTimeServers } from '../kernel/host/time-servers.ts'
 import { modelJudge } from '../kernel/live/answers.ts'
+import { bansInForce } from '../kernel/live/bans.ts'
 import { findCutPartners, findCuts } from '../kernel/live/cuts.ts'
 import { buildProbes } from '../kernel/live/probe.ts'
 import { type Observation, observe } from '../kernel/observe/observe.ts'
@@ -18,6 +19,7 @@ import type { Plan } from '../plan/change.ts'
 import { withCuts } from '../plan/cuts.ts'
 import type { Terms } from '../plan/feeds.ts'
 import { guard, guardNamespace } from '../plan/guard.ts'
+import { guardBans } from '../plan/guard-bans.ts'
 import { partnersOf } from '../plan/partners.ts'
 import { plan } from '../plan/plan.ts'
 import { guardRadius } from '../plan/radius.ts'
@@ -79,6 +81,7 @@ export async function makePlan(
   refuse(guard(desired, live))
   host.progress?.('comparing')
   const made = await computing(host, () => plan(desired, live, object.program, terms))
+  refuse(guardBans(made.state, bansInForce(live.instance)))
   refuse(guardRadius(desired, made, live.state, terms))
   held?.checkPlan(made)
   const contacts = contactsOf(made, desired, live, object, terms)

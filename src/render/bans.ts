@@ -29,14 +29,18 @@ const iso = (milliseconds: number): string => new Date(milliseconds).toISOString
 
 export function renderBans(bans: readonly Ban[], color: boolean): string {
   if (bans.length === 0) return 'No bans.\n'
+  const isMixed = bans.some(({ observe }) => observe)
   const rows = bans.map((ban) => [
     titleOf(ban),
     ban.ttlLeft === undefined ? 'until lifted' : formatDuration(ban.ttlLeft),
     seconds(iso(ban.since)),
+    ...(isMixed ? [ban.observe ? 'observe' : 'drop'] : []),
     showable(ban.by),
     showable(ban.reason),
   ])
-  const columns = ['BANNED', 'TIME LEFT', 'SINCE', 'BY', 'REASON'].map((title) => ({ title }))
+  const columns = ['BANNED', 'TIME LEFT', 'SINCE', ...(isMixed ? ['ACTION'] : []), 'BY', 'REASON'].map((title) => ({
+    title,
+  }))
   const [head = '', ...body] = formatTable(columns, rows)
   return `${[paint(color).bold(head), ...body].join('\n')}\n`
 }
@@ -52,6 +56,7 @@ export function banJson(ban: Ban): Readonly<Record<string, unknown>> {
     since: iso(ban.since),
     expires: ban.expires === undefined ? null : iso(ban.expires),
     ttl_left: ban.ttlLeft === undefined ? null : Math.ceil(ban.ttlLeft / 1000),
+    action: ban.observe ? 'observe' : 'drop',
   }
 }
 

@@ -110,12 +110,12 @@ const mitigationLines = (judgements: readonly Judgement[]): string[] => [
 ]
 
 /** Bans are not in the file, so a differing verdict of the file is expected. */
-function banLines({ reason, by, ttlLeft }: Ban): string[] {
+function banLines({ reason, by, ttlLeft, observe }: Ban): string[] {
   const time = ttlLeft === undefined ? 'until it is lifted' : `for another ${formatDuration(ttlLeft)}`
   const author = by === '' ? '' : ` by ${showable(by)}`
-  return [
-    `Banned${author} ${time}${reason === '' ? '' : `: ${showable(reason)}`}. \`xdp unban\` lifts it; bans are not in the file.`,
-  ]
+  const why = reason === '' ? '' : `: ${showable(reason)}`
+  if (observe) return [`An observed ban${author}, ${time}, would drop it${why}. It is counted, and goes on.`]
+  return [`Banned${author} ${time}${why}. \`xdp unban\` lifts it; bans are not in the file.`]
 }
 
 /** `file`: the path of the config, for its row. */

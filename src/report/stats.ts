@@ -6,6 +6,7 @@ import type { PendingConfirmation } from './confirmation.ts'
 import type { CopyFacts } from './fetch.ts'
 import type {
   AnomalyStatus,
+  Count,
   InterfaceStatus,
   ListStatus,
   RateStatus,
@@ -46,6 +47,8 @@ export interface Stats {
   readonly lists: readonly ListStatus[]
   readonly anomalies: readonly AnomalyStatus[]
   readonly rate_limits: readonly RateStatus[]
+  /** What observed bans would have dropped; undefined: nothing is applied, or the build in force does not count it. */
+  readonly observed_bans: Count | undefined
   readonly services: readonly ServiceStatus[]
   /** Empty if nothing is applied. */
   readonly fill: readonly Fill[]

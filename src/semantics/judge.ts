@@ -175,6 +175,8 @@ export interface Ingress {
 export interface Circumstances {
   /** A ban is in force for its source. */
   readonly banned?: boolean | undefined
+  /** A ban that only observes is. */
+  readonly observed?: boolean | undefined
   /** It belongs to a connection that this host opened. */
   readonly own?: boolean | undefined
   /**
@@ -243,11 +245,12 @@ const ESTABLISHED = { verdict: 'pass', reason: 'established' } as const
 function forFilter(
   services: State['services'],
   facts: Facts,
-  { banned, socketless = false }: Circumstances,
+  { banned, observed, socketless = false }: Circumstances,
   { roles }: Ingress,
 ): Circumstances {
   const served = socketless && facts.kind === 'ip' && roles.includes('balance') && isServed(services, facts)
-  return { banned: banned && roles.includes('filter'), socketless: socketless && !served }
+  const filters = roles.includes('filter')
+  return { banned: banned && filters, observed: observed && filters, socketless: socketless && !served }
 }
 
 /** Whether a packet that the filter drops passes if it belongs to a connection that this host opened. */
@@ -306,7 +309,7 @@ function filter(
   if (isDroppedFor(policy, facts, ingress)) return judged('drop', 'anomaly')
   // The address is known: where unparsed packets pass, the default still drops this one.
   if (facts.unparsed && (droppingUnparsed || !dropping)) return unparsed(facts.unparsed)
-  if (!dropping) return judged('pass', 'default-pass')
+  if (!dropping) return judged('pass', circumstances.observed ? 'ban-observed' : 'default-pass')
   const { essential } = facts
   const passes = essential !== undefined && !facts.unparsed && policy.essential.includes(essential)
   return passes ? judged('pass', 'essential') : judged('drop', 'default-drop')

@@ -24,6 +24,7 @@ import { openWatcher, type Watcher } from '../pipelines/watched.ts'
 import { NONE_ACCEPTED } from '../plan/feeds.ts'
 import { feedFacts, type Surroundings } from '../report/stats.ts'
 import type { WatchEvent, WatchState } from '../report/watch.ts'
+import { keepBans } from './ban-keeper.ts'
 import { type Book, openBook } from './book.ts'
 import { type Checks, runChecks } from './checks.ts'
 import { type Control, tryControl } from './control.ts'
@@ -135,10 +136,12 @@ function companionsOf(
   wanted: () => Desired,
   checks: Checks,
   sources: Sources,
+  host: Host,
 ): readonly Companion[] {
   const collect = (): Promise<string> => options.collect(surroundingsOf(book, wanted(), checks, sources))
   const metrics = exposeMetrics({ scheduler: MONOTONIC, collect, emit })
-  return [{ follow: ({ watch }) => metrics.follow(options.metrics ?? watch.metrics), close: metrics.close }]
+  const follow = ({ watch }: Desired): void => metrics.follow(options.metrics ?? watch.metrics)
+  return [{ follow, close: metrics.close }, keepBans(host, MONOTONIC, emit)]
 }
 
 interface Running {
@@ -186,7 +189,7 @@ function begin(first: Loaded, file: ConfigFile, options: DaemonOptions, audience
     failing: checks.failing,
     ask: (addresses, most) => verifyHops(addresses, most, host),
   })
-  const companions = companionsOf(options, audience, () => loop.wanted(), checks, sources)
+  const companions = companionsOf(options, audience, () => loop.wanted(), checks, sources, host)
   const onAdopt = (desired: Desired): void => {
     for (const { follow } of companions) follow(desired)
   }

@@ -187,3 +187,45 @@ test('a removal that names an author or a reason spares the bans of others', asy
   expect(await bans.unbanOf({ by: 'test', reason: 'a test' }, '192.0.2.2')).toEqual(['removed'])
   expect(await bans.state()).toMatchObject({ entries: 0, places4: 0 })
 })
+
+test('an observed ban counts what it would drop and lets it go on, and a ban around it still drops', async () => {
+  const lists = [allow('friends', '198.51.100.0/25'), block('enemies', '203.0.113.0/24')]
+  const state = policy('pass', ...lists)
+  await plane.loadState(state)
+  const observe = true
+  const observed = ['192.0.2.0/24', '198.51.100.0/24', '203.0.113.9', '2001:db8::/64', '10.0.0.0/8']
+  await bans.ban(...observed.map((prefix) => ({ prefix, observe })), { prefix: '10.1.0.0/16' })
+  const expected = [
+    ['192.0.2.7', 'ban-observed'],
+    ['192.0.3.7', 'default-pass'],
+    ['198.51.100.7', 'allowlist'],
+    ['203.0.113.9', 'blocklist'],
+    ['2001:db8::7', 'ban-observed'],
+    ['10.1.2.3', 'ban'],
+    ['10.2.2.3', 'ban-observed'],
+  ] as const
+  const frames = expected.map(([source]) => frame(from(source), udp()))
+  const outcomes = await plane.run(frames.map((bytes) => ({ frame: bytes })))
+  expect(outcomes.map(({ explanation }, i) => [expected[i]?.[0], explanation?.reason])).toEqual(expected)
+  expect(outcomes[0]?.explanation).toMatchObject({ scope: 24 })
+  const judged = frames.map((bytes, i) => {
+    const [, reason] = expected[i] as (typeof expected)[number]
+    const source = expected[i]?.[0]
+    return judge(state, factsOf(bytes), { banned: reason === 'ban', observed: source !== '192.0.3.7' }).reason
+  })
+  expect(judged).toEqual(expected.map(([, reason]) => reason))
+  // Test runs count nothing, and packets of an interface count if nothing lets them pass before.
+  expect(await bans.state()).toMatchObject({ observed_packets: 0n })
+  await plane.reset(SLOT, [...slotsOf(state).values()])
+  await plane.send(SLOT, frames)
+  const sizes = [0, 3, 4, 6].map((i) => frames[i]?.length ?? 0)
+  expect(await bans.state()).toMatchObject({
+    observed_packets: 4n,
+    observed_bytes: BigInt(sizes.reduce((sum, size) => sum + size, 0)),
+  })
+  expect(await plane.reasons(SLOT)).toMatchObject({ 'ban-observed': { packets: 3 }, ban: { packets: 1 } })
+  // Banned again without it, a prefix is enforced.
+  expect(await bans.ban({ prefix: '192.0.2.0/24' })).toEqual(['refreshed'])
+  const [again] = await plane.run([{ frame: frames[0] as Uint8Array }])
+  expect(again?.explanation?.reason).toBe('ban')
+})

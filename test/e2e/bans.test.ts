@@ -4,8 +4,7 @@
 import { execFileSync, spawn } from 'node:child_process'
 import { createReadStream, mkdirSync } from 'node:fs'
 import { afterEach, beforeEach, describe, expect } from 'vitest'
-import { mapWords, pinPaths } from '../../src/abi/paths.ts'
-import { BANS } from '../../src/features/bans.ts'
+import { pinPaths } from '../../src/abi/paths.ts'
 import { inDepth, inTurns, usually } from '../support/depth.ts'
 import { Lab } from '../support/hosts.ts'
 
@@ -176,26 +175,77 @@ describe('many bans', () => {
     expect((await bans()).map(({ prefix }) => prefix)).toEqual(['2001:db8:7::/48'])
   })
 
-  inTurns('fail with E117 if the map is full, and keep existing bans', async () => {
-    // Apply keeps an existing map: here one with four entries.
-    const paths = pinPaths(lab.bpffs, 'default')
-    mkdirSync(paths.shared, { recursive: true })
-    const small = mapWords({ ...BANS.maps.bans, entries: 4 })
-    lab.in(lab.host, 'bpftool', 'map', 'create', paths.sharedMap(BANS.maps.bans), ...small)
-    await apply()
-    const file = lab.write('five', '10.0.0.1\n10.0.0.2\n10.0.0.3 300ms\n10.0.0.4\n10.0.0.5\n')
+  inTurns('fail with E117 if the table is full, keep existing bans, and fit into a larger table', async () => {
+    const sized = (size: number): string => `${CONFIG}limits: { bans: ${size} }\n`
+    await apply(sized(32))
+    const address = (i: number): string => `10.0.0.${i}`
+    const lines = Array.from({ length: 34 }, (_, i) => `${address(i + 1)}${i === 2 ? ' 300ms' : ''}`)
+    const file = lab.write('many', `${lines.join('\n')}\n`)
     const { exitCode, stdout, stderr } = await stream('ban', file)
-    expect([exitCode, stdout]).toEqual([69, 'Banned 4 prefixes.\n'])
-    expect(stderr).toContain('stdin:5:1: error[E117 bans-full]')
-    expect(await status()).toMatchObject({ bans_capacity: 4 })
+    expect([exitCode, stdout]).toEqual([69, 'Banned 32 prefixes.\n'])
+    expect(stderr).toContain('stdin:33:1: error[E117 bans-full]')
+    expect(await status()).toMatchObject({ bans_capacity: 32 })
     // Expired bans make room.
-    await expect.poll(async () => (await lab.xdp('ban', '10.0.0.6')).exitCode).toBe(0)
-    expect((await bans()).map(({ prefix }) => prefix)).toEqual([
-      '10.0.0.1/32',
-      '10.0.0.2/32',
-      '10.0.0.4/32',
-      '10.0.0.6/32',
+    await expect.poll(async () => (await lab.xdp('ban', address(40))).exitCode).toBe(0)
+    const held = [...lines.slice(0, 32).map((_, i) => i + 1), 40].filter((i) => i !== 3).map((i) => `${address(i)}/32`)
+    expect((await bans()).map(({ prefix }) => prefix)).toEqual(held)
+    expect((await lab.xdp('ban', address(41))).exitCode).toBe(69)
+    expect(await apply(sized(1000))).toContain('bans: 32 (0.0 MiB, 0.0 MiB full) -> 1,024 (0.0 MiB, 0.2 MiB full)')
+    expect(await status()).toMatchObject({ bans: 32, bans_capacity: 1024, drift: false })
+    await lab.ok('ban', address(41))
+    // All of them drop packets by the filter of the new table, too.
+    for (const one of [1, 32, 40, 41]) expect((await lab.ok('why', address(one))).split('\n')[1]).toContain('ban: ')
+    expect((await lab.ok('why', address(3))).split('\n')[1]).not.toContain('ban: ')
+    lab.write('xdp.yaml', sized(32))
+    const shrunk = await lab.xdp('apply', '--auto-approve')
+    expect([shrunk.exitCode, shrunk.stderr.split('\n')[0]]).toEqual([
+      4,
+      expect.stringContaining('E136 bans-do-not-fit'),
     ])
-    expect((await lab.xdp('ban', '10.0.0.7')).exitCode).toBe(69)
+    expect(await status()).toMatchObject({ bans: 33, bans_capacity: 1024 })
+    await lab.ok('unban', address(41))
+    await apply()
+    expect((await bans()).map(({ prefix }) => prefix)).toEqual(held)
+    expect(await status()).toMatchObject({ bans: 32, bans_capacity: 32, drift: false })
+  })
+
+  inTurns('survive a change of their table: those made and lifted meanwhile, and a killed apply', async () => {
+    await apply()
+    const first = Array.from({ length: 600 }, (_, i) => `10.1.${i >> 8}.${i & 255}`)
+    await stream('ban', lab.write('first', first.join('\n')))
+    const sizes = [4096, 1024, 2048]
+    const made: string[] = []
+    for (const size of sizes) {
+      lab.write('xdp.yaml', `${CONFIG}limits: { bans: ${size} }\n`)
+      const [command, ...rest] = lab.argv('apply', '--auto-approve') as [string, ...string[]]
+      const killed = spawn(command, rest, { cwd: lab.directory, stdio: 'ignore', detached: true })
+      const over = new Promise<void>((resolve) => killed.on('close', () => resolve()))
+      const address = (): string => `10.2.0.${made.length}`
+      for (let i = 0; i < 3; i++) {
+        await lab.ok('ban', address())
+        made.push(address())
+      }
+      process.kill(-(killed.pid as number), 'SIGKILL')
+      await over
+      let isOver = false
+      const applied = lab.xdp('apply', '--auto-approve').finally(() => {
+        isOver = true
+      })
+      const lifted: string[] = []
+      while (!isOver) {
+        await lab.ok('ban', address())
+        made.push(address())
+        const one = first.pop() as string
+        await lab.ok('unban', one)
+        lifted.push(one)
+      }
+      expect((await applied).exitCode).toBe(0)
+      expect(lifted.length).toBeGreaterThan(0)
+      expect(await status()).toMatchObject({ bans_capacity: size, drift: false })
+      const expected = [...first, ...made].map((one) => `${one}/32`).sort()
+      expect((await bans()).map(({ prefix }) => prefix).sort()).toEqual(expected)
+      for (const one of [made[0], made.at(-1), first[0]]) expect(await lab.ok('why', one as string)).toContain('ban: ')
+      for (const one of lifted) expect((await lab.ok('why', one)).split('\n')[1]).not.toContain('ban: ')
+    }
   })
 })

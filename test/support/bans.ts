@@ -13,6 +13,7 @@ import type { DataPlane } from './bpf.ts'
 export interface Banning {
   readonly prefix: string
   readonly ttlMs?: number
+  readonly observe?: boolean
 }
 
 type Result = BanOutcome['result']
@@ -36,13 +37,13 @@ export function parse(text: string): Prefix {
 export function bansOf(plane: DataPlane): Bans {
   const paths: Paths = {
     ...pinPaths('', ''),
-    sharedMap: ({ name }) => plane.map(name),
+    ownMap: (_, { name }) => plane.map(name),
     program: (_, program) => plane.program(program),
   }
   const access = { paths, lock: undefined, netns: 1n }
   const write = async (requests: readonly BanRequest[], labels: BanLabels): Promise<readonly Result[]> => {
     const orders = requests.map((request) => ({ ...request, labels, allowed: EVERY_CUT, peers: [] }))
-    const results = await writeBans(access, 1, orders, 1_700_000_000)
+    const results = await writeBans(access, [1], orders, 1_700_000_000)
     if (results === 'elsewhere') throw new Error('the data plane belongs to another namespace')
     return results
   }
@@ -50,12 +51,12 @@ export function bansOf(plane: DataPlane): Bans {
   return {
     ban: (...wanted) =>
       write(
-        wanted.map(({ prefix, ttlMs = 0 }) => ({ op: 'add', prefix: parse(prefix), ttlMs })),
+        wanted.map(({ prefix, ttlMs = 0, observe = false }) => ({ op: 'add', prefix: parse(prefix), ttlMs, observe })),
         { reason: 'a test', by: 'test' },
       ),
     unban: (...prefixes) => write(prefixes.map(remove), { reason: '', by: '' }),
     unbanOf: (labels, ...prefixes) => write(prefixes.map(remove), { reason: '', by: '', ...labels }),
-    sweep: () => sweepBans(access, 1),
+    sweep: () => sweepBans(access, [1]),
     state: async () => (await runParts(banStatePart(paths, 1)))[0],
   }
 }

@@ -24,6 +24,7 @@ import type { ProgramParts } from '../../src/abi/object.ts'
 import { explanationOf, inputOf, packetOf } from '../../src/abi/packet.ts'
 import { type MapShape, mapWords, policyMap } from '../../src/abi/paths.ts'
 import { BALANCER_MAPS, balancerMaps } from '../../src/features/balancer.ts'
+import { banMaps } from '../../src/features/bans.ts'
 import { ALL_PARTS, NO_PARTS, partsFor, SHARED_MAPS } from '../../src/features/features.ts'
 import { FILTER } from '../../src/features/filter.ts'
 import { RATE_MAPS, rateMaps } from '../../src/features/rates.ts'
@@ -36,7 +37,7 @@ import type { ReasonName, Verdict } from '../../src/report/reason.ts'
 import type { Count } from '../../src/report/result.ts'
 import { decodeInterfaces } from '../../src/tables/classes/interfaces.ts'
 import { compileImage } from '../../src/tables/image/image.ts'
-import { imageBytes, imageFrom } from '../../src/tables/layout/layout.ts'
+import { bansOf, imageBytes, imageFrom } from '../../src/tables/layout/layout.ts'
 import { rateLinesOf } from '../../src/tables/rates/rates.ts'
 import { writeLines } from './lines.ts'
 import { FLOW_KEYS } from './place.ts'
@@ -131,7 +132,11 @@ export class DataPlane {
     this.#generation++
     const pin = `policy-${this.#generation}`
     const content = imageFrom(image)
-    const own = [...Object.values(balancerMaps(content)), ...Object.values(rateMaps(content))]
+    const own = [
+      ...Object.values(balancerMaps(content)),
+      ...Object.values(rateMaps(content)),
+      ...Object.values(banMaps(bansOf(content.settings))),
+    ]
     const fresh = own.filter(({ name, entries }) => this.#balance.get(name)?.entries !== entries)
     for (const { name } of fresh) rmSync(this.#pin(name), { force: true })
     await runBatch([

@@ -16,6 +16,7 @@ import {
   transferCodec,
 } from '../../src/abi/generated.ts'
 import { type Probe, testInputFor } from '../../src/abi/packet.ts'
+import { CARRY_PROGRAM } from '../../src/features/bans.ts'
 import { PROGRAMS, SECRET_MAPS } from '../../src/features/features.ts'
 import { COPY_PROGRAM, FILTER } from '../../src/features/filter.ts'
 import type { Runner } from '../../src/kernel/tools/spawn.ts'
@@ -434,7 +435,7 @@ export class FakeKernel {
       ? ['carry_services', 'carry_backends', 'carry_ports']
       : isExplaining
         ? [explain]
-        : [...PROGRAMS.filter((name) => name !== explain), COPY_PROGRAM]
+        : [...PROGRAMS.filter((name) => name !== explain), COPY_PROGRAM, CARRY_PROGRAM]
     for (const name of names) {
       const path = join(directory, name)
       this.#pin(path, { id: this.#next++, name, label: path.slice(this.bpffs.length + 1), maps })

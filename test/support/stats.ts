@@ -58,6 +58,7 @@ export const EMPTY: Stats = {
   lists: [],
   anomalies: [],
   rate_limits: [],
+  observed_bans: undefined,
   services: [],
   fill: [],
   memory: { policy: 0, counters: 0, bans: 0 },

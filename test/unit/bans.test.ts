@@ -100,6 +100,7 @@ const BAN: Ban = {
   since: Date.UTC(2026, 0, 2, 3, 4, 5),
   expires: Date.UTC(2026, 0, 2, 4, 4, 5),
   ttlLeft: 1_799_500,
+  observe: false,
   by: 'fail2ban',
   reason: 'jail \u001b[31msshd',
 }
@@ -108,10 +109,19 @@ test('lists bans as a table without control characters, and as JSON', () => {
   const text = renderBans([BAN, { ...BAN, prefix: prefix('::1'), expires: undefined, ttlLeft: undefined }], false)
   expect(text).toContain('192.0.2.0/24  30 min        2026-01-02T03:04:05Z  fail2ban  jail \ufffd[31msshd')
   expect(text).toContain('::1           until lifted')
+  expect(renderBans([BAN, { ...BAN, observe: true }], false)).toMatch(/ACTION .*\n.* drop .*\n.* observe /)
   expect(renderBans([], false)).toBe('No bans.\n')
   expect(JSON.parse(renderBansJson([BAN]))).toMatchObject({
     format_version: '1.0',
-    bans: [{ address: '192.0.2.0', prefix: '192.0.2.0/24', expires: '2026-01-02T04:04:05.000Z', ttl_left: 1800 }],
+    bans: [
+      {
+        address: '192.0.2.0',
+        prefix: '192.0.2.0/24',
+        expires: '2026-01-02T04:04:05.000Z',
+        ttl_left: 1800,
+        action: 'drop',
+      },
+    ],
   })
 })
 

@@ -162,6 +162,7 @@ export const BAN_FLAGS = {
   },
   reason: { type: 'string', value: 'TEXT', help: 'reason, shown by `xdp bans`; at most 55 bytes' },
   by: { type: 'string', value: 'NAME', help: 'author, shown by `xdp bans`; at most 23 bytes' },
+  observe: { type: 'boolean', help: 'count packets that it would drop, and let them go on' },
   stdin: { type: 'boolean', help: 'read lines of ADDRESS [TIME] from stdin' },
   ...CUT_FLAGS,
   force: { type: 'boolean', help: 'the earlier name of --force-cut' },
@@ -187,6 +188,10 @@ export const DOCTOR_FLAGS = {
     value: 'SERVICE',
     help: 'instead, print a shell script that checks a machine as a backend of this service',
   },
+} as const satisfies FlagSpecs
+
+export const BANS_FLAGS = {
+  by: { type: 'string', value: 'NAME', help: 'list only bans of this author' },
 } as const satisfies FlagSpecs
 
 export const UNBAN_FLAGS = {

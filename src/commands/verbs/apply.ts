@@ -80,10 +80,11 @@ async function apply(
     applyDesired(context.host, desired, approve, accepted, undefined, request, planned && heldTo(planned)),
   )
   if (applied === 'declined') throw declined()
-  const { plan, result } = applied
+  const { plan, result, late = [] } = applied
   findings.result = result
   // The prompt shows warnings, but there was none, and the JSON result has no place for them.
   if (context.flags.json && auto) showWarnings(context, [...warnings, ...plan.warnings])
+  else showWarnings(context, late)
   const saved = planned && { path: file as string, sha256: planned.sha256, accepted: acceptedFlags(planned.accepted) }
   if (context.flags.json) context.stdout(renderApplyJson(result, saved))
   else if (!result.changed) context.stdout(show(plan, context.color.stdout) + waiting(result))

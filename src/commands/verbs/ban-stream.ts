@@ -15,6 +15,7 @@ interface Settings {
   readonly op: BanRequest['op']
   readonly labels: BanLabels
   readonly ttlMs: number
+  readonly observe?: boolean
   readonly allowed: AllowedCuts
 }
 
@@ -42,7 +43,11 @@ function locate({ number, text }: Line, word: string): Location {
 }
 
 /** Parses a line into a request; undefined for an empty line, a comment, and a rejected line. */
-async function readLine(line: Line, { op, ttlMs }: Settings, tally: BanTally): Promise<BanRequest | undefined> {
+async function readLine(
+  line: Line,
+  { op, ttlMs, observe = false }: Settings,
+  tally: BanTally,
+): Promise<BanRequest | undefined> {
   const [address, ttl, surplus] = line.text.replace(/#.*/, '').trim().split(/\s+/)
   if (!address) return undefined
   const prefix = parseBanned(address)
@@ -61,7 +66,7 @@ async function readLine(line: Line, { op, ttlMs }: Settings, tally: BanTally): P
     return undefined
   }
   // unban ignores times, so that a list for ban also works for unban.
-  return { op, prefix, ttlMs: op === 'add' ? time : 0 }
+  return { op, prefix, ttlMs: op === 'add' ? time : 0, ...(observe ? { observe } : {}) }
 }
 
 /** Bans or unbans the addresses on stdin, until the stream ends or the kernel rejects a ban. */

@@ -16,6 +16,7 @@ export async function run(context: Context, { positionals, options }: Arguments<
     op: 'add' as const,
     labels: readLabels(options),
     ttlMs: readTtl(options.ttl),
+    observe: options.observe,
     allowed: options.force ? EVERY_CUT : allowedCutsBy(options),
   }
   const tally = new BanTally()
@@ -26,7 +27,8 @@ export async function run(context: Context, { positionals, options }: Arguments<
     return tally.report(context)
   }
   if (address === undefined) throw fail('E300', '`xdp ban` needs ADDRESS, or --stdin', 'xdp ban ADDRESS')
-  const request = { op: 'add', prefix: await readBanned(address), ttlMs: settings.ttlMs } as const
+  const { ttlMs, observe } = settings
+  const request = { op: 'add', prefix: await readBanned(address), ttlMs, ...(observe ? { observe } : {}) } as const
   const bans = await openBans(context.host)
   for (const outcome of await bans.change([request], settings.labels, settings.allowed)) {
     tally.add(request, outcome)

@@ -48,6 +48,12 @@ export async function run(context: Context, given: Given): Promise<Exit> {
     return tally.report(context)
   }
   const request = { op: 'remove', prefix: await readBanned(positionals[0] as string), ttlMs: 0 } as const
-  for (const outcome of await bans.change([request], labels, EVERY_CUT)) tally.add(request, outcome)
-  return tally.report(context)
+  const [outcome] = await bans.change([request], labels, EVERY_CUT)
+  if (outcome) tally.add(request, outcome)
+  const exit = tally.report(context)
+  if (outcome?.result === 'absent' && !context.flags.json) {
+    const { noteBlocked } = await import('./unban-blocked.ts')
+    await noteBlocked(context, request.prefix)
+  }
+  return exit
 }

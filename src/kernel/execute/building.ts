@@ -7,7 +7,7 @@ import { release } from 'node:os'
 import { basename, dirname } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
 import { shownProgram } from '../../abi/answer.ts'
-import { bpftool, commandLine, quiet, updateCommand } from '../../abi/command.ts'
+import { bpftool, commandLine, plainRun, quiet, updateCommand } from '../../abi/command.ts'
 import { HEADER_LINES } from '../../abi/generated.ts'
 import { mapWords, type Paths } from '../../abi/paths.ts'
 import { fail } from '../../diagnostics.ts'
@@ -15,6 +15,8 @@ import type { StepOf } from '../../features/step.ts'
 import { damagedSections, type Extent, lineCount, linesOf } from '../../tables/layout/difference.ts'
 import { type Image, SECTION_NAMES } from '../../tables/layout/layout.ts'
 import type { LineDigest } from '../../tables/lines/line-digest.ts'
+import { carryBans } from '../live/ban-carry.ts'
+import { banLockFile } from '../live/ban-write.ts'
 import { probePart, requireVerdicts } from '../live/probe.ts'
 import { joinParts, runBatch, runParts } from '../tools/bpftool.ts'
 import { withExchange } from '../tools/exchange.ts'
@@ -267,6 +269,12 @@ export const BUILDING = {
     run: fillChain,
     undo: ({ directory }) => removePins(directory),
   },
+  'carry-bans': {
+    progress: 'taking over the bans',
+    print: ({ program }) => [commandLine(plainRun(program))],
+    run: async ({ program, size }, { host: { bpffs, instance, lockTimeoutMs } }) =>
+      carryBans({ file: await banLockFile(bpffs, instance), timeoutMs: lockTimeoutMs }, program, size),
+  },
   'load-carry': {
     print: ({ object, directory, carrying }) => [commandLine(loadCarryCommand(object, directory, carrying))],
     run: ({ object, directory, carrying }) => loadCarry(object, directory, carrying),
@@ -294,6 +302,7 @@ export const BUILDING = {
   | 'unpin'
   | 'prove-pins'
   | 'fill-chain'
+  | 'carry-bans'
   | 'load-carry'
   | 'carry'
 >

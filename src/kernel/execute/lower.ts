@@ -7,6 +7,7 @@
 import { LINE_SIZE, metaCodec } from '../../abi/generated.ts'
 import type { ObjectFile, ProgramParts } from '../../abi/object.ts'
 import { isForeignPin, type MapShape, type Paths, policyMap } from '../../abi/paths.ts'
+import { carriesBans } from '../../features/bans.ts'
 import { isNewGeneration, type Lowering, liveMap, type NewGeneration } from '../../features/feature.ts'
 import { FEATURES, PROGRAMS, SECRET_MAPS, SHARED_MAPS } from '../../features/features.ts'
 import { COPY_PROGRAM, FILTER } from '../../features/filter.ts'
@@ -32,6 +33,8 @@ export interface Blank {
   readonly parts: ProgramParts
   /** Generation whose lines can be copied. */
   readonly previous: number | undefined
+  /** The bans of the previous generation, if they must be carried over. */
+  readonly bansBefore?: string | undefined
   readonly ownMaps: readonly OwnMap[]
 }
 
@@ -72,7 +75,7 @@ export const mapSteps = (paths: Paths, { generation, lines, ownMaps }: Blank): S
 /** The programs over these maps; all objects but the first are loaded concurrently with later steps. */
 export function loadSteps(
   paths: Paths,
-  { generation, objects, parts, previous, ownMaps }: Blank,
+  { generation, objects, parts, previous, bansBefore, ownMaps }: Blank,
   hasChain = false,
 ): Step[] {
   const maps: MapBinding[] = [
@@ -85,12 +88,13 @@ export function loadSteps(
   // The filter is in the first object.
   const { filter } = FILTER.programs
   const [chained, chains] = hasChain ? [[{ name: 'chain', pin: paths.chainMap(generation) }], filter] : [[], undefined]
+  const carried = bansBefore === undefined ? [] : [{ name: 'bans_before', pin: bansBefore }]
   return objects
     .flatMap((object, i): Step[] => {
       const first = i === 0
       return [
         { kind: 'prepare-object', object, parts, ...(first && chains !== undefined ? { chains } : {}) },
-        { kind: 'load', object, directory, maps: first ? [...maps, ...chained] : maps, isBeside: !first },
+        { kind: 'load', object, directory, maps: first ? [...maps, ...chained, ...carried] : maps, isBeside: !first },
       ]
     })
     .sort((left, right) => (left.kind === right.kind ? 0 : left.kind === 'prepare-object' ? -1 : 1))
@@ -135,6 +139,7 @@ function generationSteps(lowering: NewGeneration): Step[] {
     objects,
     parts,
     previous: previous && live.committed?.number,
+    bansBefore: carriesBans(lowering),
     ownMaps: ownMapsOf(lowering),
   }
   return [

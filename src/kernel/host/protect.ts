@@ -3,7 +3,7 @@
 
 import { list, optional, record, type ShapeOf, text } from '../../abi/answer.ts'
 import type { Address } from '../../model/address.ts'
-import type { Protected } from '../../model/ban.ts'
+import { BY_BYTES, objectionToLabel, type Protected } from '../../model/ban.ts'
 import type { SocketEnd } from '../../model/live.ts'
 import { parseAddress, sameAddress } from '../../model/text.ts'
 import type { OwnAddress } from '../../plan/warn-own-addresses.ts'
@@ -96,6 +96,12 @@ const ownSshEnd = (): SocketEnd[] => endsOf(process.env['SSH_CONNECTION']).map((
 export async function readSshEnds(): Promise<readonly SocketEnd[]> {
   const tables = await Promise.all([readTable('tcp'), readTable('tcp6')])
   return [...ownSshEnd(), ...tables.flatMap(sshRows).map(({ local }) => local)]
+}
+
+/** The user who became root by sudo to run this command, if the name fits into a label; empty: none. */
+export function ownAuthor(): string {
+  const name = process.env['SUDO_USER'] ?? ''
+  return objectionToLabel(name, BY_BYTES) === undefined ? name : ''
 }
 
 /** The SSH client that started this command, if the variables of sshd are still set. */

@@ -17,7 +17,7 @@ import {
   banRecordCodec,
 } from '../../abi/generated.ts'
 import { type MapShape, mapWords, type Paths } from '../../abi/paths.ts'
-import { BANS, banStatePart } from '../../features/bans.ts'
+import { BAN_MAPS, banStatePart } from '../../features/bans.ts'
 import type { Ban } from '../../model/ban.ts'
 import { type Prefix, prefixOf } from '../../model/text.ts'
 import { effectiveCapabilities, maySteerXdp } from '../host/host.ts'
@@ -74,18 +74,18 @@ function recordReader(state: BanState, time: number): (view: DataView, at: numbe
       texts = { bytes: Buffer.from(bytes), reason, by }
     }
     const expires = wide(view, at + BAN_AT + banCodec.offsets.expires)
-    const since = wide(view, at + BAN_AT + banCodec.offsets.since)
-    return banOf(prefixAt(view, at), { reason: texts.reason, by: texts.by, since, expires }, state, time)
+    const since = view.getUint32(at + BAN_AT + banCodec.offsets.since, LITTLE_ENDIAN)
+    const flags = view.getUint32(at + BAN_AT + banCodec.offsets.flags, LITTLE_ENDIAN)
+    return banOf(prefixAt(view, at), { reason: texts.reason, by: texts.by, since, flags, expires }, state, time)
   }
 }
 
 type Read = ReturnType<typeof recordReader>
 
 /** A walk of the map may meet a prefix twice, if it is lifted and banned again meanwhile. */
-async function dumpBans(paths: Paths, read: Read): Promise<Ban[]> {
-  const { keySize, valueSize } = BANS.maps.bans
-  const command = bpftool('map', 'dump', 'pinned', paths.sharedMap(BANS.maps.bans))
-  const [dump = []] = await askBatch(entriesOf(keySize, valueSize), [command])
+async function dumpBans(map: string, read: Read): Promise<Ban[]> {
+  const command = bpftool('map', 'dump', 'pinned', map)
+  const [dump = []] = await askBatch(entriesOf(banKeyCodec.size, banCodec.size), [command])
   const bans = new Map<string, Ban>()
   for (const { key, value } of dump) {
     const both = Buffer.concat([key, value])
@@ -152,22 +152,11 @@ function copyPart(files: string, programs: string, entries: number, read: Read):
 }
 
 /** The caller holds the lock. `entries` is at least the number of bans. */
-async function copyBans({ listing, sharedMap }: Paths, entries: number, read: Read): Promise<Ban[]> {
+async function copyBans({ listing }: Paths, map: string, entries: number, read: Read): Promise<Ban[]> {
   const { bansPath } = await loadObject()
   await place(bansPath)
   const [records, programs] = [`${listing}/records`, `${listing}/programs`]
-  const maps = [
-    'map',
-    'name',
-    'bans',
-    'pinned',
-    sharedMap(BANS.maps.bans),
-    'map',
-    'name',
-    'ban_records',
-    'pinned',
-    records,
-  ]
+  const maps = ['map', 'name', 'bans', 'pinned', map, 'map', 'name', 'ban_records', 'pinned', records]
   await removePins(listing)
   await mkdir(listing, { mode: 0o700 })
   try {
@@ -192,5 +181,6 @@ export async function listBans(paths: Paths, generation: number, isLocked: boole
   const [, state] = await runParts(sweep, banStatePart(paths, generation))
   const read = recordReader(state, Date.now())
   const mayCopy = isLocked && state.entries > FEW && maySteerXdp(await effectiveCapabilities())
-  return mayCopy ? copyBans(paths, state.entries, read) : dumpBans(paths, read)
+  const map = paths.ownMap(generation, { name: BAN_MAPS.bans })
+  return mayCopy ? copyBans(paths, map, state.entries, read) : dumpBans(map, read)
 }

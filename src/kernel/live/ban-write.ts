@@ -1,6 +1,7 @@
 // Writes bans: runs of ban_write, 256 requests per run. Also loaded by commands that must start fast, so it imports
-// little. Writers take the lock of the bans, which is apart from that of the instance: no ban waits for an apply. The
-// maps are shared by all generations, so it does not matter which one's program writes (ADR 0054).
+// little. Writers take the lock of the bans, which is apart from that of the instance: no ban waits for an apply (ADR
+// 0054). While an apply runs or waits for its confirmation there are two generations, whose tables of bans may differ in
+// size: writers write into those of all, and look afterwards whether another one has appeared (ADR 0077).
 //
 // flock(1) locks the file and becomes bpftool, so the kernel frees the lock as soon as bpftool has ended, however it ends.
 
@@ -9,6 +10,7 @@ import { between, list as listOf, ran, record, type Shape, word } from '../../ab
 import { LITTLE_ENDIAN } from '../../abi/bytes.ts'
 import { bpftool, type Command, plainRun } from '../../abi/command.ts'
 import {
+  BAN_FLAG,
   BAN_MATCH_BY,
   BAN_MATCH_REASON,
   BAN_OP,
@@ -22,7 +24,7 @@ import {
 import { generationOf, type Paths } from '../../abi/paths.ts'
 import { fail } from '../../diagnostics.ts'
 import { BANS } from '../../features/bans.ts'
-import type { BanLabels, BanOrder, BanOutcome } from '../../model/ban.ts'
+import type { BanOrder, BanOutcome } from '../../model/ban.ts'
 import type { Prefix } from '../../model/text.ts'
 import { readOutput, understand } from '../tools/answer.ts'
 import { askBatch, DIRECTLY, type Launcher, launchBpftool, runBatch } from '../tools/bpftool.ts'
@@ -36,7 +38,7 @@ const INVALID = 0
 const ELSEWHERE = 1
 const DONE = 2
 /** Attempts for a request without memory: the program runs in a context that cannot wait for memory. */
-const ATTEMPTS = 5
+export const ATTEMPTS = 5
 const MS = 1_000_000n
 /** Exit status of flock for a lock held by another process; bpftool has none like it. */
 const CONFLICT = 75
@@ -56,7 +58,7 @@ const OUTCOMES: Readonly<Record<number, BanOutcome['result']>> = {
 }
 
 const PROGRAMS = Object.values(BANS.programs)
-const MAPS = Object.values(BANS.maps)
+const MAPS = BANS.ownMaps.names
 
 /** Access to the bans of an instance. */
 export interface BanAccess {
@@ -72,7 +74,7 @@ export const banLockFile = (bpffs: string, instance: string): Promise<string> =>
   instanceFile(bpffs, instance, 'bans.lock')
 
 /** How to start bpftool under the lock. */
-async function launcherOf({ lock }: BanAccess): Promise<Launcher> {
+export async function launcherOf({ lock }: Pick<BanAccess, 'lock'>): Promise<Launcher> {
   if (lock === undefined) return DIRECTLY
   await runDirectory()
   const { file, timeoutMs } = lock
@@ -84,7 +86,7 @@ async function launcherOf({ lock }: BanAccess): Promise<Launcher> {
 }
 
 /** Runs `body`, and throws E106 if it failed because another process holds the lock. */
-async function locked<T>(body: () => Promise<T>): Promise<T> {
+export async function locked<T>(body: () => Promise<T>): Promise<T> {
   try {
     return await body()
   } catch (error) {
@@ -93,16 +95,16 @@ async function locked<T>(body: () => Promise<T>): Promise<T> {
   }
 }
 
-/** Generations whose programs can write bans, ascending; all share the maps. Throws like banGeneration. */
+/** Generations whose programs can write bans, ascending. Throws like banGeneration. */
 export async function banGenerations(paths: Paths): Promise<number[]> {
-  const [names, shared] = await Promise.all([list(paths.instance), list(paths.shared)])
+  const names = await list(paths.instance)
   const numbers = names.map(generationOf).filter((number) => number !== undefined)
-  const hasMaps = MAPS.every(({ name }) => shared.includes(name))
   const able: number[] = []
-  for (const number of hasMaps ? numbers.sort((a, b) => a - b) : []) {
+  for (const number of numbers.sort((a, b) => a - b)) {
     const [pins, programs] = await Promise.all([list(paths.generation(number)), list(paths.programs(number))])
     // The policy has the network namespace of the instance.
-    if (pins.includes('policy') && PROGRAMS.every((name) => programs.includes(name))) able.push(number)
+    const hasMaps = ['policy', ...MAPS].every((name) => pins.includes(name))
+    if (hasMaps && PROGRAMS.every((name) => programs.includes(name))) able.push(number)
   }
   if (able.length > 0) return able
   const message =
@@ -128,11 +130,14 @@ export function banKey({ family, start, length }: Prefix): BanKey {
 }
 
 /** A request in bytes without key and time: requests mostly share their labels. */
-function commonBytes(op: BanOrder['op'], { reason, by }: BanLabels): Uint8Array<ArrayBuffer> {
+function commonBytes({ op, observe, labels: { reason, by } }: BanOrder): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(banRequestCodec.size)
   const key = { high: 0n, low: 0n, family: 0, length: 0 }
   const conditions = (reason === '' ? 0 : BAN_MATCH_REASON) | (by === '' ? 0 : BAN_MATCH_BY)
-  const common = op === 'add' ? { op: BAN_OP.ADD, match: 0 } : { op: BAN_OP.REMOVE, match: conditions }
+  const common =
+    op === 'add'
+      ? { op: BAN_OP.ADD, match: 0, flags: observe ? BAN_FLAG.OBSERVE : 0 }
+      : { op: BAN_OP.REMOVE, match: conditions, flags: 0 }
   const request = { key, ttl: 0n, result: BAN_RESULT.NONE, reason, by, ...common }
   banRequestCodec.encode(request, new DataView(bytes.buffer))
   return bytes
@@ -147,8 +152,8 @@ export function encodeRequests(requests: readonly BanOrder[], netns: bigint, now
   let last: BanOrder | undefined
   let common = new Uint8Array()
   for (const [index, request] of requests.entries()) {
-    const { op, prefix, ttlMs, labels } = request
-    if (last?.labels !== labels || last.op !== op) common = commonBytes(op, labels)
+    const { op, prefix, ttlMs, labels, observe } = request
+    if (last?.labels !== labels || last.op !== op || last.observe !== observe) common = commonBytes(request)
     last = request
     const at = banHeaderCodec.size + index * size
     bytes.set(common, at)
@@ -197,25 +202,29 @@ async function writePiped(program: string, input: Uint8Array, launcher: Launcher
 
 /** Many runs in one bpftool process, whose bytes pass through files. */
 async function writeFiled(
-  program: string,
-  inputs: readonly Uint8Array[],
+  runs: readonly { readonly program: string; readonly input: Uint8Array }[],
   launcher: Launcher,
 ): Promise<[number, Uint8Array][]> {
   return withExchange(async (directory) => {
-    const files = inputs.map((_, i) => `${directory}/${i}`)
-    await Promise.all(inputs.map((input, i) => writeFile(files[i] as string, input)))
+    const files = runs.map((_, i) => `${directory}/${i}`)
+    await Promise.all(runs.map(({ input }, i) => writeFile(files[i] as string, input)))
     const words = (file: string): string[] => ['data_in', file, 'data_out', `${file}.out`, 'data_size_out', '65536']
-    const runs = files.map((file) => bpftool('prog', 'run', 'pinned', program, ...words(file), 'repeat', '1'))
-    const outputs = await askBatch(ran, runs, launcher)
+    const commands = runs.map(({ program }, i) =>
+      bpftool('prog', 'run', 'pinned', program, ...words(files[i] as string), 'repeat', '1'),
+    )
+    const outputs = await askBatch(ran, commands, launcher)
     return understand('bpftool', 'bpftool prog run', () =>
-      files.map((file, i) => [outputs[i]?.retval ?? INVALID, readOutput(`${file}.out`, inputs[i]?.length ?? 0)]),
+      runs.map(({ input }, i) => [outputs[i]?.retval ?? INVALID, readOutput(`${files[i]}.out`, input.length)]),
     )
   })
 }
 
+/** Failures, of which one in any generation is that of the request. */
+const FAILED: readonly BanOutcome['result'][] = ['full', 'no-memory']
+
 async function writeOnce(
   access: BanAccess,
-  generation: number,
+  generations: readonly number[],
   requests: readonly BanOrder[],
   now: number,
 ): Promise<Answer | 'elsewhere'> {
@@ -223,21 +232,29 @@ async function writeOnce(
     requests.slice(i * BAN_REQUESTS, (i + 1) * BAN_REQUESTS),
   )
   const inputs = chunks.map((chunk) => encodeRequests(chunk, access.netns, now))
-  const program = access.paths.program(generation, BANS.programs.write)
+  const programs = generations.map((number) => access.paths.program(number, BANS.programs.write))
+  const runs = programs.flatMap((program) => inputs.map((input) => ({ program, input })))
   const launcher = await launcherOf(access)
-  const [only, ...more] = inputs
+  const [only, ...more] = runs
   const outputs = await locked(async () =>
     only && more.length === 0
-      ? [await writePiped(program, only, launcher)]
-      : await writeFiled(program, inputs, launcher),
+      ? [await writePiped(only.program, only.input, launcher)]
+      : await writeFiled(runs, launcher),
   )
   const answers: Answer[] = []
   for (const [i, [retval, bytes]] of outputs.entries()) {
-    const answer = decodeAnswer(retval, bytes, chunks[i]?.length ?? 0)
+    const answer = decodeAnswer(retval, bytes, chunks[i % chunks.length]?.length ?? 0)
     if (answer === 'elsewhere') return answer
     answers.push(answer)
   }
-  return { results: answers.flatMap(({ results }) => results), isOver: answers.some(({ isOver }) => isOver) }
+  const isOver = answers.some((answer) => answer.isOver)
+  const results = programs.map((_, i) =>
+    answers.slice(i * chunks.length, (i + 1) * chunks.length).flatMap((answer) => answer.results),
+  )
+  const [oldest = [], ...later] = results
+  const worst = (result: BanOutcome['result'], i: number): BanOutcome['result'] =>
+    later.map((one) => one[i] as BanOutcome['result']).find((one) => FAILED.includes(one)) ?? result
+  return { results: later.length === 0 ? oldest : oldest.map(worst), isOver }
 }
 
 /**
@@ -247,13 +264,13 @@ async function writeOnce(
  */
 export async function writeBans(
   access: BanAccess,
-  generation: number,
+  generations: readonly number[],
   requests: readonly BanOrder[],
   now: number,
 ): Promise<readonly BanOutcome['result'][] | 'elsewhere'> {
-  const first = await writeOnce(access, generation, requests, now)
+  const first = await writeOnce(access, generations, requests, now)
   if (first === 'elsewhere') return first
-  if (first.isOver) await sweepBans(access, generation)
+  if (first.isOver) await sweepBans(access, generations)
   const results = [...first.results]
   const isWorthAnother = (result: BanOutcome['result'], attempt: number): boolean =>
     result === 'no-memory' || (result === 'full' && first.isOver && attempt === 1)
@@ -261,7 +278,7 @@ export async function writeBans(
     const again = results.flatMap((result, i) => (isWorthAnother(result, attempt) ? [i] : []))
     if (again.length === 0) break
     const wanted = again.map((i) => requests[i] as BanOrder)
-    const answer = await writeOnce(access, generation, wanted, now)
+    const answer = await writeOnce(access, generations, wanted, now)
     if (answer === 'elsewhere') return answer
     for (const [at, result] of answer.results.entries()) results[again[at] as number] = result
   }
@@ -272,8 +289,9 @@ export async function writeBans(
 export const banSweep = (paths: Paths, generation: number): Command =>
   plainRun(paths.program(generation, BANS.programs.sweep))
 
-/** Removes expired bans. Throws E106 if the lock stays held. */
-export async function sweepBans(access: BanAccess, generation: number): Promise<void> {
+/** Removes expired bans, and fills filters that are worn. Throws E106 if the lock stays held. */
+export async function sweepBans(access: BanAccess, generations: readonly number[]): Promise<void> {
   const launcher = await launcherOf(access)
-  await locked(() => runBatch([banSweep(access.paths, generation)], launcher))
+  const commands = generations.map((number) => banSweep(access.paths, number))
+  await locked(() => runBatch(commands, launcher))
 }

@@ -5,6 +5,8 @@ import { uptime } from 'node:os'
 import { valueView } from '../../abi/answer.ts'
 import { bpftool, hexBytes, keyBytes, type Part } from '../../abi/command.ts'
 import {
+  BAN_FLAG,
+  BAN_SLOT_SHIFT,
   type Ban as BanRecord,
   type BanState,
   banCodec,
@@ -15,7 +17,7 @@ import {
 } from '../../abi/generated.ts'
 import type { Generation, Instance } from '../../abi/instance.ts'
 import type { Paths } from '../../abi/paths.ts'
-import { BANS, type BanCount, type BanFacts, banStatePart } from '../../features/bans.ts'
+import { BAN_MAPS, BANS, type BanCount, type BanFacts, banStatePart } from '../../features/bans.ts'
 import type { Observed } from '../../features/feature.ts'
 import type { Address } from '../../model/address.ts'
 import type { Ban, BanLabels } from '../../model/ban.ts'
@@ -28,15 +30,12 @@ import { banGenerations, banKey } from './ban-write.ts'
 const MS = 1_000_000n
 
 const PROGRAMS = Object.values(BANS.programs)
-const MAPS = Object.values(BANS.maps)
+const MAPS = BANS.ownMaps.names
 
 /** Whether the bans of a generation can be read and swept. */
-export const reachesBans = (
-  { missing }: Instance,
-  committed: Generation | undefined,
-): committed is Generation & { meta: Meta } =>
+export const reachesBans = (committed: Generation | undefined): committed is Generation & { meta: Meta } =>
   committed?.meta !== undefined &&
-  !MAPS.some((map) => missing.includes(map)) &&
+  MAPS.every((name) => committed.ownMaps.has(name)) &&
   !PROGRAMS.some((name) => committed.unpinned.has(name))
 
 /** Attempts to read, because an apply may remove generations meanwhile. */
@@ -60,6 +59,10 @@ export async function banNetns(paths: Paths): Promise<bigint | undefined> {
   }
 }
 
+/** Bans in the table; 0 if some of them may have expired, because only the kernel then knows how many are in force. */
+export const bansInForce = (instance: Pick<Instance, 'features'>): number =>
+  hasExpired(instance) ? 0 : ((instance.features.get(BANS.name) as BanFacts | undefined)?.entries ?? 0)
+
 /** Whether any ban may have expired. Bans expire by the boot time of the kernel, which Node calls uptime. */
 export function hasExpired({ features }: Pick<Instance, 'features'>): boolean {
   const { nextExpiry = 0n } = (features.get(BANS.name) as BanFacts | undefined) ?? {}
@@ -70,15 +73,21 @@ export function hasExpired({ features }: Pick<Instance, 'features'>): boolean {
 interface Stored extends BanLabels {
   /** Unix time in seconds. */
   readonly since: number
+  /** enum ban_flag, and the slot of a rate limit. */
+  readonly flags: number
   /** Boot time in ns; 0 = never. A number is exact to a microsecond for three hundred years. */
   readonly expires: number
 }
 
+/** The author of a ban; that of a rate limit is its slot. */
+const authorOf = ({ by, flags }: Pick<Stored, 'by' | 'flags'>): string =>
+  flags & BAN_FLAG.OF_LIMIT ? `rate limit ${flags >>> BAN_SLOT_SHIFT}` : by
+
 /** undefined if expired. `state` has the boot time and `time` the Unix time in milliseconds of one moment. */
 export function banOf(
   prefix: Prefix,
-  { reason, by, since, expires }: Stored,
-  { now }: BanState,
+  { reason, by, since, flags, expires }: Stored,
+  { now }: Pick<BanState, 'now'>,
   time: number,
 ): Ban | undefined {
   const left = expires - Number(now)
@@ -87,10 +96,11 @@ export function banOf(
   return {
     prefix,
     reason,
-    by,
+    by: authorOf({ by, flags }),
     since: since * 1000,
     expires: ttlLeft === undefined ? undefined : time + ttlLeft,
     ttlLeft,
+    observe: (flags & BAN_FLAG.OBSERVE) !== 0,
   }
 }
 
@@ -104,14 +114,22 @@ export async function readBan(
   const prefix = prefixOf(address, length)
   const bytes = new Uint8Array(banKeyCodec.size)
   banKeyCodec.encode(banKey(prefix), new DataView(bytes.buffer))
-  const lookup = bpftool('map', 'lookup', 'pinned', paths.sharedMap(BANS.maps.bans), 'key', 'hex', ...hexBytes(bytes))
+  const lookup = bpftool(
+    'map',
+    'lookup',
+    'pinned',
+    paths.ownMap(generation, { name: BAN_MAPS.bans }),
+    'key',
+    'hex',
+    ...hexBytes(bytes),
+  )
   const found: Part<BanRecord> = {
     commands: [lookup],
     finish: ([entry]) => banCodec.decode(valueView(banCodec.size)(entry)),
   }
   try {
     const [state, ban] = await runParts(banStatePart(paths, generation), found)
-    return banOf(prefix, { ...ban, since: Number(ban.since), expires: Number(ban.expires) }, state, Date.now())
+    return banOf(prefix, { ...ban, expires: Number(ban.expires) }, state, Date.now())
   } catch {
     // bpftool fails if the key does not exist.
     return undefined
@@ -119,13 +137,9 @@ export async function readBan(
 }
 
 /** Bans in force; undefined: nothing is applied, or by a build without bans. */
-export async function readBanCount(
-  paths: Paths,
-  { instance: { missing }, committed }: Observed,
-): Promise<BanCount | undefined> {
+export async function readBanCount(paths: Paths, { committed }: Observed): Promise<BanCount | undefined> {
   if (!committed?.meta) return undefined
   const programs = new Set(PROGRAMS.filter((name) => !committed.unpinned.has(name)))
-  const present = MAPS.filter((map) => !missing.includes(map))
-  const part = BANS.gauges.part({ paths, present, generation: committed.number, programs })
+  const part = BANS.gauges.part({ paths, present: [], generation: committed.number, programs })
   return part && (await runParts(part as Part<BanCount>))[0]
 }

@@ -19,6 +19,7 @@ import type { Generation, Instance } from '../../abi/instance.ts'
 import { CARRY, generationOf, type MapShape, type Paths } from '../../abi/paths.ts'
 import { fail } from '../../diagnostics.ts'
 import { BALANCER } from '../../features/balancer.ts'
+import type { Readable } from '../../features/feature.ts'
 import { CORE_PROGRAMS, FEATURES, OWN_MAPS, PROGRAMS, SHARED_MAPS } from '../../features/features.ts'
 import { FILTER } from '../../features/filter.ts'
 import { META_LINE, SETTINGS_LINE, wordsOf } from '../../tables/layout/layout.ts'
@@ -175,9 +176,9 @@ export async function findPins(paths: Paths, staged?: number): Promise<Pins> {
 }
 
 /** Facts that features read in every observation, by the name of the feature. */
-function featuresPart(paths: Paths, present: readonly MapShape[]): Part<ReadonlyMap<string, unknown>> {
+function featuresPart({ paths, present, generations }: Readable): Part<ReadonlyMap<string, unknown>> {
   const asked = FEATURES.flatMap(({ name, observe }) => {
-    const part = observe?.({ paths, present })
+    const part = observe?.({ paths, present, generations })
     return part ? [{ name, part }] : []
   })
   const { commands, finish } = joinParts<unknown[]>(...asked.map(({ part }) => part))
@@ -209,7 +210,7 @@ export function instancePart(
     dump(FILTER.maps.attachments, (view) => attachmentCodec.decode(view), FREE_RECORD),
     dump(FILTER.maps.interfaceIndex, (view) => interfaceEntryCodec.decode(view), FREE_ENTRY),
     dump(BALANCER.maps.interfaceStack, (view) => interfaceStackCodec.decode(view), FREE_STACK),
-    featuresPart(paths, present),
+    featuresPart({ paths, present, generations: usable }),
     ...usable.map((pins) => generationPart(`${files}/${pins.number}`, paths, pins)),
   )
   return {

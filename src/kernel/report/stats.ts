@@ -6,13 +6,15 @@ import type { Generation, Instance } from '../../abi/instance.ts'
 import type { MapShape, Paths } from '../../abi/paths.ts'
 import { fail, XdpError } from '../../diagnostics.ts'
 import { BALANCER } from '../../features/balancer.ts'
-import { memoryUse } from '../../features/features.ts'
+import { BANS, type BanCount } from '../../features/bans.ts'
+import { memoryUse, ownMemoryUse } from '../../features/features.ts'
 import { FILTER } from '../../features/filter.ts'
 import type { POLICY_ROWS } from '../../features/rows.ts'
 import type { Confirmation } from '../../model/confirmation.ts'
 import { FIRST_INTERFACE_SLOT, INTERFACE_SLOTS, LIST_SLOTS } from '../../model/limits.ts'
 import type { ObjectKey } from '../../model/live.ts'
 import { guardNamespace } from '../../plan/guard.ts'
+import type { Count } from '../../report/result.ts'
 import type { Fill, Memory, Stats } from '../../report/stats.ts'
 import { MAX_CLASS } from '../../tables/classes/classes.ts'
 import { MAX_PARTS } from '../../tables/image/image.ts'
@@ -104,13 +106,18 @@ function fillOf(
 
 function memoryOf(committed: Generation | undefined, { memory }: Pinned): Memory {
   const shared = (use: keyof Memory): number => sum([...memory], ([map, bytes]) => (memoryUse(map) === use ? bytes : 0))
-  const own = sum([...(committed?.ownMaps.values() ?? [])], (map) => map.memory)
+  const own = (use: keyof Memory): number =>
+    sum([...(committed?.ownMaps ?? [])], ([name, map]) => (ownMemoryUse(name) === use ? map.memory : 0))
   return {
-    policy: (committed?.memory ?? 0) + own + shared('policy'),
-    counters: shared('counters'),
-    bans: shared('bans'),
+    policy: (committed?.memory ?? 0) + own('policy') + shared('policy'),
+    counters: own('counters') + shared('counters'),
+    bans: own('bans') + shared('bans'),
   }
 }
+
+/** What observed bans would have dropped. */
+const observedBans = (committed: Generation | undefined, { gauges }: Pinned): Count | undefined =>
+  (gauges.get(committed?.number ?? 0)?.get(BANS.name) as BanCount | undefined)?.observed
 
 const NO_COUNTERS: Counters = { interfaces: [], lists: [] }
 
@@ -159,6 +166,7 @@ async function readOnce(paths: Paths): Promise<{ stats: KernelStats; switching: 
     lists: counters.lists.map(({ name, kind, prefixes, packets, bytes }) => ({ name, kind, prefixes, packets, bytes })),
     anomalies,
     rate_limits,
+    observed_bans: observedBans(committed, pinned),
     services: served.services,
     fill: committed ? fillOf(committed, pinned, counters, records, served) : [],
     memory: memoryOf(committed, pinned),

@@ -286,8 +286,9 @@ async function liveOn(
 ): Promise<Local<LiveJudgement>> {
   const reason = REASON_NAMES[explanation.reason] ?? 'internal'
   // The scope of a ban is the length of its prefix.
-  const ban = reason === 'ban' ? await readBan(paths, generation, query.source, explanation.scope) : undefined
-  const circumstances = { ...sockets, banned: ban !== undefined }
+  const isOfBan = reason === 'ban' || reason === 'ban-observed'
+  const ban = isOfBan ? await readBan(paths, generation, query.source, explanation.scope) : undefined
+  const circumstances = { ...sockets, banned: ban?.observe === false, observed: ban?.observe === true }
   const model = judge(live.state, factsFor(query), circumstances, ingress)
   const balanced = liveBalanced(live, explanation)
   const list = [...live.slots.lists].find(([, slot]) => explanation.list !== NONE && slot === explanation.list)?.[0]

@@ -1,6 +1,7 @@
 // The settings of a policy in the settings line of an image (struct settings). A setting with a number has the field of
 // its name; those with words are flags; a set of words is a row of flags. The key of the hash and protected prefixes have
-// lines in a section of their own; anomalies are in the first line of the interfaces.
+// lines in a section of their own; anomalies are in the first line of the interfaces. The size of the table of bans is a
+// power of two, stored among the flags.
 
 import {
   ESSENTIAL,
@@ -15,11 +16,11 @@ import { decodeProtected, encodeProtected } from '../../abi/protect.ts'
 import { ESSENTIAL_GROUPS, type EssentialGroup, type Policy, SETTING_NAMES } from '../../model/policy.ts'
 import { parseProtect, protectTexts } from '../../model/protect.ts'
 import { decodeInterfaces } from '../classes/interfaces.ts'
-import { hasHashKey, ratesStart, type Sections } from '../layout/layout.ts'
+import { bansFlags, bansOf, hasHashKey, ratesStart, type Sections } from '../layout/layout.ts'
 import { makeLines, viewOf } from '../lines/lines.ts'
 
-/** Settings with a number. A name here that is no field of struct settings is an error of types. */
-type NumberName = { [K in keyof Policy]: Policy[K] extends number ? K : never }[keyof Policy]
+/** Settings with a number in a field of its own. A name here that is no field of struct settings is an error of types. */
+type NumberName = Exclude<{ [K in keyof Policy]: Policy[K] extends number ? K : never }[keyof Policy], 'bans'>
 type Numbers = Pick<Settings, NumberName>
 
 const WORDS: Readonly<Record<Exclude<keyof Policy, NumberName>, true>> = {
@@ -30,6 +31,7 @@ const WORDS: Readonly<Record<Exclude<keyof Policy, NumberName>, true>> = {
   hash_key: true,
   protect: true,
   anomalies: true,
+  bans: true,
 }
 
 const NUMBER_NAMES = SETTING_NAMES.filter((name) => !(name in WORDS)) as readonly NumberName[]
@@ -45,10 +47,12 @@ const bitsOf = (groups: readonly EssentialGroup[]): number => groups.reduce((bit
 export const settingsFields = (policy: Policy): Pick<Settings, 'flags'> & Numbers => ({
   ...numbersOf(policy),
   flags:
-    (policy.default === 'drop' ? SETTINGS_FLAG.DEFAULT_DROP : 0) |
-    (policy.unparsed === 'drop' ? SETTINGS_FLAG.UNPARSED_DROP : 0) |
-    (policy.established === 'pass' ? SETTINGS_FLAG.ESTABLISHED : 0) |
-    ((bitsOf(policy.essential) ^ ESSENTIAL_DEFAULT) << ESSENTIAL_SHIFT),
+    ((policy.default === 'drop' ? SETTINGS_FLAG.DEFAULT_DROP : 0) |
+      (policy.unparsed === 'drop' ? SETTINGS_FLAG.UNPARSED_DROP : 0) |
+      (policy.established === 'pass' ? SETTINGS_FLAG.ESTABLISHED : 0) |
+      ((bitsOf(policy.essential) ^ ESSENTIAL_DEFAULT) << ESSENTIAL_SHIFT) |
+      bansFlags(policy.bans)) >>>
+    0,
 })
 
 /** The section of settings: the key of the hash, if there is one, and protected prefixes. */
@@ -101,4 +105,5 @@ export const policyOf = ({ settings, sections }: SettingLines): Policy => ({
   hash_key: hashKeyOf(sections.SETTINGS),
   protect: protectOf(sections.SETTINGS),
   anomalies: decodeInterfaces(sections.INTERFACES).anomalies,
+  bans: bansOf(settings),
 })

@@ -3,6 +3,8 @@
 
 import { createHash } from 'node:crypto'
 import {
+  BANS_SETTING_SHIFT,
+  BANS_SHIFT,
   type Balance,
   balanceCodec,
   DIRECTORY_SECTIONS,
@@ -122,6 +124,12 @@ export function placeSections(
   })
   return { directory, lines: line }
 }
+
+/** Flags of the settings that say how many bans the table holds, a power of two. */
+export const bansFlags = (bans: number): number => ((Math.log2(bans) ^ BANS_SHIFT) << BANS_SETTING_SHIFT) >>> 0
+
+/** That number. */
+export const bansOf = ({ flags }: Pick<Settings, 'flags'>): number => 2 ** ((flags >>> BANS_SETTING_SHIFT) ^ BANS_SHIFT)
 
 /** Whether a section of settings begins with the key of the hash: lines of another kind have a family. */
 export const hasHashKey = (settings: Uint32Array): boolean =>

@@ -73,7 +73,7 @@ describe('words', () => {
     expect(wordsOf(['policy', 'constructor'])).toBeUndefined()
     expect(wordsOf(['nothing', 'below'])).toBeUndefined()
     expect(keysOf(['limits'])).toEqual([
-      ...['prefixes', 'max_removed', 'max_blocked', 'widest', 'confirm', 'flows', 'rate_buckets'],
+      ...['prefixes', 'max_removed', 'max_blocked', 'widest', 'confirm', 'flows', 'bans', 'rate_buckets'],
     ])
     expect(keysOf(['version'])).toEqual([])
   })

@@ -3,7 +3,7 @@
 import { describe, expect, test } from 'vitest'
 import { REASON_SLOTS } from '../../../src/abi/generated.ts'
 import type { Feature } from '../../../src/features/feature.ts'
-import { FEATURES, memoryUse, SHARED_MAPS } from '../../../src/features/features.ts'
+import { FEATURES, memoryUse, OWN_MAPS, ownMemoryUse, SHARED_MAPS } from '../../../src/features/features.ts'
 import { POLICY_ROWS, ROWS } from '../../../src/features/rows.ts'
 import { REASONS } from '../../../src/report/reason.ts'
 
@@ -36,7 +36,7 @@ test.each(Object.entries(ROWS))('the description of row %s fits into a sentence:
   expect(description).toMatch(/^[a-z][^\n]*[^.]$/)
 })
 
-test('only the map of bans is shown under another use than counters', () => {
-  const uses = SHARED_MAPS.map((map) => [map.name, memoryUse(map)] as const)
-  expect(uses.filter(([, use]) => use !== 'counters')).toEqual([['bans', 'bans']])
+test('only the maps of bans are shown under a use of their own', () => {
+  expect(SHARED_MAPS.filter((map) => memoryUse(map) !== 'counters')).toEqual([])
+  expect(OWN_MAPS.filter((name) => ownMemoryUse(name) !== 'policy')).toEqual(['bans', 'ban_state', 'ban_filter'])
 })

@@ -392,6 +392,7 @@ describe.runIf(isRoot)('a list of steps', () => {
         "identify",
         "unpin",
         "prove-pins",
+        "unpin",
         "load-carry",
         "carry",
         "prove-contacts",

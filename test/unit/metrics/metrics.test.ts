@@ -28,6 +28,7 @@ const FULL: Report = {
     detached: ['eth1'],
     anomalies: [anomalous('bogons', 12)],
     rate_limits: [limited('dns', 120)],
+    observed_bans: { packets: 7, bytes: 700 },
     services: [BALANCED],
     pending: PENDING,
   }),

@@ -1,0 +1,98 @@
+// Bans that outlive a reboot: the daemon saves them when it stops, and the first apply of another boot restores those whose
+// time is not over, behind the guards of every ban. A damaged file is a warning.
+
+import { createHash } from 'node:crypto'
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect } from 'vitest'
+import { inTurns } from '../support/depth.ts'
+import { Lab } from '../support/hosts.ts'
+import { Watching } from '../support/watching.ts'
+
+let lab: Lab
+let watching: Watching | undefined
+beforeEach(() => {
+  lab = new Lab()
+})
+afterEach(async () => {
+  await watching?.end('SIGKILL')
+  watching = undefined
+  lab.close()
+})
+
+const CONFIG = 'version: 1\ninterfaces: { eth0: { mode: generic } }\nbans: { persist: true }\n'
+
+interface Listed {
+  readonly prefix: string
+  readonly by: string | null
+  readonly reason: string | null
+  readonly ttl_left: number | null
+  readonly action: string
+}
+const bans = async (): Promise<readonly Listed[]> =>
+  (JSON.parse(await lab.ok('bans', '--json')) as { bans: Listed[] }).bans
+
+inTurns('bans outlive a reboot', async () => {
+  lab.write('xdp.yaml', CONFIG)
+  watching = await Watching.ready(lab)
+  await lab.ok('ban', '198.51.100.7', '--by', 'alice', '--reason', 'guesses')
+  await lab.ok('ban', '198.51.100.8', '--ttl', '1h')
+  await lab.ok('ban', '198.51.100.9', '--ttl', '1h')
+  await lab.ok('ban', '2001:db8:7::/48', '--observe')
+  await lab.ok('ban', '192.0.2.0/24', '--force-cut')
+  const end = watching.end('SIGTERM')
+  expect(await end).toBe(0)
+  watching = undefined
+  const [name = ''] = readdirSync(join(lab.state, 'bans'))
+  const file = join(lab.state, 'bans', name)
+  const kept = readFileSync(file, 'utf8')
+
+  // This boot lifts all of them on purpose, and names them before.
+  const destroyed = await lab.ok('destroy', '--auto-approve')
+  expect(destroyed).toContain('5 bans in force end with everything else: 192.0.2.0/24, 198.51.100.7 by alice')
+  expect(existsSync(file)).toBe(false)
+  writeFileSync(file, kept, { mode: 0o600 })
+  await lab.ok('apply', '--auto-approve')
+  expect(await bans()).toEqual([])
+  await lab.ok('destroy', '--auto-approve')
+
+  // Another boot, an hour later for one of them.
+  const [head = '', ...lines] = kept.trimEnd().split('\n')
+  const later = lines.map((line) => {
+    const [prefix, expires, ...rest] = JSON.parse(line) as [string, number | null]
+    return JSON.stringify([prefix, prefix.startsWith('198.51.100.9/') ? 1 : expires, ...rest])
+  })
+  const content = later.map((line) => `${line}\n`).join('')
+  const digest = createHash('sha256').update(content).digest('hex')
+  writeFileSync(file, `${JSON.stringify({ ...JSON.parse(head), boot: 'another', sha256: digest })}\n${content}`)
+  // The guard refuses what would cut the gateway by now, and the policy is in force all the same.
+  const { exitCode, stdout, stderr } = await lab.xdp('apply', '--auto-approve')
+  expect([exitCode, stdout]).toEqual([0, expect.stringContaining('Applied')])
+  expect(stderr).toContain('warning[W252 bans-lost]')
+  expect(stderr).toContain('1 saved ban of 4 could not be restored: 192.0.2.0/24')
+  const restored = await bans()
+  expect(restored).toMatchObject([
+    { prefix: '198.51.100.7/32', by: 'alice', reason: 'guesses', ttl_left: null, action: 'drop' },
+    { prefix: '198.51.100.8/32', action: 'drop' },
+    { prefix: '2001:db8:7::/48', action: 'observe' },
+  ])
+  expect(restored[1]?.ttl_left).toBeGreaterThan(3000)
+
+  // What the file blocks, no unban lifts.
+  lab.write('xdp.yaml', `${CONFIG}blocklist:\n  - 203.0.113.0/24\n`)
+  const blocked = await lab.xdp('unban', '203.0.113.9')
+  expect([blocked.exitCode, blocked.stderr]).toEqual([
+    0,
+    expect.stringMatching(
+      /^203\.0\.113\.9 is not banned, but in the list blocklist .*203\.0\.113\.0\/24 at .*xdp\.yaml:5\n$/,
+    ),
+  ])
+  expect((await lab.xdp('unban', '203.0.114.9')).stderr).toBe('')
+  expect((await lab.ok('bans', '--by', 'alice')).split('\n')).toHaveLength(3)
+
+  await lab.ok('destroy', '--auto-approve')
+  writeFileSync(file, 'damaged', { mode: 0o600 })
+  const damaged = await lab.xdp('apply', '--auto-approve')
+  expect([damaged.exitCode, damaged.stderr]).toEqual([0, expect.stringContaining('it is damaged')])
+  expect(await bans()).toEqual([])
+})
