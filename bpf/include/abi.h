@@ -24,6 +24,7 @@
 #include "abi_path_mtu.h"
 #include "abi_rates.h"
 #include "abi_rules.h"
+#include "abi_syn.h"
 #include "abi_tables.h"
 
 #define ABI_VERSION 3
@@ -85,7 +86,9 @@ struct line {
 	X(PATH_MTU, DROP)		/* a router's report of the path MTU to a backend of a tunnel, used */ \
 	X(ESTABLISHED, PASS)		/* would be dropped, but belongs to a connection that this host opened */ \
 	X(CHECK_ANSWER, REDIRECT)	/* an answer to a health check through a VIP */ \
-	X(RATE_LIMIT, DROP)		/* exceeds a rate limit */
+	X(RATE_LIMIT, DROP)		/* exceeds a rate limit */ \
+	X(SYN_ANSWERED, TX)		/* opens a connection to a protected port: answered with a SYN cookie */ \
+	X(SYN_COOKIE_INVALID, DROP)	/* acknowledges nothing: of no socket, and without a valid SYN cookie */
 
 #define REASON_NUMBER(name, verdict) REASON_##name,
 enum reason {
@@ -165,7 +168,7 @@ enum section {
 	SECTION_POOLS = 19,
 	SECTION_RINGS = 20,
 	SECTION_INTERFACES = 21,
-	SECTION_SETTINGS = 22,	/* settings for which line 0 has no room: struct hash_key, if there is one, then lines of struct protected_prefix, then rate limits */
+	SECTION_SETTINGS = 22,	/* settings for which line 0 has no room: struct hash_key, if there is one, then lines of struct protected_prefix, then struct syn_header and struct syn_ports, then rate limits */
 	SECTIONS
 };
 
@@ -335,6 +338,10 @@ ABI_SIZE(path_mtu, 16);
 ABI_SIZE(service_counter, 96);
 ABI_SIZE(backend_counter, 24);
 ABI_SIZE(snat_port, LINE_SIZE);
+ABI_SIZE(syn_header, LINE_SIZE);
+ABI_SIZE(syn_ports, LINE_SIZE);
+ABI_SIZE(syn_state, 2 * LINE_SIZE);
+ABI_SIZE(syn_counter, 40);
 ABI_SIZE(ban_key, 24);
 ABI_SIZE(ban, 96);
 ABI_SIZE(ban_state, 1232);

@@ -70,5 +70,8 @@ static __always_inline int judge_common(struct xdp_md *ctx, const struct account
 			return 0;
 		limit_rate(ctx, packet, account, defaults, ETH_HLEN, decision);
 	}
+	if (PART(syn))
+		protect(ctx, account->origin, defaults, packet->protocol, packet->transport, packet->fragment,
+			SYN_PLACE(ETH_HLEN, offset_in(ctx, cursor->pos), 0), packet->head, decision);
 	return 1;
 }

@@ -13,6 +13,7 @@
 #include "parts.h"
 #include "rate.h"
 #include "socketless.h"
+#include "syn.h"
 #include "verdict.h"
 
 #define TABLE6_LINE 1
@@ -71,14 +72,15 @@ static __always_inline void measure(struct xdp_md *ctx, struct account *account,
 
 /*
  * The class of the source, if it is plain, as that of most listed sources is, and decides: on packets that neither a ban
- * nor the balancer has a say in. Else 0.
+ * nor the balancer nor the protection of ports has a say in. Else 0.
  */
 static __always_inline const struct class *plain_class(const struct settings *settings, __u32 defaults, __u32 banned,
 						       const struct decision *decision)
 {
 	const struct class *class = decision->class && !banned ? lookup_class(settings, decision->class) : 0;
 
-	if (!class || !(class->plain & CLASS_PLAIN) || (class->plain & CLASS_ALLOW && is_balanced(defaults)))
+	if (!class || !(class->plain & CLASS_PLAIN) ||
+	    (class->plain & CLASS_ALLOW && (is_balanced(defaults) || PART(syn))))
 		return 0;
 	return class;
 }

@@ -75,14 +75,28 @@ __noinline int pass_own_flow(struct xdp_md *ctx, const struct flow *flow, __u32 
 	return 0;
 }
 
+/* Protects the ports of this host from a packet that is not for a service. A global function likewise. */
+__noinline int protect_from_flow(struct xdp_md *ctx, const struct flow *flow, __u32 origin, __u32 defaults,
+				 struct decision *decision)
+{
+	if (!flow || !decision)
+		return 0;
+	protect(ctx, origin, defaults, flow->protocol, flow->kind, flow->fragment,
+		SYN_PLACE(flow->network, flow->transport, flow_is_ipv6(flow)), flow->ports, decision);
+	return 0;
+}
+
 /* Passes the packet to the balancer. */
-static __always_inline void balance(struct xdp_md *ctx, struct flow *flow, __u32 defaults, struct decision *decision)
+static __always_inline void balance(struct xdp_md *ctx, struct flow *flow, __u32 origin, __u32 defaults,
+				    struct decision *decision)
 {
 	__u32 reason = flow->kind == TRANSPORT_ICMP ? balance_icmp(ctx, flow) : balance_flow(ctx, flow);
 
 	if (reason == NOT_OURS || (reason == REASON_OTHER_HOST && verdict_of(decision->reason) == XDP_DROP)) {
 		if (PART(established) && verdict_of(decision->reason) == XDP_DROP)
 			pass_own_flow(ctx, flow, defaults, decision);
+		if (PART(syn))
+			protect_from_flow(ctx, flow, origin, defaults, decision);
 		return;
 	}
 	if (reason == REASON_MALFORMED && drops_unparsed(defaults))
@@ -126,14 +140,14 @@ __noinline int judge_apart(struct xdp_md *ctx, __u32 origin, __u32 defaults, str
 }
 
 /* Passes a packet whose headers are not linear to the balancer, which reads and writes them in place. */
-static __always_inline void balance_apart(struct xdp_md *ctx, __u32 defaults, struct decision *decision)
+static __always_inline void balance_apart(struct xdp_md *ctx, __u32 origin, __u32 defaults, struct decision *decision)
 {
 	struct scratch *scratch = open_scratch();
 
 	if (!scratch)
 		return;
 	if (!make_linear(ctx, balanced_size(&scratch->flow)))
-		balance(ctx, &scratch->flow, defaults, decision);
+		balance(ctx, &scratch->flow, origin, defaults, decision);
 	else if (verdict_of(decision->reason) == XDP_PASS)
 		decision->reason = REASON_NONLINEAR;
 	else if (PART(established))
@@ -194,15 +208,19 @@ static __always_inline struct decision judge_any(struct xdp_md *ctx, struct acco
 	packet.behind = offset_in(ctx, cursor.pos);
 	if (parsed != PARSED && has_more(ctx, account, parsed))
 		goto apart;
-	if (!decide(ctx, settings, &packet, parsed, account, defaults, banned, &decision) || !PART(balancer))
+	if (!decide(ctx, settings, &packet, parsed, account, defaults, banned, &decision) || !PART(balancer)) {
+		if (PART(syn) && parsed == PARSED && !packet.stacked)
+			protect(ctx, account->origin, defaults, packet.protocol, packet.transport, packet.fragment,
+				SYN_PLACE(packet.network, packet.behind, is_ipv6(&packet)), packet.head, &decision);
 		return decision;
+	}
 	flow = open_flow(ctx, account, &packet);
 	if (!flow)
 		return decision;
 	/* Of a first fragment or an ICMP error it reads more than the filter. */
 	if (account->bytes > linear_size(ctx) && balanced_size(flow) > linear_size(ctx))
 		make_linear(ctx, balanced_size(flow));
-	balance(ctx, flow, defaults, &decision);
+	balance(ctx, flow, account->origin, defaults, &decision);
 	return decision;
 
 unaddressed:
@@ -212,7 +230,7 @@ unaddressed:
 	}
 apart:
 	if (judge_apart(ctx, account->origin, defaults, &decision) && PART(balancer))
-		balance_apart(ctx, defaults, &decision);
+		balance_apart(ctx, account->origin, defaults, &decision);
 	return decision;
 }
 

@@ -19,6 +19,7 @@ import { type PlacedEntry, readLists } from './lists/lists.ts'
 import { readProtect } from './lists/protect.ts'
 import { readRateLimits } from './lists/rate-limits.ts'
 import type { Shelf } from './lists/shelf.ts'
+import { readSynProtection } from './lists/syn-protection.ts'
 import { readPolicy } from './policy.ts'
 import { readRadius } from './radius.ts'
 import { readServices } from './services/services.ts'
@@ -121,7 +122,8 @@ function load(path: string, { shelf = {}, reads = newReads() }: LoadOptions): Lo
   const parts = [top, ...readIncludes(top, reads, report, shelf.services)]
   const { attachments, options } = readInterfaces(parts, report)
   const protect = readProtect(top, report)
-  const policy = readPolicy(parts, protectTexts(protect), report)
+  const own = { protect: protectTexts(protect), syn_protection: readSynProtection(top, report) }
+  const policy = readPolicy(parts, own, report)
   const entries = LISTS.flatMap((kind) => parts.flatMap((part) => soundEntries(part, kind)))
   const interfaces = { names: interfaceNames(parts), sets: new Set<string>() }
   const { lists, provenance, feeds } = readLists(entries, reads, report, shelf, interfaces)

@@ -23,12 +23,15 @@ function readSetting(name: SettingName, parts: readonly Part[], report: Report):
   return first && round(first.value)
 }
 
-/** The policy of all files of a config. `protect`: the setting of that name. */
-export function readPolicy(parts: readonly Part[], protect: Policy['protect'], report: Report): Policy {
+/** Settings that have readers of their own. */
+export type OwnSettings = Pick<Policy, 'protect' | 'syn_protection'>
+
+/** The policy of all files of a config. */
+export function readPolicy(parts: readonly Part[], own: OwnSettings, report: Report): Policy {
   const written = new Map<string, unknown>(SETTING_NAMES.map((name) => [name, readSetting(name, parts, report)]))
   const inForce = (name: string): unknown => {
     const { initial, follows } = settingOf(name as SettingName)
     return written.get(name) ?? (follows === undefined ? initial : follows.value(inForce(follows.setting)))
   }
-  return { ...DEFAULT_POLICY, ...Object.fromEntries(SETTING_NAMES.map((name) => [name, inForce(name)])), protect }
+  return { ...DEFAULT_POLICY, ...Object.fromEntries(SETTING_NAMES.map((name) => [name, inForce(name)])), ...own }
 }

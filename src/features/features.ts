@@ -28,9 +28,10 @@ import { FILTER } from './filter.ts'
 import { HEALTH } from './health.ts'
 import { RATES } from './rates.ts'
 import { SOCKETLESS } from './socketless.ts'
+import { SYN } from './syn.ts'
 
 /** In the order of their steps and rows. */
-export const FEATURES: readonly Feature[] = [FILTER, BANS, BALANCER, HEALTH, ESTABLISHED, SOCKETLESS, RATES, CHAIN]
+export const FEATURES: readonly Feature[] = [FILTER, BANS, BALANCER, HEALTH, ESTABLISHED, SOCKETLESS, RATES, SYN, CHAIN]
 
 /** Maps that outlive generations. */
 export const SHARED_MAPS: readonly MapShape[] = FEATURES.flatMap(({ maps }) => Object.values(maps))

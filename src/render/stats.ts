@@ -10,7 +10,7 @@ import { jsonDocument } from './json.ts'
 import { formatBytes, formatShare, seconds } from './numbers.ts'
 import { type Paint, paint } from './paint.ts'
 import { serviceStatusJson, serviceTables } from './service-status.ts'
-import { left, listTable, rateTable, reasonTable, right, shownVerdicts, trouble } from './status.ts'
+import { left, listTable, rateTable, reasonTable, right, shownVerdicts, synTable, trouble } from './status.ts'
 import { formatTable } from './table.ts'
 
 export interface Totals {
@@ -123,6 +123,7 @@ export function renderStats(stats: Stats, surroundings: Surroundings, { color }:
         ...reasonTable(stats),
         ...listTable(stats),
         ...rateTable(stats),
+        ...synTable(stats),
         ...serviceTables(stats.services),
         ...fillTable(fill),
         ...about,
@@ -165,6 +166,7 @@ export function renderStatsJson(stats: Stats, { config, feeds = [] }: Surroundin
     detached,
     lists,
     rate_limits,
+    syn_protection: stats.syn_protection ?? null,
     services: stats.services.map(serviceStatusJson),
     tables: fill.map(({ name, used, capacity }) => ({ name, used, capacity })),
     memory: { ...memory, total: memoryTotal(memory) },

@@ -83,6 +83,20 @@ export function rateTable({ rate_limits }: Pick<Status, 'rate_limits'>): string[
   return ['', ...formatTable([...columns, right('PACKETS'), right('EXCEEDING'), right('BYTES')], rows)]
 }
 
+/** When SYNs are answered, and what has come of it. */
+export function synTable({ syn_protection: syn }: Pick<Status, 'syn_protection'>): string[] {
+  if (syn === undefined) return []
+  const { mode, threshold, answering, ports, floods, syns, answered, completed, invalid } = syn
+  const when = mode === 'always' ? 'always' : `auto from ${formatCount(threshold)}/s`
+  const columns = [left('SYN PROTECTION'), left('MODE'), left('NOW')]
+  const row = [
+    ...[`ports ${ports}`, when, answering ? 'answering' : 'not answering'],
+    ...[floods, syns, answered, completed, invalid].map(formatCount),
+  ]
+  const counts = ['FLOODS', 'SYNS', 'ANSWERED', 'COMPLETED', 'INVALID'].map(right)
+  return ['', ...formatTable([...columns, ...counts], [row])]
+}
+
 const exceptUnparsed = ({ default: verdict, unparsed }: Policy): string =>
   unparsed === verdict ? '' : `, of unparsed packets: ${unparsed}`
 
@@ -156,7 +170,13 @@ export function renderStatus(status: Status, { color }: { readonly color: boolea
     status.interfaces.length === 0
       ? ['', 'Attached to no interface: nothing is filtered.']
       : ['', ...interfaceTable(status.interfaces), ...chainStatus(status.interfaces), ...reasonTable(status)]
-  const tables = [...attached, ...listTable(status), ...rateTable(status), ...serviceTables(status.services)]
+  const tables = [
+    ...attached,
+    ...listTable(status),
+    ...rateTable(status),
+    ...synTable(status),
+    ...serviceTables(status.services),
+  ]
   const top = [...head(status), ...waiting, ...rolledBack, ...watchLines(status, style)]
   const lines = [...top, ...tables, ...trouble(status, style), ...last, ...reverted]
   return `${lines.join('\n')}\n`
@@ -164,12 +184,13 @@ export function renderStatus(status: Status, { color }: { readonly color: boolea
 
 export function renderStatusJson(status: Status): string {
   const { interfaces, unknown, lists, rate_limits, services, policy, program, generation, committed_at, bans } = status
-  const { memory, drift, drifted, leftovers, pending, reverted, rollback, watcher, last_apply } = status
+  const { memory, drift, drifted, leftovers, pending, reverted, rollback, watcher, last_apply, syn_protection } = status
   return jsonDocument({
     interfaces,
     unknown_interfaces: unknown,
     lists,
     rate_limits,
+    syn_protection: syn_protection ?? null,
     services: services.map(serviceStatusJson),
     policy: policyJson(policy, services.length > 0),
     program: program ?? null,

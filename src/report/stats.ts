@@ -3,7 +3,15 @@
 
 import type { Feed } from '../model/desired.ts'
 import type { PendingConfirmation } from './confirmation.ts'
-import type { InterfaceStatus, ListStatus, RateStatus, ServiceStatus, Status, UnknownInterfaces } from './result.ts'
+import type {
+  InterfaceStatus,
+  ListStatus,
+  RateStatus,
+  ServiceStatus,
+  Status,
+  SynStatus,
+  UnknownInterfaces,
+} from './result.ts'
 import type { CheckFacts, ReconcileFacts } from './watch.ts'
 
 /** Fill of a structure: used and capacity. */
@@ -36,6 +44,8 @@ export interface Stats {
   readonly detached: readonly string[]
   readonly lists: readonly ListStatus[]
   readonly rate_limits: readonly RateStatus[]
+  /** undefined: the policy protects no ports. */
+  readonly syn_protection?: SynStatus | undefined
   readonly services: readonly ServiceStatus[]
   /** Empty if nothing is applied. */
   readonly fill: readonly Fill[]

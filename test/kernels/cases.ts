@@ -21,6 +21,7 @@ import { FORWARDINGS, type Forwarding } from '../../src/features/forwarding/forw
 import { rateMaps } from '../../src/features/rates.ts'
 import { withLinear, withParts } from '../../src/kernel/tools/object.ts'
 import { packChunks } from '../../src/kernel/tools/transfer.ts'
+import { DEFAULT_POLICY } from '../../src/model/policy.ts'
 import type { State } from '../../src/model/state.ts'
 import { type ReasonName, verdictOf } from '../../src/report/reason.ts'
 import { judge } from '../../src/semantics/judge.ts'
@@ -183,6 +184,22 @@ const STRAY_ROWS: readonly Row[] = [
   row('DEFAULT_PASS', 'UDP', from('192.0.2.9'), p.udp()),
 ]
 
+/** In the guest nothing listens. */
+const SYNS: State = {
+  ...state({ policy: 'pass' }),
+  policy: { ...DEFAULT_POLICY, syn_protection: 'always 2000 443,8000-8099' },
+}
+
+const SYN_ROWS: readonly Row[] = [
+  row('DEFAULT_PASS', 'a SYN that no socket waits for', from('192.0.2.9'), p.tcp({ destination: 443 })),
+  row(
+    'DEFAULT_PASS',
+    'an ACK without a socket over IPv6',
+    from('2001:db8::9'),
+    p.tcp({ destination: 8000, flags: p.ACK }),
+  ),
+]
+
 /** A generator of numbers that are equal in every run. */
 function sequence(seed: number): () => number {
   let current = seed
@@ -254,6 +271,7 @@ export const POLICIES: readonly Policy[] = [
   })),
   { number: BONDED, name: 'full NAT through a bond', ...bonded() },
   { number: BONDED + 1, name: 'packets without a socket', state: STRAY, rows: STRAY_ROWS },
+  { number: BONDED + 2, name: 'SYNs to a protected port', state: SYNS, rows: SYN_ROWS },
 ]
 
 /**
@@ -290,7 +308,9 @@ function bonded(): Pick<Policy, 'state' | 'rows'> {
     rateLimit('everything', { position: 1, per: 'all', bits: { perSecond: 1e12, burst: 1e12 }, buckets: 1024 }),
   ]
   const rateLimits = new Map(limits.map((one) => [one.name, one]))
-  return { state: { ...balancing([web]), lists, rateLimits }, rows: [] }
+  const balanced = balancing([web])
+  const policy = { ...(balanced.policy ?? DEFAULT_POLICY), syn_protection: 'always 2000 8443' }
+  return { state: { ...balanced, policy, lists, rateLimits }, rows: [] }
 }
 
 /** Services of one forwarding mode for VIPs of both families, and packets to them. */

@@ -39,6 +39,7 @@ import { memoryPart } from './memory.ts'
 import { readRates } from './rate-status.ts'
 import { readServices, type ServiceStats } from './stats-services.ts'
 import { interfaceStatus, iso, unknownInterfaces } from './status.ts'
+import { readSyn } from './syn-status.ts'
 
 interface Pinned {
   readonly instance: Instance
@@ -138,9 +139,10 @@ async function readOnce(paths: Paths): Promise<{ stats: KernelStats; switching: 
   const refusals = guardNamespace({ netns: namespaceOf(links, instance, committed, own), ownNetns: own })
   if (refusals.length > 0) throw new XdpError(refusals)
   const counters = countersOf(committed, pinned)
-  const [served, rate_limits] = await Promise.all([
+  const [served, rate_limits, syn_protection] = await Promise.all([
     readServices(paths, committed, instance),
     readRates(paths, committed, instance),
+    readSyn(paths, committed, instance),
   ])
   const records = recordsOf(instance)
   const drift = new Map<ObjectKey, string>(driftOfPins(instance, committed))
@@ -158,6 +160,7 @@ async function readOnce(paths: Paths): Promise<{ stats: KernelStats; switching: 
     detached: committed ? [...records.keys()].filter((name) => !interfaces.has(name)).toSorted() : [],
     lists: counters.lists.map(({ name, kind, prefixes, packets, bytes }) => ({ name, kind, prefixes, packets, bytes })),
     rate_limits,
+    syn_protection,
     services: served.services,
     fill: committed ? fillOf(committed, pinned, counters, records, served) : [],
     memory: memoryOf(committed, pinned),

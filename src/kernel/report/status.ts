@@ -18,6 +18,7 @@ import { runParts } from '../tools/bpftool.ts'
 import { memoryPart } from './memory.ts'
 import { rateStatus } from './rate-status.ts'
 import { readServiceStatus } from './service-status.ts'
+import { synStatus } from './syn-status.ts'
 
 /** Last second that a Date can represent (ECMA-262); a damaged record may hold any number. */
 const LAST_SECOND = 8_640_000_000_000
@@ -112,6 +113,7 @@ export async function readStatus(paths: Paths, memory: Memory): Promise<KernelSt
   const rate_limits = isReadable
     ? await rateStatus(paths, live.generation, rateLimits, live.slots.rates ?? new Map())
     : []
+  const syn_protection = isReadable ? await synStatus(paths, live.state.policy?.syn_protection ?? '') : undefined
   const drift = driftOf(live)
   return {
     interfaces: attached.flatMap(({ slot, link }) =>
@@ -130,6 +132,7 @@ export async function readStatus(paths: Paths, memory: Memory): Promise<KernelSt
       ...(counted.get(slot) ?? { packets: 0, bytes: 0 }),
     })),
     rate_limits,
+    syn_protection,
     services,
     policy: live.state.policy,
     program: programStatus(live),

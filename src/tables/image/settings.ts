@@ -15,7 +15,8 @@ import { decodeProtected, encodeProtected } from '../../abi/protect.ts'
 import { ESSENTIAL_GROUPS, type EssentialGroup, type Policy, SETTING_NAMES } from '../../model/policy.ts'
 import { parseProtect, protectTexts } from '../../model/protect.ts'
 import { hasHashKey, ratesStart, type Sections } from '../layout/layout.ts'
-import { makeLines, viewOf } from '../lines/lines.ts'
+import { joinLines, makeLines, viewOf } from '../lines/lines.ts'
+import { decodeSyn, synLines } from './syn.ts'
 
 /** Settings with a number. A name here that is no field of struct settings is an error of types. */
 type NumberName = { [K in keyof Policy]: Policy[K] extends number ? K : never }[keyof Policy]
@@ -28,6 +29,7 @@ const WORDS: Readonly<Record<Exclude<keyof Policy, NumberName>, true>> = {
   essential: true,
   hash_key: true,
   protect: true,
+  syn_protection: true,
 }
 
 const NUMBER_NAMES = SETTING_NAMES.filter((name) => !(name in WORDS)) as readonly NumberName[]
@@ -49,8 +51,12 @@ export const settingsFields = (policy: Policy): Pick<Settings, 'flags'> & Number
     ((bitsOf(policy.essential) ^ ESSENTIAL_DEFAULT) << ESSENTIAL_SHIFT),
 })
 
-/** The section of settings: the key of the hash, if there is one, and protected prefixes. */
-export function settingLines({ hash_key: digits, protect }: Policy): Uint32Array {
+/**
+ * The section of settings: the key of the hash, if there is one, protected prefixes, and the protection of ports.
+ *
+ * @param receiveMax net.core.rmem_max of the host
+ */
+export function settingLines({ hash_key: digits, protect, syn_protection }: Policy, receiveMax = 0): Uint32Array {
   const keys = digits === '' ? 0 : 1
   const lines = makeLines(keys + protect.length)
   const view = viewOf(lines)
@@ -62,7 +68,7 @@ export function settingLines({ hash_key: digits, protect }: Policy): Uint32Array
     const element = parseProtect(text)
     if (element) encodeProtected(element, view, (keys + i) * LINE_SIZE)
   }
-  return lines
+  return joinLines(lines, synLines(syn_protection, receiveMax))
 }
 
 /** The texts of protected prefixes. */
@@ -98,4 +104,5 @@ export const policyOf = ({ settings, sections }: SettingLines): Policy => ({
   ),
   hash_key: hashKeyOf(sections.SETTINGS),
   protect: protectOf(sections.SETTINGS),
+  syn_protection: decodeSyn(sections.SETTINGS).text,
 })
