@@ -61,6 +61,9 @@ static __always_inline int judge_common(struct xdp_md *ctx, const struct account
 		decide_plain(account, class, decision);
 		return 1;
 	}
+	/* The stack has no room for what may become of a SYN. */
+	if (PART(syn) && packet->protocol == IPPROTO_TCP)
+		return 0;
 	decision->reason = default_reason(packet, PARSED, defaults);
 	if (PART(established) && is_asked(defaults, decision) && may_have_socket(cursor, packet))
 		return 0;
@@ -70,8 +73,5 @@ static __always_inline int judge_common(struct xdp_md *ctx, const struct account
 			return 0;
 		limit_rate(ctx, packet, account, defaults, ETH_HLEN, decision);
 	}
-	if (PART(syn))
-		protect(ctx, account->origin, defaults, packet->protocol, packet->transport, packet->fragment,
-			SYN_PLACE(ETH_HLEN, offset_in(ctx, cursor->pos), 0), packet->head, decision);
 	return 1;
 }

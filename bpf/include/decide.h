@@ -187,7 +187,7 @@ static __always_inline void limit_rate(struct xdp_md *ctx, const struct packet *
 		decision->reason = REASON_RATE_LIMIT;
 }
 
-/* Decides on a packet with known addresses. Returns whether the balancer may take it. */
+/* Decides on a packet with known addresses. Returns whether the balancer may take it, or ports of this host are protected. */
 static __always_inline int decide(struct xdp_md *ctx, const struct settings *settings, const struct packet *packet,
 				  enum parsed parsed, const struct account *account, __u32 defaults, __u32 banned,
 				  struct decision *decision)
@@ -212,5 +212,5 @@ static __always_inline int decide(struct xdp_md *ctx, const struct settings *set
 	if (PART(established))
 		pass_own(ctx, defaults, packet->network, packet->behind, packet->head,
 			 OWN_KIND(packet->protocol, packet->transport, is_ipv6(packet)), decision);
-	return 0;
+	return PART(syn) && packet->protocol == IPPROTO_TCP;
 }
