@@ -16,6 +16,11 @@
 #include "meter.h"
 #include "syn_socket.h"
 
+ABI_SIZE(syn_header, LINE_SIZE);
+ABI_SIZE(syn_ports, LINE_SIZE);
+ABI_SIZE(syn_state, 2 * LINE_SIZE);
+ABI_SIZE(syn_counter, 40);
+
 #define TABLE6_AT_SYN 1
 #define SYN_BATCH 16
 /* Flows whose cookie was right a moment ago, by CPU. */

@@ -17,6 +17,10 @@ const FULL: Report = {
   stats: stats({
     detached: ['eth1'],
     rate_limits: [limited('dns', 120)],
+    syn_protection: {
+      ...{ mode: 'auto', threshold: 2000, ports: '443', answering: true, floods: 2 },
+      ...{ syns: 90_000, answered: 80_000, left: 5, completed: 1200, invalid: 70 },
+    },
     services: [BALANCED],
     pending: PENDING,
   }),
