@@ -1,6 +1,6 @@
 // Generates src/abi/generated.ts from the BTF of build/abi.bpf.o: constants, enums, and for every struct of
 // bpf/include/abi.h an interface, its size, its field offsets, and a codec over DataView (with the host's byte order).
-// Fields named `pad` are written as zero and not decoded. u64 is bigint; char arrays are NUL-padded UTF-8.
+// Fields named `pad` or `pad2` are written as zero and not decoded. u64 is bigint; char arrays are NUL-padded UTF-8.
 import { execFileSync } from 'node:child_process'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
@@ -96,7 +96,7 @@ for (const type of types) {
 for (const type of types) {
   if (type.kind !== 'STRUCT') continue
   const fields = type.members
-    .filter((member) => member.name !== 'pad')
+    .filter((member) => !/^pad\d?$/.test(member.name))
     .map((member) => ({ name: member.name, at: member.bits_offset / 8, ...describe(member.type_id) }))
   out.push(`export interface ${pascal(type.name)} {`)
   for (const field of fields) out.push(`  readonly ${field.name}: ${field.ts}`)

@@ -25,6 +25,7 @@
 #include "abi_path_mtu.h"
 #include "abi_rates.h"
 #include "abi_rules.h"
+#include "abi_syn.h"
 #include "abi_tables.h"
 #include "abi_test_runs.h"
 
@@ -89,7 +90,9 @@ struct line {
 	X(CHECK_ANSWER, REDIRECT)	/* an answer to a health check through a VIP */ \
 	X(RATE_LIMIT, DROP)		/* exceeds a rate limit */ \
 	X(ANOMALY, DROP)		/* such as no ordinary sender sends, and named in `anomalies` */ \
-	X(BAN_OBSERVED, PASS)		/* as DEFAULT_PASS, but a ban that only observes would have dropped it */
+	X(BAN_OBSERVED, PASS)		/* as DEFAULT_PASS, but a ban that only observes would have dropped it */ \
+	X(SYN_ANSWERED, TX)		/* opens a connection to a protected port: answered with a SYN cookie */ \
+	X(SYN_COOKIE_INVALID, DROP)	/* acknowledges nothing: of no socket, and without a valid SYN cookie */
 
 #define REASON_NUMBER(name, verdict) REASON_##name,
 enum reason {
@@ -169,7 +172,7 @@ enum section {
 	SECTION_POOLS = 19,
 	SECTION_RINGS = 20,
 	SECTION_INTERFACES = 21,
-	SECTION_SETTINGS = 22,	/* settings for which line 0 has no room: struct hash_key, if there is one, then lines of struct protected_prefix, then rate limits */
+	SECTION_SETTINGS = 22,	/* settings for which line 0 has no room: struct hash_key, if there is one, then lines of struct protected_prefix, then struct syn_header and struct syn_ports, then rate limits */
 	SECTIONS
 };
 
@@ -301,7 +304,4 @@ ABI_SIZE(health_state, LINE_SIZE);
 ABI_SIZE(health_header, LINE_SIZE);
 ABI_SIZE(health_record, 8);
 ABI_SIZE(carry_header, LINE_SIZE);
-ABI_SIZE(check_way, 2 * LINE_SIZE);
-ABI_SIZE(check_source, 16);
-ABI_SIZE(check_device, 8);
 ABI_SIZE(counter_request, LINE_SIZE);

@@ -52,7 +52,9 @@ struct table6 {
 	__u8 filter_shift;	/* of the 32-bit hash, >= 1 */
 	__u8 root_shift;	/* <= 16 */
 	__u8 flags;		/* enum table_flag */
-	__u8 pad[25];
+	__u8 pad[1];
+	__u32 syn;		/* line of struct syn_header, which has no other place; 0 = none */
+	__u8 pad2[20];
 };
 
 /* Root word, as u64: line << 0 | lines << 32 | class << 48. lines == 0: the class applies to the whole bucket. */

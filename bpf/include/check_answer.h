@@ -11,6 +11,10 @@
 #include "endpoint.h"
 #include "link.h"
 
+ABI_SIZE(check_way, 2 * LINE_SIZE);
+ABI_SIZE(check_source, 16);
+ABI_SIZE(check_device, 8);
+
 /* Addresses that checks come from. Empty while no daemon makes such checks. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

@@ -63,6 +63,9 @@ static __always_inline int judge_common(struct xdp_md *ctx, const struct account
 		decide_plain(account, class, decision);
 		return 1;
 	}
+	/* The stack has no room for what may become of a SYN. */
+	if (PART(syn) && packet->protocol == IPPROTO_TCP)
+		return 0;
 	decision->reason = default_reason(packet, PARSED, defaults);
 	if (PART(established) && is_asked(defaults, decision) && may_have_socket(cursor, packet))
 		return 0;

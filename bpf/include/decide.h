@@ -14,6 +14,7 @@
 #include "parts.h"
 #include "rate.h"
 #include "socketless.h"
+#include "syn.h"
 #include "verdict.h"
 
 #define TABLE6_LINE 1
@@ -72,14 +73,15 @@ static __always_inline void measure(struct xdp_md *ctx, struct account *account,
 
 /*
  * The class of the source, if it is plain, as that of most listed sources is, and decides: on packets that neither a ban
- * nor the balancer has a say in. Else 0.
+ * nor the balancer nor the protection of ports has a say in. Else 0.
  */
 static __always_inline const struct class *plain_class(const struct settings *settings, __u32 defaults, __u32 banned,
 						       const struct decision *decision)
 {
 	const struct class *class = decision->class && !banned ? lookup_class(settings, decision->class) : 0;
 
-	if (!class || !(class->plain & CLASS_PLAIN) || (class->plain & CLASS_ALLOW && is_balanced(defaults)))
+	if (!class || !(class->plain & CLASS_PLAIN) ||
+	    (class->plain & CLASS_ALLOW && (is_balanced(defaults) || PART(syn))))
 		return 0;
 	return class;
 }
@@ -217,7 +219,7 @@ static __always_inline void observe_ban(const struct account *account, __u32 ban
 	decision->scope = (__u8)banned - 1;
 }
 
-/* Decides on a packet with known addresses. Returns whether the balancer may take it. */
+/* Decides on a packet with known addresses. Returns whether the balancer may take it, or ports of this host are protected. */
 static __always_inline int decide(struct xdp_md *ctx, const struct settings *settings, const struct packet *packet,
 				  enum parsed parsed, const struct account *account, __u32 defaults, __u32 banned,
 				  struct decision *decision)
@@ -247,5 +249,5 @@ static __always_inline int decide(struct xdp_md *ctx, const struct settings *set
 	if (PART(established))
 		pass_own(ctx, defaults, packet->network, packet->behind, packet->head,
 			 OWN_KIND(packet->protocol, packet->transport, is_ipv6(packet)), decision);
-	return 0;
+	return PART(syn) && packet->protocol == IPPROTO_TCP;
 }

@@ -59,6 +59,7 @@ static __always_inline struct flow *open_flow(struct xdp_md *ctx, const struct a
 	flow->marks = (is_ipv6(packet) ? FLOW_IPV6 : 0) | (is_live(account) ? FLOW_LIVE : 0);
 	flow->slot = slot_of(account) % INTERFACE_SLOTS;
 	flow->device = arrival_of(ctx, account);
+	flow->origin = account->origin;
 	return flow;
 }
 
@@ -75,14 +76,29 @@ __noinline int pass_own_flow(struct xdp_md *ctx, const struct flow *flow, __u32 
 	return 0;
 }
 
-/* Passes the packet to the balancer. */
+/* Protects the ports of this host from a packet that is not for a service. A global function likewise. */
+__noinline int protect_from_flow(struct xdp_md *ctx, const struct flow *flow, __u32 defaults, struct decision *decision)
+{
+	if (!flow || !decision)
+		return 0;
+	protect(ctx, flow->origin, defaults, flow->protocol, flow->kind, flow->fragment,
+		SYN_PLACE(flow->network, flow->transport, flow_is_ipv6(flow)), flow->ports, decision);
+	return 0;
+}
+
+/* Passes the packet to the balancer, and protects the ports of this host from what is not for a service. */
 static __always_inline void balance(struct xdp_md *ctx, struct flow *flow, __u32 defaults, struct decision *decision)
 {
-	__u32 reason = flow->kind == TRANSPORT_ICMP ? balance_icmp(ctx, flow) : balance_flow(ctx, flow);
+	__u32 reason = NOT_OURS;
+
+	if (PART(balancer) && is_balanced(defaults))
+		reason = flow->kind == TRANSPORT_ICMP ? balance_icmp(ctx, flow) : balance_flow(ctx, flow);
 
 	if (reason == NOT_OURS || (reason == REASON_OTHER_HOST && verdict_of(decision->reason) == XDP_DROP)) {
 		if (PART(established) && verdict_of(decision->reason) == XDP_DROP)
 			pass_own_flow(ctx, flow, defaults, decision);
+		if (PART(syn))
+			protect_from_flow(ctx, flow, defaults, decision);
 		return;
 	}
 	if (reason == REASON_MALFORMED && drops_unparsed(defaults))
@@ -121,7 +137,7 @@ __noinline int judge_apart(struct xdp_md *ctx, __u32 origin, __u32 defaults, str
 	if (is_filtered(defaults))
 		banned = is_ipv4(packet) ? look_up4(settings, packet, &decision->class) :
 					   look_up6(packet, &decision->class);
-	return decide(ctx, settings, packet, parsed, &account, defaults, banned, decision) && PART(balancer) &&
+	return decide(ctx, settings, packet, parsed, &account, defaults, banned, decision) &&
 	       open_flow(ctx, &account, packet);
 }
 
@@ -134,7 +150,7 @@ static __always_inline void balance_apart(struct xdp_md *ctx, __u32 defaults, st
 		return;
 	if (!make_linear(ctx, balanced_size(&scratch->flow)))
 		balance(ctx, &scratch->flow, defaults, decision);
-	else if (verdict_of(decision->reason) == XDP_PASS)
+	else if (verdict_of(decision->reason) == XDP_PASS && is_balanced(defaults))
 		decision->reason = REASON_NONLINEAR;
 	else if (PART(established))
 		pass_own_flow(ctx, &scratch->flow, defaults, decision);
@@ -194,7 +210,7 @@ static __always_inline struct decision judge_any(struct xdp_md *ctx, struct acco
 	packet.behind = offset_in(ctx, cursor.pos);
 	if (parsed != PARSED && has_more(ctx, account, parsed))
 		goto apart;
-	if (!decide(ctx, settings, &packet, parsed, account, defaults, banned, &decision) || !PART(balancer))
+	if (!decide(ctx, settings, &packet, parsed, account, defaults, banned, &decision))
 		return decision;
 	flow = open_flow(ctx, account, &packet);
 	if (!flow)
@@ -211,9 +227,17 @@ unaddressed:
 		return decision;
 	}
 apart:
-	if (judge_apart(ctx, account->origin, defaults, &decision) && PART(balancer))
+	if (judge_apart(ctx, account->origin, defaults, &decision))
 		balance_apart(ctx, defaults, &decision);
 	return decision;
+}
+
+/* Judges one packet the long way. */
+static __always_inline struct decision filter_any(struct xdp_md *ctx, struct account *account)
+{
+	const struct settings *settings = lookup_line(SETTINGS_LINE);
+
+	return settings ? judge_any(ctx, account, settings, defaults_of(settings, account)) : undecided();
 }
 
 /*

@@ -78,6 +78,7 @@ struct flow {
 	__u8 pad;
 	__u16 slot;		/* of the receiving interface; 0 = none */
 	__u32 device;		/* ifindex of the receiving interface: see receiving_interface */
+	__u32 origin;		/* as in struct account */
 };
 
 /* Pointer to an offset of the frame. Offsets that the parser has checked are below LINEAR_LIMIT. */
@@ -256,6 +257,12 @@ static __always_inline __u64 rank_flow(__u64 entry, __u32 tag, __u32 tick)
 	return is_zero(entry >> 32 ^ tag) << 17 | is_zero(entry >> 32) << 16 | fresh | age;
 }
 
+/* Whether the packet claims to be the first one of a flow. Anybody can claim that of any client's addresses and ports. */
+static __always_inline int opens(const struct flow *flow)
+{
+	return flow->protocol == IPPROTO_TCP && (flow->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+}
+
 /*
  * Stores the flow's backend in its bucket. A concurrent write of another CPU may win any entry: then the ring decides
  * for the flow again.
@@ -269,7 +276,8 @@ static __always_inline void remember_flow(const struct balance *tables, struct l
 
 	if (!budget)
 		return;
-	if (budget->flows >= tables->flow_limit) {
+	/* Half of it is for handshakes that are completed: a flood of SYNs leaves room for their first acknowledgment. */
+	if (budget->flows >= (opens(flow) ? tables->flow_limit / 2 : tables->flow_limit)) {
 		flow->marks |= FLOW_LIMITED;
 		return;
 	}

@@ -215,12 +215,6 @@ static __always_inline __u32 choose(const struct balance *tables, const struct s
 	return slot == NO_SLOT ? pick_sorry(tables, service, flow) : slot;
 }
 
-/* Whether the packet claims to be the first one of a flow. Anybody can claim that of any client's addresses and ports. */
-static __always_inline int opens(const struct flow *flow)
-{
-	return flow->protocol == IPPROTO_TCP && (flow->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
-}
-
 /* Whether the flow ends with this packet, so that it needs no entry. */
 static __always_inline int closes(const struct flow *flow)
 {

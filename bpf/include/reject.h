@@ -62,14 +62,17 @@ static __always_inline void write_reset(__be32 *tcp, const struct flow *flow, co
 	last[1] = 0;
 }
 
-/* Writes an IPv4 header with the addresses exchanged over the one there. Returns the sum of the addresses. */
-static __always_inline __u64 write_ip4(struct iphdr *ip)
+/*
+ * Writes an IPv4 header with the addresses exchanged over the one there. `size`: of the TCP segment behind it. Returns the sum
+ * of the addresses.
+ */
+static __always_inline __u64 write_ip4(struct iphdr *ip, __u32 size)
 {
 	__be16 *halves = (void *)ip;
 
 	swap_words(&ip->saddr, &ip->daddr);
 	halves[0] = bpf_htons(0x4500);
-	halves[1] = bpf_htons(sizeof(*ip) + TCP_HEADER);
+	halves[1] = bpf_htons(sizeof(*ip) + size);
 	halves[2] = 0;
 	halves[3] = bpf_htons(IP_DONT_FRAGMENT);
 	halves[4] = bpf_htons(ANSWER_TTL << 8 | IPPROTO_TCP);
@@ -78,10 +81,10 @@ static __always_inline __u64 write_ip4(struct iphdr *ip)
 	return (__u64)ip->saddr + ip->daddr;
 }
 
-static __always_inline __u64 write_ip6(struct ipv6hdr *ip)
+static __always_inline __u64 write_ip6(struct ipv6hdr *ip, __u32 size)
 {
 	*(__be32 *)ip = bpf_htonl(6u << 28);
-	ip->payload_len = bpf_htons(TCP_HEADER);
+	ip->payload_len = bpf_htons(size);
 	ip->nexthdr = IPPROTO_TCP;
 	ip->hop_limit = ANSWER_TTL;
 #pragma unroll
@@ -113,11 +116,11 @@ __noinline int answer_reset(struct xdp_md *ctx, const struct flow *flow)
 		size = sizeof(struct ipv6hdr) + TCP_HEADER;
 		if ((const void *)ip + sizeof(struct ipv6hdr) + TCP_HEADER > frame_end(ctx))
 			return 0;
-		write_reset(ip + sizeof(struct ipv6hdr), flow, &reset, write_ip6(ip));
+		write_reset(ip + sizeof(struct ipv6hdr), flow, &reset, write_ip6(ip, TCP_HEADER));
 	} else {
 		if ((const void *)ip + sizeof(struct iphdr) + TCP_HEADER > frame_end(ctx))
 			return 0;
-		write_reset(ip + sizeof(struct iphdr), flow, &reset, write_ip4(ip));
+		write_reset(ip + sizeof(struct iphdr), flow, &reset, write_ip4(ip, TCP_HEADER));
 	}
 	write_macs(data, exchanged(read_macs(data)));
 	return !bpf_xdp_adjust_tail(ctx, (int)(flow->network + size - bpf_xdp_get_buff_len(ctx)));

@@ -104,17 +104,15 @@ __noinline int is_served(struct xdp_md *ctx, __u32 network, __u32 transport, __u
  * sent some (tcp_synq_no_recent_overflow), and so does this.
  */
 static __always_inline int has_cookie(struct xdp_md *ctx, struct bpf_sock *listener, __u32 network, __u32 ipv6,
-				      struct tcphdr *tcp)
+				      struct tcphdr *tcp, struct ipv6hdr *ip)
 {
-	struct ipv6hdr ip = {};
-
 	if (!tcp->ack || tcp->rst || tcp->syn)
 		return 0;
 	if (!ipv6)
-		return !bpf_xdp_load_bytes(ctx, network, &ip, sizeof(struct iphdr)) &&
-		       !bpf_tcp_check_syncookie(listener, &ip, sizeof(struct iphdr), tcp, sizeof(*tcp));
-	return !bpf_xdp_load_bytes(ctx, network, &ip, sizeof(ip)) &&
-	       !bpf_tcp_check_syncookie(listener, &ip, sizeof(ip), tcp, sizeof(*tcp));
+		return !bpf_xdp_load_bytes(ctx, network, ip, sizeof(struct iphdr)) &&
+		       !bpf_tcp_check_syncookie(listener, ip, sizeof(struct iphdr), tcp, sizeof(*tcp));
+	return !bpf_xdp_load_bytes(ctx, network, ip, sizeof(*ip)) &&
+	       !bpf_tcp_check_syncookie(listener, ip, sizeof(*ip), tcp, sizeof(*tcp));
 }
 
 /*
@@ -124,7 +122,12 @@ static __always_inline int has_cookie(struct xdp_md *ctx, struct bpf_sock *liste
  */
 __noinline int has_tcp_socket(struct xdp_md *ctx, __u32 network, __u32 transport, __u32 ipv6)
 {
-	struct bpf_sock_tuple tuple = {};
+	/* One after the other, for the stack's sake. */
+	union {
+		struct bpf_sock_tuple tuple;
+		struct ipv6hdr ip;
+	} room = {};
+	struct bpf_sock_tuple *tuple = &room.tuple;
 	struct bpf_sock *sock;
 	struct tcphdr tcp;
 	int found;
@@ -132,21 +135,21 @@ __noinline int has_tcp_socket(struct xdp_md *ctx, __u32 network, __u32 transport
 	if (bpf_xdp_load_bytes(ctx, transport, &tcp, sizeof(tcp)) || opens_connection(((__u8 *)&tcp)[TCP_FLAGS]))
 		return 1;
 	if (ipv6) {
-		if (bpf_xdp_load_bytes(ctx, network + IPV6_ADDRESSES, tuple.ipv6.saddr, 32))
+		if (bpf_xdp_load_bytes(ctx, network + IPV6_ADDRESSES, tuple->ipv6.saddr, 32))
 			return 1;
-		tuple.ipv6.sport = tcp.source;
-		tuple.ipv6.dport = tcp.dest;
-		sock = bpf_skc_lookup_tcp(ctx, &tuple, sizeof(tuple.ipv6), BPF_F_CURRENT_NETNS, 0);
+		tuple->ipv6.sport = tcp.source;
+		tuple->ipv6.dport = tcp.dest;
+		sock = bpf_skc_lookup_tcp(ctx, tuple, sizeof(tuple->ipv6), BPF_F_CURRENT_NETNS, 0);
 	} else {
-		if (bpf_xdp_load_bytes(ctx, network + IPV4_ADDRESSES, &tuple.ipv4.saddr, 8))
+		if (bpf_xdp_load_bytes(ctx, network + IPV4_ADDRESSES, &tuple->ipv4.saddr, 8))
 			return 1;
-		tuple.ipv4.sport = tcp.source;
-		tuple.ipv4.dport = tcp.dest;
-		sock = bpf_skc_lookup_tcp(ctx, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
+		tuple->ipv4.sport = tcp.source;
+		tuple->ipv4.dport = tcp.dest;
+		sock = bpf_skc_lookup_tcp(ctx, tuple, sizeof(tuple->ipv4), BPF_F_CURRENT_NETNS, 0);
 	}
 	if (!sock)
 		return 0;
-	found = sock->state != BPF_TCP_LISTEN || has_cookie(ctx, sock, network, ipv6, &tcp);
+	found = sock->state != BPF_TCP_LISTEN || has_cookie(ctx, sock, network, ipv6, &tcp, &room.ip);
 	bpf_sk_release(sock);
 	return found;
 }

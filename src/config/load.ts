@@ -21,6 +21,7 @@ import { type PlacedEntry, readLists } from './lists/lists.ts'
 import { readProtect } from './lists/protect.ts'
 import { readRateLimits } from './lists/rate-limits.ts'
 import type { Shelf } from './lists/shelf.ts'
+import { readSynProtection } from './lists/syn-protection.ts'
 import { readPolicy } from './policy.ts'
 import { readRadius } from './radius.ts'
 import { readServices } from './services/services.ts'
@@ -134,7 +135,8 @@ function load(path: string, { shelf = {}, reads = newReads() }: LoadOptions): Lo
   const { lists, provenance, feeds } = readLists(entries, reads, report, shelf, interfaces, top)
   checkLimit(top, lists, report)
   const anomalies = anomalyTexts(readAnomalies(top, interfaces, report))
-  const policy = readPolicy(parts, { protect: protectTexts(protect), anomalies }, report)
+  const own = { protect: protectTexts(protect), anomalies, syn_protection: readSynProtection(top, report) }
+  const policy = readPolicy(parts, own, report)
   const rates = readRateLimits(parts, interfaces, report)
   for (const part of parts) warnOfSecret(part, reads, report)
   const { services, health, places } = readServices(parts, report)

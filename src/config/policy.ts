@@ -23,8 +23,11 @@ function readSetting(name: SettingName, parts: readonly Part[], report: Report):
   return first && round(first.value)
 }
 
-/** The policy of all files of a config. `own`: settings that have readers of their own. */
-export function readPolicy(parts: readonly Part[], own: Pick<Policy, 'protect' | 'anomalies'>, report: Report): Policy {
+/** Settings that have readers of their own. */
+export type OwnSettings = Pick<Policy, 'protect' | 'anomalies' | 'syn_protection'>
+
+/** The policy of all files of a config. */
+export function readPolicy(parts: readonly Part[], own: OwnSettings, report: Report): Policy {
   const written = new Map<string, unknown>(SETTING_NAMES.map((name) => [name, readSetting(name, parts, report)]))
   const inForce = (name: string): unknown => {
     const { initial, follows } = settingOf(name as SettingName)

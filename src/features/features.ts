@@ -29,6 +29,7 @@ import { FILTER } from './filter.ts'
 import { HEALTH } from './health.ts'
 import { RATES } from './rates.ts'
 import { SOCKETLESS } from './socketless.ts'
+import { SYN } from './syn.ts'
 
 /** In the order of their steps and rows. */
 export const FEATURES: readonly Feature[] = [
@@ -40,6 +41,7 @@ export const FEATURES: readonly Feature[] = [
   SOCKETLESS,
   ANOMALIES,
   RATES,
+  SYN,
   CHAIN,
 ]
 

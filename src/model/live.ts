@@ -65,6 +65,16 @@ export type ObjectKey =
   | `rate_limit:${string}`
   | `service:${string}`
 
+/** Settings of TCP in the kernel that SYN cookies depend on. */
+export interface TcpSettings {
+  /** net.ipv4.tcp_syncookies; undefined: the kernel was built without SYN cookies. */
+  readonly cookies: number | undefined
+  /** net.ipv4.tcp_timestamps */
+  readonly timestamps: number
+  /** net.core.rmem_max; 0: not to be read here. */
+  readonly receiveMax: number
+}
+
 /** One end of a connection. */
 export interface SocketEnd {
   readonly address: Address
@@ -161,6 +171,8 @@ export interface Live {
   readonly localPorts: PortRange
   /** Ports in that range that the kernel does not pick (net.ipv4.ip_local_reserved_ports), ascending. */
   readonly reservedPorts: readonly PortRange[]
+  /** Settings of TCP in the kernel; undefined: not read. */
+  readonly tcp?: TcpSettings | undefined
   /** Whether the kernel forwards packets between interfaces. */
   readonly forwards: { readonly v4: boolean; readonly v6: boolean }
   /**

@@ -4,6 +4,7 @@
 
 import { banMemory } from './ban-size.ts'
 import { formatCount } from './numbers.ts'
+import { shownSyn } from './syn-protection.ts'
 
 /** Verdict on packets that no list decides. */
 export type DefaultVerdict = 'pass' | 'drop'
@@ -159,6 +160,20 @@ export const SETTINGS = {
       description: 'Sources that no apply and no ban may cut off, each with its protocol and port, if it has them.',
       type: 'array',
       items: { type: 'string' },
+    },
+  }),
+  /** Ports of this host whose SYNs are answered with cookies, as a text of src/model/syn-protection.ts; empty = none. */
+  syn_protection: setting<string>({
+    config: ['syn_protection'],
+    initial: '',
+    isLater: true,
+    text: shownSyn,
+    impact: 'hitless',
+    schema: {
+      description:
+        'Ports of this host whose SYNs are answered with cookies, as mode, threshold and ports: `auto 2000 443,8000-8099`; empty: none.',
+      type: 'string',
+      pattern: '^((auto|always) [0-9]+ [0-9,-]+)?$',
     },
   }),
 } as const

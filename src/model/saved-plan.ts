@@ -20,6 +20,7 @@ export const FACT_KINDS = [
   'drift',
   'next-hop',
   'local-ports',
+  'tcp',
   'own-addresses',
   'record',
   'index',

@@ -64,14 +64,16 @@ export function stackOf(link: Stacked, links: ReadonlyMap<string, Stacked>): Sta
  * that have no socket.
  */
 export function stackFor(
-  state: Pick<State, 'interfaces' | 'services' | 'lists'>,
+  state: Pick<State, 'interfaces' | 'services' | 'lists'> & { readonly policy?: State['policy'] | undefined },
   name: string,
   links: ReadonlyMap<string, Stacked>,
 ): Stack {
   const link = links.get(name)
   const roles = state.interfaces.get(name)?.roles ?? []
   const balances = state.services.size > 0 && roles.includes('balance')
-  const asks = roles.includes('filter') && socketlessScopes(state).some((scope) => coversInterface(scope, name))
+  const answers = (state.policy?.syn_protection ?? '') !== ''
+  const asks =
+    roles.includes('filter') && (answers || socketlessScopes(state).some((scope) => coversInterface(scope, name)))
   return link && (balances || asks) ? stackOf(link, links) : NO_STACK
 }
 

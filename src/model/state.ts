@@ -76,6 +76,8 @@ export interface State {
   readonly rateLimits?: ReadonlyMap<string, RateLimit> | undefined
   /** Local ports of connections that this host opens, from its kernel; undefined: nothing depends on them. */
   readonly localPorts?: PortRange | undefined
+  /** `net.core.rmem_max` of its kernel; undefined: nothing depends on it. */
+  readonly receiveMax?: number | undefined
 }
 
 export const EMPTY_STATE: State = {

@@ -21,6 +21,7 @@ const plain = (state: State): State => ({
   ...state,
   program: undefined,
   localPorts: undefined,
+  receiveMax: undefined,
   services: new Map([...state.services].map(([name, service]) => [name, plainService(service)])),
 })
 

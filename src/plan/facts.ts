@@ -93,6 +93,12 @@ function portFacts({ state }: Desired, live: Live): PlanFact[] {
   return [fact('local-ports', '', `${live.localPorts.first}-${live.localPorts.last}`)]
 }
 
+/** Settings of TCP in the kernel, where SYNs are answered. */
+function tcpFacts({ state }: Desired, { state: live, tcp }: Live): PlanFact[] {
+  if (!tcp || !(state.policy?.syn_protection || live.policy?.syn_protection)) return []
+  return [fact('tcp', '', `cookies ${tcp.cookies ?? 'none'}, rmem_max ${tcp.receiveMax}`)]
+}
+
 /**
  * The facts that observation knows, in a fixed order.
  *
@@ -119,6 +125,7 @@ export function factsOf(desired: Desired, live: Live, objects: readonly PlanFact
     ...[...driftOf(live)].map(([key, what]) => fact('drift', key, what)).sort(byName),
     ...hopFacts(desired, live),
     ...portFacts(desired, live),
+    ...tcpFacts(desired, live),
     ...addressFacts(desired, live),
     ...objects,
   ]

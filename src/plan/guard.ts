@@ -10,6 +10,7 @@ import { foreignPrograms, ownerText } from './attachments.ts'
 import { guardChain, guardUnchain, isDispatcher, isLost } from './chain.ts'
 import { guardServices } from './guard-services.ts'
 import { guardSockets } from './sockets.ts'
+import { guardSyn } from './syn.ts'
 
 /** Attach types of `bpftool net attach` and `detach`, by mode. */
 const ATTACH_TYPE = { native: 'xdpdrv', generic: 'xdpgeneric', offload: 'xdpoffload' } as const satisfies Record<
@@ -123,5 +124,5 @@ export function guard(desired: Desired, live: Live): Diagnostic[] {
         ...(options.onConflict === 'fail' ? guardUnchain(name, live, options) : []),
       ]
     })
-  return [...interfaces, ...guardServices(desired, live), ...guardSockets(desired, live)]
+  return [...interfaces, ...guardServices(desired, live), ...guardSockets(desired, live), ...guardSyn(desired, live)]
 }

@@ -26,7 +26,11 @@ function stateOn(desired: Desired, live: Live, program: Program, lists: State['l
     .map(([name, attachment]) => [name, withChain(attachment, desired, live)] as const)
   const services = withPools(withNextHops(desired.state.services, live), live)
   const state = { ...desired.state, program, interfaces: new Map(present), lists, services }
-  return { ...state, localPorts: asksSockets(state) ? live.localPorts : undefined }
+  return {
+    ...state,
+    localPorts: asksSockets(state) ? live.localPorts : undefined,
+    receiveMax: state.policy?.syn_protection ? live.tcp?.receiveMax : undefined,
+  }
 }
 
 /** The plan from live to desired. `guard` decides whether it may be carried out. */

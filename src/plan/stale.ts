@@ -127,6 +127,7 @@ const TEXTS: Readonly<Record<FactKind, (moved: Moved) => string>> = {
   drift: ({ name, before, after }) =>
     after === undefined ? `${name} no longer drifts (${before})` : `${name} drifted: ${after}`,
   'next-hop': ({ name, before = 'none', after = 'none' }) => `the next hop of ${name} changed: ${after}; was ${before}`,
+  tcp: ({ before, after }) => `TCP settings of the kernel changed: ${after}, was ${before}`,
   'local-ports': ({ before, after }) => `net.ipv4.ip_local_port_range changed: ${after}, was ${before}`,
   'own-addresses': ({ before = '', after = '' }) =>
     `the addresses of this host changed: ${after || 'none'}; were ${before || 'none'}`,

@@ -10,6 +10,7 @@ import { ownAttachments } from './attachments.ts'
 import { warnChain } from './chain.ts'
 import type { Change } from './change.ts'
 import { warnSockets } from './sockets.ts'
+import { warnSyn } from './syn.ts'
 import { warnHealth } from './warn-health.ts'
 import { warnOwn } from './warn-own.ts'
 import { warnServices } from './warn-services.ts'
@@ -142,7 +143,13 @@ export function warn(desired: Desired, state: State, live: Live, changes: readon
     }),
     ...(nothing ? [warnNothing(skipped)] : []),
     ...(changes.length > 0
-      ? [...warnProgram(changes), ...warnPolicy(state), ...warnOwn(state, live), ...warnSockets(state, live)]
+      ? [
+          ...warnProgram(changes),
+          ...warnPolicy(state),
+          ...warnOwn(state, live),
+          ...warnSockets(state, live),
+          ...warnSyn(state, live),
+        ]
       : []),
     ...attached.flatMap((attachment) =>
       warnAttach(attachment, live, state, desired.options.get(attachment.interface)?.at),

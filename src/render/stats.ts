@@ -11,7 +11,7 @@ import { jsonDocument } from './json.ts'
 import { formatBytes, formatShare, seconds } from './numbers.ts'
 import { type Paint, paint } from './paint.ts'
 import { serviceStatusJson, serviceTables } from './service-status.ts'
-import { anomalyTable, left, listTable, rateTable, reasonTable, right, shownVerdicts, trouble } from './status.ts'
+import { anomalyTable, left, listTable, rateTable, reasonTable, right, shownVerdicts, synTable, trouble } from './status.ts'
 import { formatTable } from './table.ts'
 
 export interface Totals {
@@ -129,6 +129,7 @@ export function renderStats(stats: Stats, surroundings: Surroundings, { color }:
         ...listTable(stats),
         ...anomalyTable(stats),
         ...rateTable(stats),
+        ...synTable(stats),
         ...serviceTables(stats.services),
         ...fillTable(fill),
         ...about,
@@ -174,6 +175,7 @@ export function renderStatsJson(stats: Stats, { config, feeds = [], copies = [] 
     anomalies,
     rate_limits,
     observed_bans: observed_bans ?? null,
+    syn_protection: stats.syn_protection ?? null,
     services: stats.services.map(serviceStatusJson),
     tables: fill.map(({ name, used, capacity }) => ({ name, used, capacity })),
     memory: { ...memory, total: memoryTotal(memory) },

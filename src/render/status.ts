@@ -98,6 +98,20 @@ export function rateTable({ rate_limits }: Pick<Status, 'rate_limits'>): string[
   return ['', ...formatTable([...columns, right('PACKETS'), right('EXCEEDING'), right('BYTES')], rows)]
 }
 
+/** When SYNs are answered, and what has come of it. */
+export function synTable({ syn_protection: syn }: Pick<Status, 'syn_protection'>): string[] {
+  if (syn === undefined) return []
+  const { mode, threshold, answering, ports, floods, syns, answered, completed, invalid } = syn
+  const when = mode === 'always' ? 'always' : `auto from ${formatCount(threshold)}/s`
+  const columns = [left('SYN PROTECTION'), left('MODE'), left('NOW')]
+  const row = [
+    ...[`ports ${ports}`, when, answering ? 'answering' : 'not answering'],
+    ...[floods, syns, answered, completed, invalid].map(formatCount),
+  ]
+  const counts = ['FLOODS', 'SYNS', 'ANSWERED', 'COMPLETED', 'INVALID'].map(right)
+  return ['', ...formatTable([...columns, ...counts], [row])]
+}
+
 const exceptUnparsed = ({ default: verdict, unparsed }: Policy): string =>
   unparsed === verdict ? '' : `, of unparsed packets: ${unparsed}`
 
@@ -177,7 +191,7 @@ export function renderStatus(
     status.interfaces.length === 0
       ? ['', 'Attached to no interface: nothing is filtered.']
       : ['', ...interfaceTable(status.interfaces), ...chainStatus(status.interfaces), ...reasonTable(status)]
-  const mitigations = [...anomalyTable(status), ...rateTable(status)]
+  const mitigations = [...anomalyTable(status), ...rateTable(status), ...synTable(status)]
   const tables = [...attached, ...listTable(status), ...mitigations, ...serviceTables(status.services)]
   const top = [...head(status), ...waiting, ...rolledBack, ...watchLines(status, style)]
   const lines = [...top, ...tables, ...copies, ...trouble(status, style), ...last, ...reverted]
@@ -186,13 +200,15 @@ export function renderStatus(
 
 export function renderStatusJson(status: Status): string {
   const { interfaces, unknown, lists, rate_limits, services, policy, program, generation, committed_at, bans } = status
-  const { anomalies, memory, drift, drifted, leftovers, pending, reverted, rollback, watcher, last_apply } = status
+  const { anomalies, syn_protection, memory, drift, drifted, leftovers } = status
+  const { pending, reverted, rollback, watcher, last_apply } = status
   return jsonDocument({
     interfaces,
     unknown_interfaces: unknown,
     lists,
     anomalies,
     rate_limits,
+    syn_protection: syn_protection ?? null,
     services: services.map(serviceStatusJson),
     policy: policyJson(policy, services.length > 0),
     program: program ?? null,

@@ -102,6 +102,23 @@ export interface AnomalyStatus {
   readonly dropped_bytes: number
 }
 
+/** The protection of ports of this host from SYN floods, and what it has counted since its maps exist. */
+export interface SynStatus {
+  readonly mode: 'auto' | 'always'
+  readonly threshold: number
+  /** As in the file: `443,8000-8099`. */
+  readonly ports: string
+  /** Whether SYNs are answered now. */
+  readonly answering: boolean
+  /** Times at which `auto` began to answer. */
+  readonly floods: number
+  readonly syns: number
+  readonly answered: number
+  readonly left: number
+  readonly completed: number
+  readonly invalid: number
+}
+
 /** A rate limit with what it has counted. */
 export interface RateStatus {
   readonly name: string
@@ -123,6 +140,8 @@ export interface Status {
   readonly lists: readonly ListStatus[]
   readonly anomalies: readonly AnomalyStatus[]
   readonly rate_limits: readonly RateStatus[]
+  /** undefined: the policy protects no ports. */
+  readonly syn_protection?: SynStatus | undefined
   readonly services: readonly ServiceStatus[]
   readonly policy: Policy | undefined
   /** The build in the kernel; `tag` as bpftool shows it. */

@@ -12,6 +12,7 @@ import type {
   RateStatus,
   ServiceStatus,
   Status,
+  SynStatus,
   UnknownInterfaces,
 } from './result.ts'
 import type { CheckFacts, ReconcileFacts } from './watch.ts'
@@ -49,6 +50,8 @@ export interface Stats {
   readonly rate_limits: readonly RateStatus[]
   /** What observed bans would have dropped; undefined: nothing is applied, or the build in force does not count it. */
   readonly observed_bans: Count | undefined
+  /** undefined: the policy protects no ports. */
+  readonly syn_protection?: SynStatus | undefined
   readonly services: readonly ServiceStatus[]
   /** Empty if nothing is applied. */
   readonly fill: readonly Fill[]

@@ -6,7 +6,7 @@ import type { Family } from '../model/address.ts'
 import { type Anomaly, type AnomalyName, parseAnomaly } from '../model/anomaly.ts'
 import { ARP, isLinkProtocol } from '../model/ethertypes.ts'
 import { DEFAULT_POLICY, type EssentialGroup, type Policy } from '../model/policy.ts'
-import type { PortRange } from '../model/ports.ts'
+import { type PortRange, TCP } from '../model/ports.ts'
 import { contains } from '../model/ranges.ts'
 import { coversInterface } from '../model/scope.ts'
 import {
@@ -18,6 +18,7 @@ import {
   type ScopedSet,
   type State,
 } from '../model/state.ts'
+import { parseSyn } from '../model/syn-protection.ts'
 import { type ReasonName, type Verdict, verdictOf } from '../report/reason.ts'
 import { metAnomalies } from './anomalies.ts'
 import { type Balanced, balance, isServed, type Transit } from './balance.ts'
@@ -184,6 +185,8 @@ export interface Circumstances {
    * services do not count, whatever this says.
    */
   readonly socketless?: boolean | undefined
+  /** It opens a connection to a socket that listens on this host, and SYNs are answered now. */
+  readonly answered?: boolean | undefined
 }
 
 /** A test run that stands for no interface of the file arrives on lo, always the first device of a namespace. */
@@ -212,9 +215,10 @@ export function judge(
   )
   const goesOn = !['blocklist', 'ban', 'anomaly'].includes(filtered.reason)
   const asked = own && isExcepted(state, facts, filtered) ? { ...filtered, ...ESTABLISHED } : filtered
-  if (facts.kind !== 'ip' || facts.unparsed || !goesOn || !ingress.roles.includes('balance')) return asked
+  const ours = guarded(state, facts, circumstances, ingress, asked)
+  if (facts.kind !== 'ip' || facts.unparsed || !goesOn || !ingress.roles.includes('balance')) return ours
   const balanced = balance(services, facts, ingress.ifindex, state.policy?.hash_key)
-  if (!balanced || (balanced.reason === 'other-host' && filtered.verdict === 'drop')) return asked
+  if (!balanced || (balanced.reason === 'other-host' && filtered.verdict === 'drop')) return ours
   const drops = filters && state.policy?.unparsed === 'drop'
   const reason = drops && isUnparsed(balanced.reason) ? DROPPED[balanced.reason] : balanced.reason
   return { ...filtered, verdict: verdictOf(reason), reason, balanced }
@@ -237,6 +241,21 @@ export function anomaliesMet(
   if (facts.kind !== 'ip' || !policy || !ingress.roles.includes('filter')) return []
   const { reason } = judge({ lists, policy }, facts, { ...circumstances, own: false }, ingress)
   return ['allowlist', 'blocklist', 'ban'].includes(reason) ? [] : metAnomalies(policy, facts, ingress)
+}
+
+/** A SYN to a protected port that would pass to this host is answered, if it is time to. */
+function guarded(
+  { policy }: JudgedState,
+  facts: Facts,
+  { answered = false }: Circumstances,
+  { roles }: Ingress,
+  passing: Judged,
+): Judged {
+  const port = facts.kind === 'ip' && facts.protocol === TCP ? facts.ports?.destination : undefined
+  if (!answered || port === undefined || passing.verdict !== 'pass' || !roles.includes('filter')) return passing
+  const { ports = [] } = parseSyn(policy?.syn_protection ?? '') ?? {}
+  const isProtected = ports.some(({ first, last }) => first <= port && port <= last)
+  return isProtected ? { ...passing, verdict: 'tx', reason: 'syn-answered' } : passing
 }
 
 const ESTABLISHED = { verdict: 'pass', reason: 'established' } as const

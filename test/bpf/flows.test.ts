@@ -34,6 +34,8 @@ import { slotsFor } from '../support/slots.ts'
 
 const SLOT = 3
 const FLOWS = 1024
+/** Half of the entries that a CPU makes per tick: FLOW_LIMIT in src/tables/services/balance.ts. */
+const HALF = 62_500
 const META = { generation: 1, netns: 0n, objectDigest: new Uint8Array(16) }
 
 let plane: DataPlane
@@ -356,6 +358,27 @@ describe('the flow table', () => {
     expect(counters.limited).toBe(1)
     expect(counters.packets).toBe(counters.flows)
     expect(await entries()).toHaveLength(counters.flows - 1)
+  })
+
+  test('under a flood of SYNs a flow is remembered at its first acknowledgment, on the backend of its SYN', async () => {
+    await load([web(...THREE)])
+    const spent = new Uint8Array(flowBudgetCodec.size)
+    const limited = async (): Promise<number> => (await plane.sums('service_stats', 0, serviceCounterCodec)).limited
+    for (let attempt = 0; attempt < 20; attempt++) {
+      const [from, before] = [7000 + attempt, await limited()]
+      const known = (await entries()).length
+      flowBudgetCodec.encode({ tick: BigInt(tick()), flows: HALF, errors: 0 }, new DataView(spent.buffer))
+      await plane.setValue('flow_budget', 0, spent)
+      const [first] = await ask(segment(from, SYN))
+      await send(segment(from, SYN))
+      if ((await limited()) === before) continue
+      expect(await entries()).toHaveLength(known)
+      await send(segment(from, ACK))
+      expect(await entries()).toHaveLength(known + 1)
+      expect(await ask(segment(from, ACK))).toEqual([first])
+      return
+    }
+    expect.unreachable('every tick ended meanwhile')
   })
 })
 

@@ -187,6 +187,22 @@ const STRAY_ROWS: readonly Row[] = [
   row('DEFAULT_PASS', 'UDP', from('192.0.2.9'), p.udp()),
 ]
 
+/** In the guest nothing listens. */
+const SYNS: State = {
+  ...state({ policy: 'pass' }),
+  policy: { ...DEFAULT_POLICY, syn_protection: 'always 2000 443,8000-8099' },
+}
+
+const SYN_ROWS: readonly Row[] = [
+  row('DEFAULT_PASS', 'a SYN that no socket waits for', from('192.0.2.9'), p.tcp({ destination: 443 })),
+  row(
+    'DEFAULT_PASS',
+    'an ACK without a socket over IPv6',
+    from('2001:db8::9'),
+    p.tcp({ destination: 8000, flags: p.ACK }),
+  ),
+]
+
 /** A generator of numbers that are equal in every run. */
 function sequence(seed: number): () => number {
   let current = seed
@@ -259,6 +275,7 @@ export const POLICIES: readonly Policy[] = [
   { number: BONDED, name: 'full NAT through a bond', ...bonded() },
   { number: BONDED + 1, name: 'packets without a socket', state: STRAY, rows: STRAY_ROWS },
   { number: BONDED + 2, name: 'anomalies', ...anomalies() },
+  { number: BONDED + 3, name: 'SYNs to a protected port', state: SYNS, rows: SYN_ROWS },
 ]
 
 /** Every anomaly is dropped. */
@@ -308,13 +325,11 @@ function bonded(): Pick<Policy, 'state' | 'rows'> {
     rateLimit('everything', { position: 1, per: 'all', bits: { perSecond: 1e12, burst: 1e12 }, buckets: 1024 }),
   ]
   const rateLimits = new Map(limits.map((one) => [one.name, one]))
-  const state = balancing([web])
+  const balanced = balancing([web])
   // Its packets have private sources.
-  const sought = ANOMALY_NAMES.filter((name) => name !== 'bogons')
-  return {
-    state: { ...state, lists, rateLimits, policy: { ...DEFAULT_POLICY, ...state.policy, anomalies: sought } },
-    rows: [],
-  }
+  const anomalies = ANOMALY_NAMES.filter((name) => name !== 'bogons')
+  const policy = { ...(balanced.policy ?? DEFAULT_POLICY), anomalies, syn_protection: 'always 2000 8443' }
+  return { state: { ...balanced, policy, lists, rateLimits }, rows: [] }
 }
 
 /** Services of one forwarding mode for VIPs of both families, and packets to them. */

@@ -26,10 +26,10 @@ export interface ScopeContext {
 }
 
 /** The ports a value names. Reports invalid ranges. */
-function readPorts(
+export function readPortRanges(
   written: WrittenPorts | undefined,
   placed: Placed | undefined,
-  { source, report }: ScopeContext,
+  { source, report }: Pick<ScopeContext, 'source' | 'report'>,
 ): PortRange[] {
   if (written === undefined || placed === undefined) return []
   const items = Array.isArray(written) ? (written as readonly (number | string)[]) : [written as number | string]
@@ -126,7 +126,7 @@ export function readScope(kind: ListKind, entry: WrittenEntry, placed: Placed, c
   const limited = { ...(interfaces && { interfaces }), ...(established && { established }), ...(socket && { socket }) }
   if (protocol === undefined) return { ...ANY, ...limited }
   const port = (key: 'source_port' | 'destination_port'): readonly PortRange[] =>
-    canonicalPorts(readPorts(entry[key], placed.fields?.get(key), context))
+    canonicalPorts(readPortRanges(entry[key], placed.fields?.get(key), context))
   return {
     protocol: typeof protocol === 'number' ? protocol : WRITTEN_PROTOCOLS[protocol],
     sourcePorts: port('source_port'),

@@ -79,6 +79,12 @@ export interface WrittenProtected {
   readonly port?: number
 }
 
+export interface WrittenSynProtection {
+  readonly ports: WrittenPorts
+  readonly mode?: 'auto' | 'always' | 'off'
+  readonly threshold?: number
+}
+
 export interface WrittenLimits {
   readonly prefixes?: number
   readonly max_removed?: number | string

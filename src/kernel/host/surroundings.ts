@@ -16,6 +16,7 @@ import { readLocalPorts, readReservedPorts } from './local-ports.ts'
 import type { Memory } from './memory.ts'
 import { type Devices, foundRoutes, requestNeighbours, resolveNextHops, verifyNeighbours } from './next-hops.ts'
 import { readOwnAddresses, readSshEnds } from './protect.ts'
+import { readTcpSettings } from './tcp-settings.ts'
 
 export type Surroundings = Pick<
   Live,
@@ -31,9 +32,10 @@ export type Surroundings = Pick<
   | 'bootSeconds'
   | 'localPorts'
   | 'reservedPorts'
+  | 'tcp'
 >
 
-const NOTHING: Omit<Surroundings, 'forwards' | 'localPorts' | 'reservedPorts'> = {
+const NOTHING: Omit<Surroundings, 'forwards' | 'localPorts' | 'reservedPorts' | 'tcp'> = {
   nextHops: new Map(),
   unresolved: new Map(),
   gateways: new Map(),
@@ -108,12 +110,13 @@ export async function surroundingsOf(
   links: Devices,
   { kept }: Memory,
 ): Promise<Surroundings> {
-  const [forwards, localPorts, reservedPorts] = await Promise.all([
+  const [forwards, localPorts, reservedPorts, tcp] = await Promise.all([
     readForwarding(),
     readLocalPorts(),
     readReservedPorts(),
+    readTcpSettings(),
   ])
-  const ports = { localPorts, reservedPorts }
+  const ports = { localPorts, reservedPorts, tcp }
   if (desired.size === 0) return { ...NOTHING, forwards, ...ports }
   const vips = [...new Set([...desired.values()].map(({ vip }) => text(vip)))]
   const [hops, ownAddresses, unanswered, stripping, sshEnds] = await Promise.all([

@@ -5,7 +5,7 @@ import { setImmediate } from 'node:timers/promises'
 import { ran } from '../../abi/answer.ts'
 import { type Arriving, type Batch, batchesOf, explanationsOf } from '../../abi/batch.ts'
 import { bpftool, type Command } from '../../abi/command.ts'
-import { type Explanation, explanationCodec, testBatchCodec, testRunCodec } from '../../abi/generated.ts'
+import { type Explanation, explanationCodec, REASON, testBatchCodec, testRunCodec } from '../../abi/generated.ts'
 import {
   explanationOf,
   factsFor,
@@ -61,6 +61,9 @@ export function modelJudge(state: State): Judge {
     return answers
   }
 }
+
+/** A connection opens all the same, and a packet of one has its socket, unlike one that stands for it. */
+const GUARDED: readonly number[] = [REASON.SYN_ANSWERED, REASON.SYN_COOKIE_INVALID]
 
 const BANNED: Answer = { passes: false, reason: 'ban', list: undefined, service: undefined }
 
@@ -173,7 +176,7 @@ export function programJudge(
   return async (arrivals) => {
     const packets = arrivals.map(({ packet, place }) => ({ packet, arrival: place.arrival }))
     return (await explainMany(explain, packets, isApart)).map(({ verdict, reason, list, service }) => ({
-      passes: verdictOfAction(verdict) === 'pass',
+      passes: verdictOfAction(verdict) === 'pass' || GUARDED.includes(reason),
       reason: REASON_NAMES[reason] ?? 'internal',
       list: list === NONE ? undefined : lists.get(list),
       service: service === NONE ? undefined : servicesBySlot.get(service),

@@ -213,7 +213,10 @@ export async function requireVerdicts(
 }
 
 /** Reasons that depend neither on the file nor on the tables. */
-const APART: readonly number[] = [REASON.BAN, REASON.NO_BACKEND, REASON.NO_BACKEND_PASS, REASON.ESTABLISHED]
+const APART: readonly number[] = [
+  ...[REASON.BAN, REASON.NO_BACKEND, REASON.NO_BACKEND_PASS, REASON.ESTABLISHED],
+  ...[REASON.SYN_ANSWERED, REASON.SYN_COOKIE_INVALID],
+]
 
 /** Indexes of the probes that a ban dropped, that found no healthy backend, or that belong to a connection. */
 async function excusedOf(

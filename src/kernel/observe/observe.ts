@@ -22,7 +22,8 @@ import { type RawLink, readLinks } from '../host/links.ts'
 import { portsDrift } from '../host/local-ports.ts'
 import type { Memory } from '../host/memory.ts'
 import { readOwners } from '../host/owners.ts'
-import { surroundingsOf, withLiveHops } from '../host/surroundings.ts'
+import { type Surroundings, surroundingsOf, withLiveHops } from '../host/surroundings.ts'
+import { bufferDrift } from '../host/tcp-settings.ts'
 import { appliedRecords } from './applied.ts'
 import { noteChainDrift, readChains, withChains } from './chains.ts'
 import { type ForeignFacts, foreignFacts } from './foreign.ts'
@@ -110,7 +111,7 @@ async function observeOnce(paths: Paths, memory: Memory, { state, staged }: Expe
   for (const key of image?.drifted ?? []) drift.set(key, 'changed in the kernel since the last apply')
   if (tables?.damage && !image?.drifted.length) drift.set('program', tables.damage)
   for (const [key, what] of driftOfPins(instance, committed)) drift.set(key, what)
-  const moved = image?.localPorts && portsDrift(image.localPorts, around.localPorts)
+  const moved = image && hostDrift(image, around)
   if (moved && !drift.has('policy')) drift.set('policy', moved)
   const slots = new Map([...records].map(([name, { slot }]) => [name, slot]))
   const chains = await readChains(paths, instance, committed, links, slots)
@@ -146,6 +147,11 @@ async function observeOnce(paths: Paths, memory: Memory, { state, staged }: Expe
     takeover: tables?.takeover,
   }
 }
+
+/** The clause if settings of the kernel that the tables rely on have changed. */
+const hostDrift = ({ localPorts, receiveMax }: DecodedImage, around: Surroundings): string | undefined =>
+  (localPorts && portsDrift(localPorts, around.localPorts)) ??
+  (receiveMax === undefined ? undefined : bufferDrift(receiveMax, around.tcp))
 
 /** Ids of the foreign programs on interfaces that drifted. */
 function foreignOn(drift: ReadonlyMap<ObjectKey, string>, links: ReadonlyMap<string, Link>): number[] {
@@ -198,6 +204,7 @@ function liveState(
     services: image?.services ?? new Map(),
     ...(image?.rateLimits.size && { rateLimits: image.rateLimits }),
     localPorts: image?.localPorts,
+    receiveMax: image?.receiveMax,
   }
 }
 
@@ -258,9 +265,9 @@ function noteStackDrift(
   image: DecodedImage | undefined,
   drift: Map<ObjectKey, string>,
 ): void {
-  const { services, lists } = image ?? EMPTY_STATE
+  const { services, lists, policy } = image ?? EMPTY_STATE
   for (const [name, { slot }] of records) {
-    const wanted = stackRecord(stackFor({ interfaces, services, lists }, name, links))
+    const wanted = stackRecord(stackFor({ interfaces, services, lists, policy }, name, links))
     const what = stackDrift(stacks?.[slot] ?? FREE_STACK, wanted)
     if (what !== undefined && !drift.has(`interface:${name}`)) drift.set(`interface:${name}`, what)
   }

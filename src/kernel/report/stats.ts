@@ -41,6 +41,7 @@ import { memoryPart } from './memory.ts'
 import { readMitigations } from './mitigation-status.ts'
 import { readServices, type ServiceStats } from './stats-services.ts'
 import { interfaceStatus, iso, unknownInterfaces } from './status.ts'
+import { readSyn } from './syn-status.ts'
 
 interface Pinned {
   readonly instance: Instance
@@ -145,9 +146,10 @@ async function readOnce(paths: Paths): Promise<{ stats: KernelStats; switching: 
   const refusals = guardNamespace({ netns: namespaceOf(links, instance, committed, own), ownNetns: own })
   if (refusals.length > 0) throw new XdpError(refusals)
   const counters = countersOf(committed, pinned)
-  const [served, { rate_limits, anomalies }] = await Promise.all([
+  const [served, { rate_limits, anomalies }, syn_protection] = await Promise.all([
     readServices(paths, committed, instance),
     readMitigations(paths, committed, instance),
+    readSyn(paths, committed, instance),
   ])
   const records = recordsOf(instance)
   const drift = new Map<ObjectKey, string>(driftOfPins(instance, committed))
@@ -167,6 +169,7 @@ async function readOnce(paths: Paths): Promise<{ stats: KernelStats; switching: 
     anomalies,
     rate_limits,
     observed_bans: observedBans(committed, pinned),
+    syn_protection,
     services: served.services,
     fill: committed ? fillOf(committed, pinned, counters, records, served) : [],
     memory: memoryOf(committed, pinned),

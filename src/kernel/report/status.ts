@@ -19,6 +19,7 @@ import { anomalyStatus } from './anomaly-status.ts'
 import { memoryPart } from './memory.ts'
 import { rateStatus } from './rate-status.ts'
 import { readServiceStatus } from './service-status.ts'
+import { synStatus } from './syn-status.ts'
 
 /** Last second that a Date can represent (ECMA-262); a damaged record may hold any number. */
 const LAST_SECOND = 8_640_000_000_000
@@ -114,6 +115,7 @@ export async function readStatus(paths: Paths, memory: Memory): Promise<KernelSt
     ? await rateStatus(paths, live.generation, rateLimits, live.slots.rates ?? new Map())
     : []
   const anomalies = isReadable ? await anomalyStatus(paths, live.generation, live.state.policy?.anomalies ?? []) : []
+  const syn_protection = isReadable ? await synStatus(paths, live.state.policy?.syn_protection ?? '') : undefined
   const drift = driftOf(live)
   return {
     interfaces: attached.flatMap(({ slot, link }) =>
@@ -133,6 +135,7 @@ export async function readStatus(paths: Paths, memory: Memory): Promise<KernelSt
     })),
     anomalies,
     rate_limits,
+    syn_protection,
     services,
     policy: live.state.policy,
     program: programStatus(live),

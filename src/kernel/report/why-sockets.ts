@@ -55,4 +55,5 @@ export async function askWithSockets(
 export const socketsOf = ({ explanation, isSocketless }: Asked): Circumstances => ({
   own: explanation.reason === REASON.ESTABLISHED,
   socketless: isSocketless,
+  answered: explanation.reason === REASON.SYN_ANSWERED,
 })

@@ -252,7 +252,11 @@ async function liveJudgement(
   const sockets = explained.map(socketsOf)
   return {
     judgement: merged<LiveJudgement>(judgements, query.interface !== undefined),
-    sockets: { own: sockets.some(({ own }) => own), socketless: sockets.some(({ socketless }) => socketless) },
+    sockets: {
+      own: sockets.some(({ own }) => own),
+      socketless: sockets.some(({ socketless }) => socketless),
+      answered: sockets.some(({ answered }) => answered),
+    },
   }
 }
 

@@ -23,7 +23,13 @@ import { policyOf } from './settings.ts'
 import { compileBalance, type Source } from './source.ts'
 
 /** The content of an image without services: the reverse of layOut. */
-const contentOf = ({ settings, table6, meta, sections, roles }: Image): Omit<Content, 'services' | 'rates'> => ({
+const contentOf = ({
+  settings,
+  table6,
+  meta,
+  sections,
+  roles,
+}: Image): Omit<Content, 'services' | 'rates' | 'receiveMax'> => ({
   roles,
   policy: policyOf({ settings, sections }),
   shape4: settings.table4,
@@ -158,6 +164,7 @@ export function editImage(source: EditSource): Image | undefined {
     rules: encoded?.rules ?? sections.RULES,
     interfaces: encodeInterfaces(named, slots.interfaces, state.localPorts, policy.anomalies),
     rates: encodeRates(state.rateLimits ?? new Map(), slots.rates ?? new Map(), named),
+    receiveMax: state.receiveMax,
     table4: table4.sections,
     table6: table6.sections,
     ...compileBalance(source),

@@ -46,6 +46,7 @@ import type { RingSection } from '../services/rings.ts'
 import type { ServiceSections } from '../services/services.ts'
 import { policyOf, type SettingLines, settingLines, settingsFields } from './settings.ts'
 import { compileBalance, type ImageMeta, type Source } from './source.ts'
+import { decodeSyn, type LiveSyn, synStart } from './syn.ts'
 
 /** Part numbers are 16 bits wide. */
 export const MAX_PARTS = 0x10000
@@ -77,6 +78,8 @@ export interface Content {
   readonly roles: Roles
   /** Lines of rate limits. */
   readonly rates: Uint32Array
+  /** net.core.rmem_max of the host, for the protection of ports. */
+  readonly receiveMax: number | undefined
 }
 
 /** The sections of the content that exist already. */
@@ -90,12 +93,13 @@ const namedSections = ({
   services,
   policy,
   rates,
+  receiveMax,
 }: Content): Omit<Sections, 'RINGS'> => ({
   LISTS: lists,
   CLASSES: classes,
   RULES: rules,
   INTERFACES: interfaces,
-  SETTINGS: joinLines(settingLines(policy), rates),
+  SETTINGS: joinLines(settingLines(policy, receiveMax), rates),
   HOST_FILTER4: table4.hostFilter,
   HOSTS4: table4.hosts,
   RANGE_FILTER4: table4.rangeFilter,
@@ -173,7 +177,8 @@ export function layOut(
     lists: directory.LISTS.first,
     ...counts,
   }
-  const table6 = { ...shape6, ...places6(directory) }
+  const syn = synStart(sections.SETTINGS)
+  const table6 = { ...shape6, ...places6(directory), syn: syn === undefined ? 0 : directory.SETTINGS.first + syn }
   const balance = balanceLine(services, directory, policy)
   const said = { settings, table6, meta: recorded, directory, balance, roles }
   return assemble(said, sections, lines, section && { section, kept })
@@ -186,7 +191,7 @@ export function layOut(
  */
 export function compileImage(source: Source): Image {
   const {
-    state: { lists, policy = DEFAULT_POLICY, localPorts },
+    state: { lists, policy = DEFAULT_POLICY, localPorts, receiveMax },
     slots,
     meta,
   } = source
@@ -208,6 +213,7 @@ export function compileImage(source: Source): Image {
     rules: encoded.rules,
     interfaces: encodeInterfaces(sets, slots.interfaces, localPorts, policy.anomalies),
     rates: encodeRates(source.state.rateLimits ?? new Map(), slots.rates ?? new Map(), sets),
+    receiveMax,
     table4: table4.sections,
     table6: table6.sections,
     ...compileBalance(source),
@@ -228,6 +234,7 @@ export interface DecodedImage {
   /** Slots of the interfaces that scopes name; undefined = missing from the host. */
   readonly scopedInterfaces: LiveInterfaces['slots']
   readonly localPorts: LiveInterfaces['localPorts']
+  readonly receiveMax: LiveSyn['receiveMax']
   readonly leaving: readonly LeavingBackend[]
   readonly deadlines: ReadonlyMap<string, number>
   readonly meta: Meta
@@ -313,6 +320,7 @@ export function decodeImage(image: Image): DecodedImage {
     roles: decodeRoles(image.roles),
     scopedInterfaces: interfaces.slots,
     localPorts: interfaces.localPorts,
+    receiveMax: decodeSyn(section('SETTINGS')).receiveMax,
     leaving: balanced.leaving,
     deadlines: balanced.deadlines,
     meta,

@@ -13,6 +13,7 @@ import { type RecordedServices, readRecordedServices } from '../services/decode.
 import { compileServices } from '../services/services.ts'
 import { type DecodedImage, hasServices, isPolicyWhole, NO_SERVICES } from './image.ts'
 import { policyOf } from './settings.ts'
+import { decodeSyn } from './syn.ts'
 
 /** Returns the list with the record's name and digest; undefined = unknown. */
 export type Recall = (record: ListRecord) => List | undefined
@@ -86,6 +87,7 @@ export function recognizeImage(
     roles: decodeRoles(header.roles),
     scopedInterfaces: interfaces.slots,
     localPorts: interfaces.localPorts,
+    receiveMax: decodeSyn(sections.SETTINGS).receiveMax,
     leaving,
     deadlines,
     meta,

@@ -17,7 +17,8 @@ import { ESSENTIAL_GROUPS, type EssentialGroup, type Policy, SETTING_NAMES } fro
 import { parseProtect, protectTexts } from '../../model/protect.ts'
 import { decodeInterfaces } from '../classes/interfaces.ts'
 import { bansFlags, bansOf, hasHashKey, ratesStart, type Sections } from '../layout/layout.ts'
-import { makeLines, viewOf } from '../lines/lines.ts'
+import { joinLines, makeLines, viewOf } from '../lines/lines.ts'
+import { decodeSyn, synLines } from './syn.ts'
 
 /** Settings with a number in a field of its own. A name here that is no field of struct settings is an error of types. */
 type NumberName = Exclude<{ [K in keyof Policy]: Policy[K] extends number ? K : never }[keyof Policy], 'bans'>
@@ -32,6 +33,7 @@ const WORDS: Readonly<Record<Exclude<keyof Policy, NumberName>, true>> = {
   protect: true,
   anomalies: true,
   bans: true,
+  syn_protection: true,
 }
 
 const NUMBER_NAMES = SETTING_NAMES.filter((name) => !(name in WORDS)) as readonly NumberName[]
@@ -55,8 +57,12 @@ export const settingsFields = (policy: Policy): Pick<Settings, 'flags'> & Number
     0,
 })
 
-/** The section of settings: the key of the hash, if there is one, and protected prefixes. */
-export function settingLines({ hash_key: digits, protect }: Policy): Uint32Array {
+/**
+ * The section of settings: the key of the hash, if there is one, protected prefixes, and the protection of ports.
+ *
+ * @param receiveMax net.core.rmem_max of the host
+ */
+export function settingLines({ hash_key: digits, protect, syn_protection }: Policy, receiveMax = 0): Uint32Array {
   const keys = digits === '' ? 0 : 1
   const lines = makeLines(keys + protect.length)
   const view = viewOf(lines)
@@ -68,7 +74,7 @@ export function settingLines({ hash_key: digits, protect }: Policy): Uint32Array
     const element = parseProtect(text)
     if (element) encodeProtected(element, view, (keys + i) * LINE_SIZE)
   }
-  return lines
+  return joinLines(lines, synLines(syn_protection, receiveMax))
 }
 
 /** The texts of protected prefixes. */
@@ -106,4 +112,5 @@ export const policyOf = ({ settings, sections }: SettingLines): Policy => ({
   protect: protectOf(sections.SETTINGS),
   anomalies: decodeInterfaces(sections.INTERFACES).anomalies,
   bans: bansOf(settings),
+  syn_protection: decodeSyn(sections.SETTINGS).text,
 })

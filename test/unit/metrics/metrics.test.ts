@@ -29,6 +29,10 @@ const FULL: Report = {
     anomalies: [anomalous('bogons', 12)],
     rate_limits: [limited('dns', 120)],
     observed_bans: { packets: 7, bytes: 700 },
+    syn_protection: {
+      ...{ mode: 'auto', threshold: 2000, ports: '443', answering: true, floods: 2 },
+      ...{ syns: 90_000, answered: 80_000, left: 5, completed: 1200, invalid: 70 },
+    },
     services: [BALANCED],
     pending: PENDING,
   }),
