@@ -21,6 +21,7 @@
 #include "abi_counters.h"
 #include "abi_fragments.h"
 #include "abi_health.h"
+#include "abi_match.h"
 #include "abi_path_mtu.h"
 #include "abi_rates.h"
 #include "abi_rules.h"
@@ -85,7 +86,8 @@ struct line {
 	X(PATH_MTU, DROP)		/* a router's report of the path MTU to a backend of a tunnel, used */ \
 	X(ESTABLISHED, PASS)		/* would be dropped, but belongs to a connection that this host opened */ \
 	X(CHECK_ANSWER, REDIRECT)	/* an answer to a health check through a VIP */ \
-	X(RATE_LIMIT, DROP)		/* exceeds a rate limit */
+	X(RATE_LIMIT, DROP)		/* exceeds a rate limit */ \
+	X(OBSERVED, PASS)		/* DEFAULT_PASS, but a blocklist entry with `action: observe` matched */
 
 #define REASON_NUMBER(name, verdict) REASON_##name,
 enum reason {
@@ -196,7 +198,7 @@ struct list {
 	__u32 scopes;		/* number of distinct scopes of the list's entries */
 	__u16 slot;		/* in list_stats */
 	__u8 allow;		/* 1: allowlist, 0: blocklist */
-	__u8 pad;
+	__u8 observes;		/* 1: some of its entries only observe */
 	__u64 prefixes;		/* size of the smallest set of prefixes that covers the list as applied; for reports */
 };
 
@@ -296,10 +298,6 @@ ABI_SIZE(meta, LINE_SIZE);
 ABI_SIZE(section_entry, 16);
 ABI_SIZE(directory, 6 * LINE_SIZE);
 ABI_SIZE(list, LINE_SIZE);
-ABI_SIZE(class, 8);
-ABI_SIZE(rule, 16);
-ABI_SIZE(local_ports, LINE_SIZE);
-ABI_SIZE(scoped_interface, LINE_SIZE);
 ABI_SIZE(range_line, LINE_SIZE);
 ABI_SIZE(host_line, LINE_SIZE);
 ABI_SIZE(block_line, LINE_SIZE);

@@ -15,6 +15,7 @@ enum counter_kind {
 	COUNTER_SERVICES = 1,	/* records are struct service_counter */
 	COUNTER_BACKENDS = 2,	/* struct backend_counter */
 	COUNTER_RATES = 3,	/* struct rate_counter, by slot of a rate limit */
+	COUNTER_OBSERVED = 4,	/* struct counter, by slot of a list: what its entries with `action: observe` matched */
 };
 
 /* First 64 bytes of the data. Records follow; in the request each begins with its slot (__u32). */

@@ -4,6 +4,7 @@
 
 #include "abi.h"
 #include "maps.h"
+#include "observe.h"
 #include "rate.h"
 
 struct counter_sum {
@@ -13,6 +14,7 @@ struct counter_sum {
 		struct service_counter service;
 		struct backend_counter backend;
 		struct rate_counter rate;
+		struct counter observed;
 	} sum;
 	__u32 slot;
 	__u32 failed;
@@ -66,6 +68,20 @@ static long add_rate_cpu(__u32 index, struct counter_sum *read)
 	return 0;
 }
 
+static long add_observed_cpu(__u32 index, struct counter_sum *read)
+{
+	const __u32 slot = read->slot;
+	const struct counter *from = bpf_map_lookup_percpu_elem(&observe_stats, &slot, read->request.first_cpu + index);
+
+	if (!from) {
+		read->failed = 1;
+		return 1;
+	}
+	read->sum.observed.packets += from->packets;
+	read->sum.observed.bytes += from->bytes;
+	return 0;
+}
+
 static __always_inline long read_record(__u32 index, struct counter_sum *read, const __u32 size, void *add_cpu)
 {
 	const __u32 offset = sizeof(read->request) + index * size;
@@ -93,6 +109,11 @@ static long read_rate_counter(__u32 index, struct counter_sum *read)
 	return read_record(index, read, sizeof(struct rate_counter), add_rate_cpu);
 }
 
+static long read_observed_counter(__u32 index, struct counter_sum *read)
+{
+	return read_record(index, read, sizeof(struct counter), add_observed_cpu);
+}
+
 /* Data: a struct counter_request and its records. XDP_PASS if all were read, else XDP_ABORTED. */
 static __always_inline int read_counters(struct xdp_md *ctx)
 {
@@ -107,6 +128,8 @@ static __always_inline int read_counters(struct xdp_md *ctx)
 		bpf_loop(request->count, read_backend, &read, 0);
 	else if (request->kind == COUNTER_RATES)
 		bpf_loop(request->count, read_rate_counter, &read, 0);
+	else if (request->kind == COUNTER_OBSERVED)
+		bpf_loop(request->count, read_observed_counter, &read, 0);
 	else
 		return XDP_ABORTED;
 	return read.failed ? XDP_ABORTED : XDP_PASS;

@@ -9,6 +9,8 @@
 #include "essential.h"
 #include "established.h"
 #include "judge.h"
+#include "match.h"
+#include "observe.h"
 #include "parse.h"
 #include "parts.h"
 #include "rate.h"
@@ -145,6 +147,10 @@ static __always_inline int judge_packet(struct xdp_md *ctx, const struct setting
 	__u32 flags;
 	int decides;
 
+	if (PART(match) && needs_traits(decision->class))
+		read_traits(ctx, offsets_of(packet->network, packet->behind), packet->head, kind_of(packet, account));
+	if (PART(observe))
+		forget_observed();
 	if (PART(socketless) && !may_be_socketless(ctx, packet))
 		subject.socket = SOCKET_SOME;
 	decides = judge_class(settings, &subject, decision);
@@ -175,13 +181,12 @@ static __always_inline int decide_sparing(const struct settings *settings, const
 	return 1;
 }
 
-/* Drops a packet that exceeds a rate limit. `network`: the offset of its IP header. */
+/* Drops a packet that exceeds a rate limit. `offsets`: as offsets_of; of IPv4 the IP header is enough. */
 static __always_inline void limit_rate(struct xdp_md *ctx, const struct packet *packet, const struct account *account,
-				       __u32 defaults, __u32 network, struct decision *decision)
+				       __u32 defaults, __u32 offsets, struct decision *decision)
 {
 	if (is_filtered(defaults) &&
-	    exceeds_rate(ctx, account->origin, network, packet->head,
-			 RATE_KIND(packet->protocol, packet->transport, is_ipv6(packet), is_loopback(packet))))
+	    exceeds_rate(ctx, account->origin, offsets, packet->head, kind_of(packet, account)))
 		decision->reason = REASON_RATE_LIMIT;
 }
 
@@ -200,8 +205,10 @@ static __always_inline int decide(struct xdp_md *ctx, const struct settings *set
 		return 0;
 	} else {
 		decision->reason = default_reason(packet, parsed, defaults);
+		if (PART(observe) && decision->class && decision->reason == REASON_DEFAULT_PASS)
+			decide_observed(decision);
 		if (PART(rates))
-			limit_rate(ctx, packet, account, defaults, packet->network, decision);
+			limit_rate(ctx, packet, account, defaults, offsets_of(packet->network, packet->behind), decision);
 	}
 	if (parsed != PARSED)
 		return 0;

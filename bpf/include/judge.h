@@ -4,6 +4,8 @@
 
 #include "abi.h"
 #include "maps.h"
+#include "match.h"
+#include "observe.h"
 #include "parse.h"
 #include "parts.h"
 #include "scope.h"
@@ -121,10 +123,18 @@ static __always_inline long judge_rule(const struct settings *settings, struct s
 	if (decision->list != NO_LIST && decision->reason != reason)
 		return 1;
 	/* A further rule of a list that is counted already can only make the decision strict. */
-	if ((decision->counted == rule->list && decision->strict) || !matches(settings, rule, subject))
+	if (decision->counted == rule->list && decision->strict && !(PART(observe) && rule->interfaces & RULE_OBSERVE))
+		return 0;
+	if (!matches(settings, rule, subject))
+		return 0;
+	if (PART(match) && has_match(rule) && !fits_match(rule, settings->rules))
 		return 0;
 	if (PART(socketless) && needs_no_socket(rule, subject, index))
 		return subject->socket == SOCKET_ASKED;
+	if (PART(observe) && rule->interfaces & RULE_OBSERVE) {
+		observe(subject, rule);
+		return 0;
+	}
 	if (is_strict(settings, rule))
 		decision->strict = 1;
 	if (decision->counted == rule->list)
@@ -158,6 +168,22 @@ __noinline int judge_further_rules(const struct settings *settings, struct subje
 	if (!settings || !subject || !decision)
 		return 0;
 	bpf_loop(subject->rules - 1, judge_further_rule, &walk, 0);
+	return 0;
+}
+
+/*
+ * A packet that no list drops, and that an entry would have dropped: that is its reason if nothing else speaks of it. A
+ * global function for the stack's sake.
+ */
+__noinline int decide_observed(struct decision *decision)
+{
+	const struct scratch *scratch = open_scratch();
+
+	if (!scratch || !decision || scratch->observed.list == NOT_OBSERVED)
+		return 0;
+	decision->reason = REASON_OBSERVED;
+	decision->list = scratch->observed.list;
+	decision->scope = scratch->observed.scope;
 	return 0;
 }
 

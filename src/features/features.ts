@@ -26,11 +26,24 @@ import { ESTABLISHED } from './established.ts'
 import type { Feature } from './feature.ts'
 import { FILTER } from './filter.ts'
 import { HEALTH } from './health.ts'
+import { MATCH } from './match.ts'
+import { OBSERVE } from './observe.ts'
 import { RATES } from './rates.ts'
 import { SOCKETLESS } from './socketless.ts'
 
 /** In the order of their steps and rows. */
-export const FEATURES: readonly Feature[] = [FILTER, BANS, BALANCER, HEALTH, ESTABLISHED, SOCKETLESS, RATES, CHAIN]
+export const FEATURES: readonly Feature[] = [
+  FILTER,
+  BANS,
+  BALANCER,
+  HEALTH,
+  ESTABLISHED,
+  SOCKETLESS,
+  MATCH,
+  OBSERVE,
+  RATES,
+  CHAIN,
+]
 
 /** Maps that outlive generations. */
 export const SHARED_MAPS: readonly MapShape[] = FEATURES.flatMap(({ maps }) => Object.values(maps))

@@ -11,6 +11,7 @@ import {
 } from '../../abi/generated.ts'
 import { fail } from '../../diagnostics.ts'
 import type { PortRange } from '../../model/ports.ts'
+import { scopesOf } from '../../model/scope.ts'
 import type { Scope, State } from '../../model/state.ts'
 import { corrupt, LINE_WORDS, makeLines, viewOf } from '../lines/lines.ts'
 
@@ -44,10 +45,7 @@ export class InterfaceSets {
 
 /** The sets of interfaces of all lists and rate limits. Throws XdpError E216 if there are too many. */
 export const interfaceSets = ({ lists, rateLimits }: Pick<State, 'lists' | 'rateLimits'>): InterfaceSets =>
-  new InterfaceSets([
-    ...[...lists.values()].flatMap((list) => list.sets.map(({ scope }) => scope)),
-    ...[...(rateLimits?.values() ?? [])].map(({ scope }) => scope),
-  ])
+  new InterfaceSets(scopesOf({ lists, rateLimits }))
 
 /**
  * Encodes the section; empty if no scope names an interface and nothing depends on local ports.
