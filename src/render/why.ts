@@ -78,6 +78,12 @@ function coverLines(title: string, judgements: readonly Judgement[]): string[] {
       ]
 }
 
+/** The lists that would drop such packets, on any interface. */
+function observedLines(judgements: readonly Judgement[]): string[] {
+  const names = [...new Set(judgements.flatMap(({ observed }) => observed))].sort()
+  return names.map((name) => `List ${name} only observes such packets; with \`action: drop\` it would drop them.`)
+}
+
 /** The rate limits that count such packets, on any interface. */
 function limitLines(judgements: readonly Judgement[]): string[] {
   const all = new Map(judgements.flatMap(({ rateLimits }) => rateLimits.map((limit) => [limit.name, limit] as const)))
@@ -122,7 +128,8 @@ export function renderWhy(
     lines.push('Packets of connections that this host opened pass.')
   if (judgements.some(({ needsSocket }) => needsSocket))
     lines.push('Packets for which this host has no socket are dropped, unless they open a connection.')
-  lines.push(...limitLines(ours.length > 0 ? ours : files))
+  const best = ours.length > 0 ? ours : files
+  lines.push(...observedLines(best), ...limitLines(best))
   const ban = ours.find((one) => one.ban)?.ban
   const disagree = live !== undefined && desired !== undefined && !sameEverywhere(ours, files)
   if (ban) lines.push(...banLines(ban))
@@ -150,6 +157,7 @@ function judgementJson({ verdict, reason, list, prefix, at, service, backend, ba
     lists: covering,
     unless_established: rest.unlessEstablished,
     needs_socket: rest.needsSocket,
+    observed: rest.observed,
     rate_limits: rest.rateLimits.map(({ name, action, at: line, used }) => ({
       name,
       action,

@@ -46,6 +46,8 @@ export interface ListStatus extends Count {
   readonly kind: ListKind
   /** Prefixes in the smallest set of prefixes that covers the list. */
   readonly prefixes: number
+  /** What its entries with `action: observe` matched, which is not part of the other counts; undefined: it has none. */
+  readonly observed?: Count | undefined
 }
 
 /** One backend of a live service. */
@@ -183,6 +185,8 @@ export interface Judgement {
   readonly unlessEstablished: boolean
   /** The packet passes, but would be dropped if this host had no socket for it and it did not open a connection. */
   readonly needsSocket: boolean
+  /** Lists that count the packet as one that they would drop, in the order of names. */
+  readonly observed: readonly string[]
   /** The rate limits that count the packet, in the order in which it meets them. */
   readonly rateLimits: readonly CountingLimit[]
 }

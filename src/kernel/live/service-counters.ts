@@ -1,4 +1,4 @@
-// Counters of services, backends and rate limits, summed over CPUs in the kernel: see abi_counters.h.
+// Counters of services, backends, rate limits and lists that observe, summed over CPUs in the kernel: see abi_counters.h.
 
 import { writeFile } from 'node:fs/promises'
 import { ran } from '../../abi/answer.ts'
@@ -9,6 +9,8 @@ import {
   backendCounterCodec,
   COUNTER_KIND,
   COUNTER_RECORDS,
+  type Counter,
+  counterCodec,
   counterRequestCodec,
   type RateCounter,
   rateCounterCodec,
@@ -127,6 +129,19 @@ export async function readRateCounters(
 ): Promise<ReadonlyMap<number, Counts<RateCounter>>> {
   if (slots.length === 0) return new Map()
   const runs = runsOf(RATES, slots, await possibleCpus())
+  return collect(runs, await answersTo(paths, generation, runs.map(requestOf)))
+}
+
+const OBSERVED: Kind<Counter> = { number: COUNTER_KIND.OBSERVED, codec: counterCodec }
+
+/** What the entries of lists in these slots that observe have matched, by slot. Throws as readBalanceCounters. */
+export async function readObserved(
+  paths: Paths,
+  generation: number,
+  slots: readonly number[],
+): Promise<ReadonlyMap<number, Counts<Counter>>> {
+  if (slots.length === 0) return new Map()
+  const runs = runsOf(OBSERVED, slots, await possibleCpus())
   return collect(runs, await answersTo(paths, generation, runs.map(requestOf)))
 }
 

@@ -5,6 +5,7 @@ import { BALANCER } from '../../features/balancer.ts'
 import { SHARED_MAPS } from '../../features/features.ts'
 import { FILTER } from '../../features/filter.ts'
 import type { Link } from '../../model/live.ts'
+import { observes } from '../../model/scope.ts'
 import { listPrefixes } from '../../model/state.ts'
 import { driftOf } from '../../plan/attachments.ts'
 import { culpritsOn } from '../../plan/origin.ts'
@@ -13,6 +14,7 @@ import type { Count, InterfaceStatus, Status, UnknownInterfaces } from '../../re
 import type { Memory } from '../host/memory.ts'
 import { readBanCount } from '../live/bans.ts'
 import { type Counters, readCounters } from '../live/counters.ts'
+import { readObserved } from '../live/service-counters.ts'
 import { type Observation, observe, refuseOtherNamespace } from '../observe/observe.ts'
 import { runParts } from '../tools/bpftool.ts'
 import { memoryPart } from './memory.ts'
@@ -112,6 +114,8 @@ export async function readStatus(paths: Paths, memory: Memory): Promise<KernelSt
   const rate_limits = isReadable
     ? await rateStatus(paths, live.generation, rateLimits, live.slots.rates ?? new Map())
     : []
+  const observing = lists.filter(({ list }) => observes(list)).map(({ slot }) => slot)
+  const observed = await readObserved(paths, live.generation, isReadable ? observing : [])
   const drift = driftOf(live)
   return {
     interfaces: attached.flatMap(({ slot, link }) =>
@@ -128,6 +132,7 @@ export async function readStatus(paths: Paths, memory: Memory): Promise<KernelSt
       kind: list.kind,
       prefixes: listPrefixes(list),
       ...(counted.get(slot) ?? { packets: 0, bytes: 0 }),
+      ...(observed.has(slot) && { observed: observed.get(slot) as Count }),
     })),
     rate_limits,
     services,

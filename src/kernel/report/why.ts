@@ -164,6 +164,7 @@ function desiredOn(
   const conditions = {
     unlessEstablished: isExcepted(state, facts, judged),
     needsSocket: needsSocket(state, facts, sockets, ingress),
+    observed: judged.observed,
     rateLimits: limitsOf(state, facts, ingress, sockets, desired),
   }
   const common = { ...NOTHING, lists, verdict, reason, ...conditions }
@@ -302,6 +303,7 @@ async function liveOn(
     })),
     unlessEstablished: isExcepted(live.state, factsFor(query), model),
     needsSocket: needsSocket(live.state, factsFor(query), circumstances, ingress),
+    observed: model.observed,
     rateLimits: limitsOf(live.state, factsFor(query), ingress, circumstances, desired, usedBy(live, explanation)),
     ...balancedPart(balanced, desired),
     ...(list && desired ? { at: originOf(desired.provenance, list, family, words)?.at } : {}),

@@ -317,6 +317,7 @@ describe('why', () => {
     lists: [],
     rate_limits: [],
     unlessEstablished: false,
+    observed: [],
     needsSocket: false,
     rateLimits: [],
     elsewhere: [],
