@@ -186,8 +186,19 @@ static __always_inline void limit_rate(struct xdp_md *ctx, const struct packet *
 				       __u32 defaults, __u32 offsets, struct decision *decision)
 {
 	if (is_filtered(defaults) &&
-	    exceeds_rate(ctx, account->origin, offsets, packet->head, kind_of(packet, account)))
+	    exceeds_rate(ctx, account->origin, offsets, packet->head,
+			 kind_of(packet, account) | (is_loopback(packet) ? KIND_LOOPBACK : 0)))
 		decision->reason = REASON_RATE_LIMIT;
+}
+
+/* An entry would have dropped the packet: that is its reason if nothing else speaks of it. */
+static __always_inline void decide_observed(__u32 observed, struct decision *decision)
+{
+	if (observed == NOT_OBSERVED)
+		return;
+	decision->reason = REASON_OBSERVED;
+	decision->list = observed;
+	decision->scope = observed >> 16;
 }
 
 /* Decides on a packet with known addresses. Returns whether the balancer may take it. */
@@ -206,7 +217,7 @@ static __always_inline int decide(struct xdp_md *ctx, const struct settings *set
 	} else {
 		decision->reason = default_reason(packet, parsed, defaults);
 		if (PART(observe) && decision->class && decision->reason == REASON_DEFAULT_PASS)
-			decide_observed(decision);
+			decide_observed(read_observed(), decision);
 		if (PART(rates))
 			limit_rate(ctx, packet, account, defaults, offsets_of(packet->network, packet->behind), decision);
 	}

@@ -172,22 +172,6 @@ __noinline int judge_further_rules(const struct settings *settings, struct subje
 }
 
 /*
- * A packet that no list drops, and that an entry would have dropped: that is its reason if nothing else speaks of it. A
- * global function for the stack's sake.
- */
-__noinline int decide_observed(struct decision *decision)
-{
-	const struct scratch *scratch = open_scratch();
-
-	if (!scratch || !decision || scratch->observed.list == NOT_OBSERVED)
-		return 0;
-	decision->reason = REASON_OBSERVED;
-	decision->list = scratch->observed.list;
-	decision->scope = scratch->observed.scope;
-	return 0;
-}
-
-/*
  * Applies the rules of a class. Allow rules come first, so the first match decides the kind; the walk continues, to
  * count every further list of that kind that matches. The rules of a list are adjacent, so comparing with the list
  * counted last counts each once. Most classes have one rule and skip the loop. Returns 0 if no rule matches; if a table

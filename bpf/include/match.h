@@ -39,18 +39,20 @@ enum trait {
 enum kind_flag {
 	KIND_IPV6 = 1 << 24,
 	KIND_LOOPBACK = 1 << 25,	/* from a loopback address to one */
-	KIND_FIRST = 1 << 26,		/* the first fragment of a datagram */
-	KIND_LATER = 1 << 27,
+	KIND_MORE = 1 << 26,		/* more fragments follow */
+	KIND_LATER = 1 << 27,		/* a fragment behind the first */
 	KIND_BARE = 1 << 28,		/* without an Ethernet header */
 };
 
+/* Without KIND_LOOPBACK, and without branches: behind each the verifier would walk the rest once more. */
 static __always_inline __u32 kind_of(const struct packet *packet, const struct account *account)
 {
-	const __u32 fragment = !packet->fragment ? 0 : packet->fragment & FRAGMENT_OFFSET ? KIND_LATER : KIND_FIRST;
+	const __u32 ipv6 = bpf_ntohs(packet->ethertype) >> 15;
+	const __u32 more = packet->fragment / FRAGMENT_MORE & 1;
+	const __u32 later = ((packet->fragment & FRAGMENT_OFFSET) + FRAGMENT_OFFSET) / FRAGMENT_MORE;
 
-	return (__u32)packet->protocol | (__u32)packet->transport << 16 | (is_ipv6(packet) ? KIND_IPV6 : 0) |
-	       (is_loopback(packet) ? KIND_LOOPBACK : 0) | fragment |
-	       (flags_of(account) & INTERFACE_IP ? KIND_BARE : 0);
+	return (__u32)packet->protocol | (__u32)packet->transport << 16 | ipv6 * KIND_IPV6 | more * KIND_MORE |
+	       later * KIND_LATER | (flags_of(account) / INTERFACE_IP & 1) * KIND_BARE;
 }
 
 /* Offsets of the IP header and of the transport header as one number; of IPv4 the latter follows from the former. */
@@ -155,7 +157,7 @@ __noinline int read_traits(struct xdp_md *ctx, __u32 offsets, __u32 head, __u32 
 	traits->transport = offsets >> 16;
 	if (!read_ip_traits(ctx, traits, network, kind & KIND_IPV6))
 		return 0;
-	traits->fragment = kind & KIND_LATER ? FRAGMENT_LATER : kind & KIND_FIRST ? FRAGMENT_FIRST : FRAGMENT_NONE;
+	traits->fragment = kind & KIND_LATER ? FRAGMENT_LATER : kind & KIND_MORE ? FRAGMENT_FIRST : FRAGMENT_NONE;
 	traits->head = head;
 	traits->vlan = read_vlan(ctx, traits, network, kind);
 	if ((__u8)(kind >> 16) == TRANSPORT_ICMP)

@@ -23,13 +23,24 @@ struct {
 	__uint(max_entries, LIST_SLOTS);
 } observe_stats SEC(".maps");
 
-/* Before the rules of a class: no list has observed the packet. */
-static __always_inline void forget_observed(void)
+/* Before the rules of a class: no list has observed the packet. A global function for the verifier's sake, as the others. */
+__noinline int forget_observed(void)
 {
 	struct scratch *scratch = open_scratch();
 
 	if (scratch)
 		scratch->observed = (struct observed){ .list = NOT_OBSERVED, .counted = NOT_OBSERVED };
+	return 0;
+}
+
+/* The first list that observed the packet, and its scope in the upper half; NOT_OBSERVED: none. */
+__noinline __u32 read_observed(void)
+{
+	const struct scratch *scratch = open_scratch();
+
+	return scratch && scratch->observed.list != NOT_OBSERVED ?
+		       scratch->observed.list | (__u32)scratch->observed.scope << 16 :
+		       NOT_OBSERVED;
 }
 
 /*
