@@ -22,6 +22,7 @@
 #include "abi_counters.h"
 #include "abi_fragments.h"
 #include "abi_health.h"
+#include "abi_match.h"
 #include "abi_path_mtu.h"
 #include "abi_rates.h"
 #include "abi_rules.h"
@@ -92,7 +93,8 @@ struct line {
 	X(ANOMALY, DROP)		/* such as no ordinary sender sends, and named in `anomalies` */ \
 	X(BAN_OBSERVED, PASS)		/* as DEFAULT_PASS, but a ban that only observes would have dropped it */ \
 	X(SYN_ANSWERED, TX)		/* opens a connection to a protected port: answered with a SYN cookie */ \
-	X(SYN_COOKIE_INVALID, DROP)	/* acknowledges nothing: of no socket, and without a valid SYN cookie */
+	X(SYN_COOKIE_INVALID, DROP)	/* acknowledges nothing: of no socket, and without a valid SYN cookie */ \
+	X(OBSERVED, PASS)		/* DEFAULT_PASS, but a blocklist entry with `action: observe` matched */
 
 #define REASON_NUMBER(name, verdict) REASON_##name,
 enum reason {
@@ -203,7 +205,7 @@ struct list {
 	__u32 scopes;		/* number of distinct scopes of the list's entries */
 	__u16 slot;		/* in list_stats */
 	__u8 allow;		/* 1: allowlist, 0: blocklist */
-	__u8 pad;
+	__u8 observes;		/* 1: some of its entries only observe */
 	__u64 prefixes;		/* size of the smallest set of prefixes that covers the list as applied; for reports */
 };
 
@@ -256,11 +258,7 @@ ABI_SIZE(meta, LINE_SIZE);
 ABI_SIZE(section_entry, 16);
 ABI_SIZE(directory, 6 * LINE_SIZE);
 ABI_SIZE(list, LINE_SIZE);
-ABI_SIZE(class, 8);
-ABI_SIZE(rule, 16);
-ABI_SIZE(receiving, LINE_SIZE);
 ABI_SIZE(anomaly_counter, 32);
-ABI_SIZE(scoped_interface, LINE_SIZE);
 ABI_SIZE(range_line, LINE_SIZE);
 ABI_SIZE(host_line, LINE_SIZE);
 ABI_SIZE(block_line, LINE_SIZE);

@@ -16,6 +16,7 @@ enum counter_kind {
 	COUNTER_BACKENDS = 2,	/* struct backend_counter */
 	COUNTER_RATES = 3,	/* struct rate_counter, by slot of a rate limit */
 	COUNTER_ANOMALIES = 4,	/* struct anomaly_counter, by enum anomaly */
+	COUNTER_OBSERVED = 5,	/* struct counter, by slot of a list: what its entries with `action: observe` matched */
 };
 
 /* First 64 bytes of the data. Records follow; in the request each begins with its slot (__u32). */

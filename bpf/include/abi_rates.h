@@ -7,6 +7,7 @@
 #pragma once
 
 #include <linux/types.h>
+#include "abi_match.h"
 #include "abi_rules.h"
 
 /* Maximum number of limits, and slots of their counters. */
@@ -58,7 +59,7 @@ struct rate_limit {
 	__u64 byte_time;	/* of one byte << RATE_BYTE_SHIFT */
 	__u64 byte_burst;
 	struct rule first;	/* the packets it counts: list and scope are 0 */
-	__u32 more;		/* line of further rules, 4 a line, then of struct rate_source, 2 a line; from struct rate_header on */
+	__u32 more;		/* line of further rules, 4 a line, then of struct address_range, 2 a line, then of struct match; from struct rate_header on */
 	__u8 shift;		/* its state has 2^shift buckets; 0: one */
 	__u8 flags;		/* enum rate_flag, and enum rate_per << RATE_PER_SHIFT */
 	__u8 sources4;		/* of the sources, the first are of IPv4 */
@@ -68,14 +69,6 @@ struct rate_limit {
 	__u8 rules;		/* >= 1 */
 	__u8 sources;		/* 0 = every source */
 	__u32 line;		/* of rate_buckets: the first of its state */
-};
-
-/* Inclusive, IPv4 as ::ffff:a.b.c.d; two numbers in host order each, most significant half first. */
-struct rate_source {
-	__u64 first_high;
-	__u64 first_low;
-	__u64 last_high;
-	__u64 last_low;
 };
 
 /* For the control plane only. */

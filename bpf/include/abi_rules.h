@@ -25,7 +25,7 @@ enum rule_flag {
 struct class {
 	__u32 first_rule;
 	__u16 rules;		/* <= CLASS_RULES; allowlist rules first */
-	__u16 plain;		/* enum class_flag, and the slot of its list below them; 0: the rules decide */
+	__u16 plain;		/* enum class_flag, and the slot of its list below them; 0, CLASS_MATCHES: the rules decide */
 };
 
 /*
@@ -33,6 +33,7 @@ struct class {
  * before these flags have none.
  */
 enum class_flag {
+	CLASS_MATCHES = 0x2000,	/* not plain: one of its rules has a struct match */
 	CLASS_ALLOW = 0x4000,	/* its list is an allowlist, else a blocklist */
 	CLASS_PLAIN = 0x8000,
 };
@@ -48,8 +49,8 @@ struct rule {
 	__u8 flags;		/* enum rule_flag */
 	__u8 protocol4;		/* required IP protocol number in IPv4 */
 	__u8 protocol6;		/* required IP protocol number in IPv6 (ICMP differs) */
-	__u8 interfaces;	/* number of a set of interfaces, < INTERFACE_SETS */
-	__u16 source_first;	/* ports, inclusive */
+	__u8 interfaces;	/* number of a set of interfaces, < INTERFACE_SETS, and enum rule_mark above it */
+	__u16 source_first;	/* ports, inclusive; with RULE_MATCH, both of the source hold the line of a struct match instead */
 	__u16 source_last;
 	__u16 destination_first;
 	__u16 destination_last;

@@ -5,6 +5,7 @@
 #include "abi.h"
 #include "anomaly.h"
 #include "maps.h"
+#include "observe.h"
 #include "rate.h"
 
 struct counter_sum {
@@ -15,6 +16,7 @@ struct counter_sum {
 		struct backend_counter backend;
 		struct rate_counter rate;
 		struct anomaly_counter anomaly;
+		struct counter observed;
 	} sum;
 	__u32 slot;
 	__u32 failed;
@@ -41,6 +43,7 @@ ADD_CPU(service, service_stats)
 ADD_CPU(backend, backend_stats)
 ADD_CPU(rate, rate_stats)
 ADD_CPU(anomaly, anomaly_stats)
+ADD_CPU(observed, observe_stats)
 
 static __always_inline long read_record(__u32 index, struct counter_sum *read, const __u32 size, void *add_cpu)
 {
@@ -74,6 +77,11 @@ static long read_anomaly(__u32 index, struct counter_sum *read)
 	return read_record(index, read, sizeof(struct anomaly_counter), add_anomaly_cpu);
 }
 
+static long read_observed_counter(__u32 index, struct counter_sum *read)
+{
+	return read_record(index, read, sizeof(struct counter), add_observed_cpu);
+}
+
 /* Data: a struct counter_request and its records. XDP_PASS if all were read, else XDP_ABORTED. */
 static __always_inline int read_counters(struct xdp_md *ctx)
 {
@@ -90,6 +98,8 @@ static __always_inline int read_counters(struct xdp_md *ctx)
 		bpf_loop(request->count, read_rate_counter, &read, 0);
 	else if (request->kind == COUNTER_ANOMALIES)
 		bpf_loop(request->count, read_anomaly, &read, 0);
+	else if (request->kind == COUNTER_OBSERVED)
+		bpf_loop(request->count, read_observed_counter, &read, 0);
 	else
 		return XDP_ABORTED;
 	return read.failed ? XDP_ABORTED : XDP_PASS;

@@ -10,6 +10,8 @@
 #include "essential.h"
 #include "established.h"
 #include "judge.h"
+#include "match.h"
+#include "observe.h"
 #include "parse.h"
 #include "parts.h"
 #include "rate.h"
@@ -148,6 +150,10 @@ static __always_inline int judge_packet(struct xdp_md *ctx, const struct setting
 	__u32 flags;
 	int decides;
 
+	if (PART(match) && needs_traits(decision->class))
+		read_traits(ctx, offsets_of(packet->network, packet->behind), packet->head, kind_of(packet, account));
+	if (PART(observe))
+		forget_observed();
 	if (PART(socketless) && !may_be_socketless(ctx, packet))
 		subject.socket = SOCKET_SOME;
 	decides = judge_class(settings, &subject, decision);
@@ -178,13 +184,13 @@ static __always_inline int decide_sparing(const struct settings *settings, const
 	return 1;
 }
 
-/* Drops a packet that exceeds a rate limit. `network`: the offset of its IP header. */
+/* Drops a packet that exceeds a rate limit. `offsets`: as offsets_of; of IPv4 the IP header is enough. */
 static __always_inline void limit_rate(struct xdp_md *ctx, const struct packet *packet, const struct account *account,
-				       __u32 defaults, __u32 network, struct decision *decision)
+				       __u32 defaults, __u32 offsets, struct decision *decision)
 {
 	if (is_filtered(defaults) &&
-	    exceeds_rate(ctx, account->origin, network, packet->head,
-			 RATE_KIND(packet->protocol, packet->transport, is_ipv6(packet), is_loopback(packet))))
+	    exceeds_rate(ctx, account->origin, offsets, packet->head,
+			 kind_of(packet, account) | (is_loopback(packet) ? KIND_LOOPBACK : 0)))
 		decision->reason = REASON_RATE_LIMIT;
 }
 
@@ -219,6 +225,16 @@ static __always_inline void observe_ban(const struct account *account, __u32 ban
 	decision->scope = (__u8)banned - 1;
 }
 
+/* An entry would have dropped the packet: that is its reason if nothing else speaks of it. */
+static __always_inline void decide_observed(__u32 observed, struct decision *decision)
+{
+	if (observed == NOT_OBSERVED)
+		return;
+	decision->reason = REASON_OBSERVED;
+	decision->list = observed;
+	decision->scope = observed >> 16;
+}
+
 /* Decides on a packet with known addresses. Returns whether the balancer may take it, or ports of this host are protected. */
 static __always_inline int decide(struct xdp_md *ctx, const struct settings *settings, const struct packet *packet,
 				  enum parsed parsed, const struct account *account, __u32 defaults, __u32 banned,
@@ -234,11 +250,12 @@ static __always_inline int decide(struct xdp_md *ctx, const struct settings *set
 		return 0;
 	} else {
 		decision->reason = default_reason(packet, parsed, defaults);
+		if (PART(observe) && decision->class && decision->reason == REASON_DEFAULT_PASS)
+			decide_observed(read_observed(), decision);
 		if (PART(anomalies))
-			drop_anomaly(ctx, packet, account, defaults, packet->network | (__u32)packet->behind << 16,
-				     decision);
+			drop_anomaly(ctx, packet, account, defaults, offsets_of(packet->network, packet->behind), decision);
 		if (PART(rates) && decision->reason != REASON_ANOMALY)
-			limit_rate(ctx, packet, account, defaults, packet->network, decision);
+			limit_rate(ctx, packet, account, defaults, offsets_of(packet->network, packet->behind), decision);
 	}
 	if (banned & OBSERVED)
 		observe_ban(account, banned, decision);

@@ -17,8 +17,6 @@
 
 const volatile __u32 part_established = 1;
 
-/* RFC 9293 §3.1: the byte of the flags in a TCP header. */
-#define TCP_FLAGS 13
 #define TCP_SYN 0x02
 #define TCP_ACK 0x10
 

@@ -4,6 +4,8 @@
 
 #include "abi.h"
 #include "maps.h"
+#include "match.h"
+#include "observe.h"
 #include "parse.h"
 #include "parts.h"
 #include "scope.h"
@@ -121,10 +123,18 @@ static __always_inline long judge_rule(const struct settings *settings, struct s
 	if (decision->list != NO_LIST && decision->reason != reason)
 		return 1;
 	/* A further rule of a list that is counted already can only make the decision strict. */
-	if ((decision->counted == rule->list && decision->strict) || !matches(settings, rule, subject))
+	if (decision->counted == rule->list && decision->strict && !(PART(observe) && rule->interfaces & RULE_OBSERVE))
+		return 0;
+	if (!matches(settings, rule, subject))
+		return 0;
+	if (PART(match) && has_match(rule) && !fits_match(rule, settings->rules))
 		return 0;
 	if (PART(socketless) && needs_no_socket(rule, subject, index))
 		return subject->socket == SOCKET_ASKED;
+	if (PART(observe) && rule->interfaces & RULE_OBSERVE) {
+		observe(subject, rule);
+		return 0;
+	}
 	if (is_strict(settings, rule))
 		decision->strict = 1;
 	if (decision->counted == rule->list)

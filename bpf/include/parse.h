@@ -38,6 +38,8 @@
 /* RFC 768, 792, 4443, 9293: minimum of bytes for a meaningful header. A first fragment may end after 8. */
 #define TRANSPORT_HEADER 8
 #define TCP_HEADER 20
+/* RFC 9293 §3.1: the byte of the flags in a TCP header. */
+#define TCP_FLAGS 13
 
 enum parsed {
 	PARSED,

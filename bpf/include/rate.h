@@ -14,6 +14,7 @@
 #include "essential.h"
 #include "flow.h"
 #include "judge.h"
+#include "match.h"
 #include "meter.h"
 #include "parts.h"
 #include "rate_match.h"
@@ -30,7 +31,6 @@ _Static_assert(__builtin_offsetof(struct directory, rate_limits) == (RATES_LINE 
 
 ABI_SIZE(rate_header, LINE_SIZE);
 ABI_SIZE(rate_limit, LINE_SIZE);
-ABI_SIZE(rate_source, LINE_SIZE / 2);
 ABI_SIZE(rate_record, 2 * LINE_SIZE);
 ABI_SIZE(rate_bucket, LINE_SIZE / RATE_BUCKETS_A_LINE);
 ABI_SIZE(rate_counter, 32);
@@ -204,10 +204,6 @@ __noinline int judge_rate(__u32 line)
 	return exceeds && !(limit->flags & RATE_OBSERVE);
 }
 
-/* IP protocol number, enum transport, and whether the packet is IPv6 and of loopback addresses, as one number. */
-#define RATE_KIND(protocol, transport, ipv6, loopback) \
-	((__u32)(protocol) | (__u32)(transport) << 16 | (__u32)(ipv6) << 24 | (__u32)(loopback) << 25)
-
 /*
  * Whether no limit holds up a packet: of the groups without which the host would lose its neighbours and its address, if
  * `policy.essential` has them.
@@ -215,7 +211,7 @@ __noinline int judge_rate(__u32 line)
 static __always_inline int is_unlimited(__u32 head, __u32 kind)
 {
 	const struct settings *settings = lookup_line(SETTINGS_LINE);
-	const __u32 groups = settings ? essential_groups(settings->flags) : 0, ipv6 = kind >> 24 & 1;
+	const __u32 groups = settings ? essential_groups(settings->flags) : 0, ipv6 = kind & KIND_IPV6;
 	const __u8 type = head >> 24;
 
 	if ((__u8)(kind >> 16) == TRANSPORT_ICMP) {
@@ -225,18 +221,18 @@ static __always_inline int is_unlimited(__u32 head, __u32 kind)
 			return groups & ESSENTIAL_NEIGHBOR_DISCOVERY;
 		return ((type >= MLD_FIRST && type <= MLD_LAST) || type == MLD2_REPORT) && groups & ESSENTIAL_MLD;
 	}
-	return (__u16)kind == IPPROTO_UDP && !(kind >> 25) && groups & ESSENTIAL_DHCP_CLIENT &&
+	return (__u16)kind == IPPROTO_UDP && !(kind & KIND_LOOPBACK) && groups & ESSENTIAL_DHCP_CLIENT &&
 	       head == (ipv6 ? PORTS(DHCP6_SERVER, DHCP6_CLIENT) : PORTS(DHCP4_SERVER, DHCP4_CLIENT));
 }
 
 /*
  * Counts a packet in every limit that it matches, up to one that it exceeds; returns whether that one drops it. Of a test
- * run it only keeps the answer. `head`: as in struct packet. Most packets match no limit: what only others need is left to
+ * run it only keeps the answer. `offsets`: as offsets_of; `head`: as in struct packet; `kind`: kind_of. Most packets match no limit: what only others need is left to
  * judge_rate.
  *
  * A global function for the verifier's sake, as judge_further_rules; few arguments for the stack of its callers.
  */
-__noinline int exceeds_rate(struct xdp_md *ctx, __u32 origin, __u32 network, __u32 head, __u32 kind)
+__noinline int exceeds_rate(struct xdp_md *ctx, __u32 origin, __u32 offsets, __u32 head, __u32 kind)
 {
 	const __u32 *words = (const void *)policy_line(RATES_LINE);
 	struct rate_walk *walk = open_walk();
@@ -250,7 +246,9 @@ __noinline int exceeds_rate(struct xdp_md *ctx, __u32 origin, __u32 network, __u
 	if (!header)
 		return 0;
 	walk->line = line;
-	walk->network = network;
+	if (PART(match))
+		read_traits(ctx, offsets, head, kind);
+	walk->network = (__u16)offsets;
 	walk->bytes = 0;
 	walk->subject = (struct subject){ .account = { .origin = origin }, .protocol = (__u16)kind, .ipv6 = kind >> 24 & 1 };
 	if ((__u8)(kind >> 16) == TRANSPORT_PORTS) {

@@ -7,14 +7,9 @@
 #include "abi.h"
 #include "flow.h"
 #include "judge.h"
+#include "match.h"
 #include "scope.h"
 #include "translate.h"
-
-/* Whether a <= b. */
-static __always_inline int not_above(__u64 a_high, __u64 a_low, __u64 b_high, __u64 b_low)
-{
-	return a_high < b_high || (a_high == b_high && a_low <= b_low);
-}
 
 /* The kernel hands callbacks of loops memory of the stack only. */
 static __always_inline struct rate_walk *open_walk(void)
@@ -22,6 +17,13 @@ static __always_inline struct rate_walk *open_walk(void)
 	struct scratch *scratch = open_scratch();
 
 	return scratch ? &scratch->rates : 0;
+}
+
+/* Whether a rule of a limit counts the packet of the walk. */
+static __always_inline int counts(const struct settings *settings, const struct rule *rule, const struct rate_walk *walk)
+{
+	return matches(settings, rule, &walk->subject) &&
+	       (!PART(match) || !has_match(rule) || fits_match(rule, walk->line));
 }
 
 static long try_rule(__u32 index, __u32 *line)
@@ -32,7 +34,7 @@ static long try_rule(__u32 index, __u32 *line)
 
 	if (!walk || !settings || !rules)
 		return 1;
-	if (matches(settings, rules + index % RULES_PER_LINE, &walk->subject))
+	if (counts(settings, rules + index % RULES_PER_LINE, walk))
 		walk->found = 1;
 	return walk->found ? 1 : 0;
 }
@@ -40,15 +42,15 @@ static long try_rule(__u32 index, __u32 *line)
 static long try_source(__u32 index, __u32 *line)
 {
 	struct rate_walk *walk = open_walk();
-	const struct rate_source *range = (const void *)policy_line(*line + index / 2);
+	const struct address_range *range = (const void *)policy_line(*line + index / 2);
 
 	if (!walk || !range)
 		return 1;
 	range += index % 2;
 	if ((index < walk->sources4) == walk->subject.ipv6)
 		return 0;
-	if (not_above(range->first_high, range->first_low, walk->source_high, walk->source_low) &&
-	    not_above(walk->source_high, walk->source_low, range->last_high, range->last_low))
+	if (is_up_to(range->first_high, range->first_low, walk->source_high, walk->source_low) &&
+	    is_up_to(walk->source_high, walk->source_low, range->last_high, range->last_low))
 		walk->found = 1;
 	return walk->found ? 1 : 0;
 }
@@ -128,7 +130,7 @@ __noinline __u32 glance_at_rate(struct xdp_md *ctx, __u32 line)
 
 	if (!settings || !limit || !walk)
 		return RATE_PASSES_BY;
-	if (matches(settings, &limit->first, &walk->subject))
+	if (counts(settings, &limit->first, walk))
 		found = limit->sources ? RATE_BY_SOURCES : RATE_COUNTS;
 	else if (limit->rules > 1)
 		found = RATE_BY_RULES;

@@ -6,6 +6,11 @@
 #include "addr.h"
 #include "verdict.h"
 
+ABI_SIZE(class, 8);
+ABI_SIZE(rule, 16);
+ABI_SIZE(local_ports, LINE_SIZE);
+ABI_SIZE(scoped_interface, LINE_SIZE);
+
 /* Input of the rules of a class, and their position. */
 struct subject {
 	struct account account;

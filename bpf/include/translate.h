@@ -73,6 +73,30 @@ struct suspect {
 	__u8 copy[40];
 };
 
+/* What rules may ask of a packet besides its source, protocol and ports: see match.h. */
+struct traits {
+	__u64 destination_high;	/* as in struct flow */
+	__u64 destination_low;
+	__u32 head;		/* as in struct packet */
+	__u32 known;		/* enum trait */
+	__u16 length;		/* of the IP datagram in bytes, at most IP_LENGTH_LIMIT */
+	__u16 vlan;		/* number in the outer tag, or NO_VLAN */
+	__u32 transport;	/* offset of the transport header */
+	__u32 line;		/* of the struct match that is compared */
+	__u8 ttl;		/* or hop limit */
+	__u8 dscp;
+	__u8 fragment;		/* one of enum match_fragment */
+	__u8 tcp_flags;
+	__be32 copy[10];	/* of bytes that are not linear */
+};
+
+/* The lists that observe a packet: see observe.h. */
+struct observed {
+	__u16 list;		/* slot of the first; NOT_OBSERVED: none */
+	__u16 scope;		/* of its rule */
+	__u16 counted;		/* slot of the list counted last */
+};
+
 /*
  * Data without room on the stack, of which all functions of a call chain share 512 bytes. One per CPU: no other XDP
  * program interrupts one on its CPU.
@@ -88,6 +112,8 @@ struct scratch {
 	struct tunnel tunnel;
 	struct rate_walk rates;
 	struct suspect suspect;
+	struct traits traits;
+	struct observed observed;
 };
 _Static_assert(sizeof(struct scratch) <= sizeof(struct scratch_space), "scratch is too small");
 

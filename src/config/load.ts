@@ -131,7 +131,9 @@ function load(path: string, { shelf = {}, reads = newReads() }: LoadOptions): Lo
   const { attachments, options } = readInterfaces(parts, report)
   const protect = readProtect(top, report)
   const entries = LISTS.flatMap((kind) => parts.flatMap((part) => soundEntries(part, kind)))
-  const interfaces = { names: interfaceNames(parts), sets: new Set<string>() }
+  const { services, health, places } = readServices(parts, report)
+  const vips = new Map([...services].map(([name, { vip }]) => [name, vip] as const))
+  const interfaces = { names: interfaceNames(parts), sets: new Set<string>(), vips }
   const { lists, provenance, feeds } = readLists(entries, reads, report, shelf, interfaces, top)
   checkLimit(top, lists, report)
   const anomalies = anomalyTexts(readAnomalies(top, interfaces, report))
@@ -139,7 +141,6 @@ function load(path: string, { shelf = {}, reads = newReads() }: LoadOptions): Lo
   const policy = readPolicy(parts, own, report)
   const rates = readRateLimits(parts, interfaces, report)
   for (const part of parts) warnOfSecret(part, reads, report)
-  const { services, health, places } = readServices(parts, report)
   const { rateLimits } = rates
   const state = {
     program: undefined,

@@ -5,6 +5,7 @@ import type { Location } from '../diagnostics.ts'
 import type { Family, Ranges } from '../model/address.ts'
 import type { Desired } from '../model/desired.ts'
 import { findOrigin } from '../model/provenance.ts'
+import { decidesAlone } from '../model/scope.ts'
 import type { List, ScopedSet } from '../model/state.ts'
 import type { Part } from './text/part.ts'
 import type { Report } from './text/report.ts'
@@ -14,7 +15,7 @@ import type { Reads } from './text/source.ts'
 const isEverything = ({ length, start, end }: Ranges): boolean =>
   length === 1 && start.every((word) => word === 0) && end.every((word) => word === 0xffffffff)
 
-const isAnyPacket = ({ scope }: ScopedSet): boolean => scope.protocol === 'any' && scope.interfaces === undefined
+const isAnyPacket = ({ scope }: ScopedSet): boolean => decidesAlone(scope) && scope.interfaces === undefined
 
 /** The line with the lowest address of a list. */
 function firstEntry({ provenance }: Desired, name: string, family: Family): Location | undefined {
@@ -73,7 +74,7 @@ export function warnOfRateLimits({ state, provenance }: Desired, report: Report)
       const message = `rate limit ${name} applies on ${names.join(', ')} only, where no packet is filtered`
       report.warning('W270', at, message, 'add `filter` to `roles` of the interface')
     }
-    if (per !== 'all' || action === 'observe' || scope.protocol !== 'any' || sources !== undefined) continue
+    if (per !== 'all' || action === 'observe' || !decidesAlone(scope) || sources !== undefined) continue
     const message = `rate limit ${name} counts every packet of all sources together: a flood of one drops those of all, SSH included`
     report.warning('W271', at, message, 'write `per: source`, or name a protocol and ports')
   }

@@ -27,6 +27,8 @@ import { ESTABLISHED } from './established.ts'
 import type { Feature } from './feature.ts'
 import { FILTER } from './filter.ts'
 import { HEALTH } from './health.ts'
+import { MATCH } from './match.ts'
+import { OBSERVE } from './observe.ts'
 import { RATES } from './rates.ts'
 import { SOCKETLESS } from './socketless.ts'
 import { SYN } from './syn.ts'
@@ -39,6 +41,8 @@ export const FEATURES: readonly Feature[] = [
   HEALTH,
   ESTABLISHED,
   SOCKETLESS,
+  MATCH,
+  OBSERVE,
   ANOMALIES,
   RATES,
   SYN,

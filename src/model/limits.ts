@@ -23,6 +23,9 @@ export const BACKUPS_A_SERVICE = 655
 /** Counter slots for rate limits. */
 export const RATE_LIMITS = 64
 
+/** Ranges of destinations of one entry. */
+export const MATCH_DESTINATIONS = 64
+
 /** Number of addresses in the source pools of all services. */
 export const POOL_SLOTS = 64
 

@@ -1,5 +1,6 @@
 // The packets that a list entry or a rate limit applies to.
 
+import type { PacketMatch } from './packet-match.ts'
 import type { Established } from './policy.ts'
 import type { PortRange } from './ports.ts'
 
@@ -18,4 +19,8 @@ export interface Scope {
   readonly established?: Established
   /** Blocklists and TCP only: packets for which this host has no socket. undefined = any packet. Excludes `established`. */
   readonly socket?: 'none'
+  /** What else a packet must have. undefined = nothing. */
+  readonly match?: PacketMatch
+  /** Blocklists only: packets are counted as if they were dropped, and go on. undefined = they are dropped. */
+  readonly action?: 'observe'
 }

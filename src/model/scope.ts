@@ -1,7 +1,7 @@
 // Scopes in canonical form.
 
 import type { PortRange } from './ports.ts'
-import type { Scope, State } from './state.ts'
+import type { List, Scope, State } from './state.ts'
 
 /** Ports in any order, overlapping or adjacent, as sorted, disjoint, non-adjacent ranges. */
 export function canonicalPorts(ranges: readonly PortRange[]): readonly PortRange[] {
@@ -31,5 +31,21 @@ export const socketlessScopes = ({ lists }: Pick<State, 'lists'>): readonly Scop
 export const ANY: Scope = { protocol: 'any', sourcePorts: [], destinationPorts: [] }
 
 /** Whether an entry decides about every packet of its sources, on the interfaces that it applies to. */
-export const decidesAlone = ({ protocol, sourcePorts, destinationPorts }: Scope): boolean =>
-  protocol === 'any' && sourcePorts.length === 0 && destinationPorts.length === 0
+export const decidesAlone = ({ protocol, sourcePorts, destinationPorts, match, action }: Scope): boolean =>
+  protocol === 'any' && sourcePorts.length === 0 && destinationPorts.length === 0 && !match && !action
+
+/** Scopes of all lists and rate limits of a state. */
+export const scopesOf = ({ lists, rateLimits }: Pick<State, 'lists' | 'rateLimits'>): readonly Scope[] => [
+  ...[...lists.values()].flatMap(({ sets }) => sets.map(({ scope }) => scope)),
+  ...[...(rateLimits?.values() ?? [])].map(({ scope }) => scope),
+]
+
+/** Whether a list has entries that only observe. */
+export const observes = ({ sets }: Pick<List, 'sets'>): boolean => sets.some(({ scope }) => scope.action === 'observe')
+
+/** Number of combinations of ports, types of ICMP and code points that a scope names: its rules in the data plane. */
+export const alternatives = ({ sourcePorts, destinationPorts, match }: Scope): number =>
+  [sourcePorts, destinationPorts, match?.icmp ?? [], match?.dscp ?? []].reduce(
+    (product, { length }) => product * Math.max(1, length),
+    1,
+  )

@@ -2,6 +2,7 @@
 // here, and no encoding.
 
 import type { AddressSet } from './address.ts'
+import { matchKey } from './packet-match.ts'
 import type { Scope } from './packet-scope.ts'
 import type { Policy } from './policy.ts'
 import { type PortRange, protocolName } from './ports.ts'
@@ -93,15 +94,17 @@ const portsKey = (ranges: readonly PortRange[]): string =>
 
 /**
  * A unique text for each scope: `any`, `udp sport 53`, `tcp dport 22,5900-5999`, `icmp`, `47`, `any on eth0 eth1`, `any
- * established pass`, `tcp socket none`. Lists sort their sets by it.
+ * established pass`, `tcp socket none`, `tcp flags syn !ack`, `any observe`. Lists sort their sets by it.
  */
 export function scopeKey(scope: Scope): string {
   const parts = [typeof scope.protocol === 'number' ? protocolName(scope.protocol) : scope.protocol]
   if (scope.sourcePorts.length > 0) parts.push(`sport ${portsKey(scope.sourcePorts)}`)
   if (scope.destinationPorts.length > 0) parts.push(`dport ${portsKey(scope.destinationPorts)}`)
+  if (scope.match) parts.push(matchKey(scope.match))
   if (scope.interfaces) parts.push(`on ${scope.interfaces.join(' ')}`)
   if (scope.established) parts.push(`established ${scope.established}`)
   if (scope.socket) parts.push(`socket ${scope.socket}`)
+  if (scope.action) parts.push(scope.action)
   return parts.join(' ')
 }
 

@@ -9,6 +9,7 @@ import { modelJudge } from '../kernel/live/answers.ts'
 import { bansInForce } from '../kernel/live/bans.ts'
 import { findCutPartners, findCuts } from '../kernel/live/cuts.ts'
 import { buildProbes } from '../kernel/live/probe.ts'
+import { readObserved } from '../kernel/live/service-counters.ts'
 import { type Observation, observe } from '../kernel/observe/observe.ts'
 import { type BpfObject, loadObject } from '../kernel/tools/object.ts'
 import type { ConfirmTerms } from '../model/confirmation.ts'
@@ -20,6 +21,7 @@ import { withCuts } from '../plan/cuts.ts'
 import type { Terms } from '../plan/feeds.ts'
 import { guard, guardNamespace } from '../plan/guard.ts'
 import { guardBans } from '../plan/guard-bans.ts'
+import { listsThatBegin, withObserved } from '../plan/observed.ts'
 import { partnersOf } from '../plan/partners.ts'
 import { plan } from '../plan/plan.ts'
 import { guardRadius } from '../plan/radius.ts'
@@ -127,7 +129,24 @@ async function judgedPlan(
   const partners = partnersOf({ health: desired.health, state: made.state }, live, timeServers)
   const cut = [...cuts.cut, ...(await findCutPartners(partners, { links, before, after }))]
   const warnings = [...made.warnings, ...warnOwnAddresses(own, made, desired.provenance)]
-  return withCuts({ ...made, warnings }, { ...cuts, cut })
+  return withCuts({ ...(await observedPlan(session, made, live)), warnings }, { ...cuts, cut })
+}
+
+/** The plan with what lists would have dropped that are to drop now. */
+async function observedPlan({ paths }: Session, made: Plan, live: Observation): Promise<Plan> {
+  const names = listsThatBegin(made)
+  if (names.length === 0 || live.instance.missing.length > 0 || !live.committed?.meta) return made
+  const slots = new Map(names.map((name) => [name, live.slots.lists.get(name) as number]))
+  const counts = await readObserved(paths, live.generation, [...slots.values()])
+  return withObserved(
+    made,
+    new Map(
+      [...slots].flatMap(([name, slot]) => {
+        const count = counts.get(slot)
+        return count ? [[name, count] as const] : []
+      }),
+    ),
+  )
 }
 
 /** Whether there are records of interfaces that vanished or were detached, and that the plan does not attach. */

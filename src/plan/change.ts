@@ -42,6 +42,12 @@ interface Objects {
 
 export type Kind = keyof Objects
 
+/** Packets that entries with `action: observe` matched since they began to. */
+export interface Observed {
+  readonly packets: number
+  readonly bytes: number
+}
+
 interface Common {
   readonly key: ObjectKey
   readonly impact: Impact
@@ -52,6 +58,8 @@ interface Common {
   readonly origin?: Origin
   /** For lists: the addresses that apply adds to each set and removes from it. */
   readonly delta?: ListDelta
+  /** For lists whose entries observed and are to drop: what all of its observing entries have matched. */
+  readonly observed?: Observed
   /** For services: the changes of backends, and the share of flows that moves. */
   readonly balance?: ServiceDelta
   /** For interfaces: foreign programs that this change detaches (`on_conflict: replace`). */

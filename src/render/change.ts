@@ -3,12 +3,13 @@
 import { diffArrays } from 'diff'
 import type { Provenance } from '../model/desired.ts'
 import type { AttachedProgram } from '../model/live.ts'
-import { formatCount } from '../model/numbers.ts'
 import { changedSettings, DEFAULT_POLICY, type Policy, SETTING_NAMES, settingOf } from '../model/policy.ts'
+import { formatCount, plural } from '../model/numbers.ts'
 import { type Attachment, type List, type Program, scopeKey } from '../model/state.ts'
 import { chainedText } from '../plan/chain.ts'
 import type { Change } from '../plan/change.ts'
 import { type Sample, type ScopeSummary, summarizeList } from './list-summary.ts'
+import { formatBytes } from './numbers.ts'
 import type { Paint } from './paint.ts'
 import { shownPolicy } from './policy.ts'
 import { rateLimitLines } from './rate-limit.ts'
@@ -89,6 +90,14 @@ function summaryLines(summary: ScopeSummary, style: Paint): string[] {
   ]
 }
 
+/** What entries would have dropped that are to drop now. */
+const observedLines = ({ observed }: Change): string[] =>
+  observed === undefined
+    ? []
+    : [
+        `while it observed, it would have dropped ${plural(observed.packets, 'packet')} (${formatBytes(observed.bytes)})`,
+      ]
+
 function listLines(
   change: Extract<Change, { kind: 'list' }>,
   provenance: Provenance | undefined,
@@ -99,7 +108,7 @@ function listLines(
   const kind = before && after && before.kind !== after.kind ? [setting('kind', before.kind, after.kind)] : []
   const summaries = summarizeList(change, provenance, most).flatMap((summary) => summaryLines(summary, style))
   const same = kind.length === 0 && delta.length === 0 ? [before && after ? SAME : 'no entries'] : []
-  return [...kind, ...scopeLines(before, after, style), ...summaries, ...same]
+  return [...kind, ...scopeLines(before, after, style), ...observedLines(change), ...summaries, ...same]
 }
 
 /** Settings of a new policy that a file sets to something else than they are without it. */

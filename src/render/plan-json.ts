@@ -59,7 +59,7 @@ function deltaJson(change: Change, provenance: Provenance | undefined, most: num
       removed_samples: removedSamples.map(sampleJson),
     }),
   )
-  return { delta }
+  return { delta, ...(change.observed && { observed: change.observed }) }
 }
 
 function balanceOf(change: Change, provenance: Provenance | undefined) {
@@ -68,7 +68,7 @@ function balanceOf(change: Change, provenance: Provenance | undefined) {
 }
 
 /**
- * One change, in one shape for every kind. Lists add `delta`, services `balance`, interfaces `displaces`, rate limits
+ * One change, in one shape for every kind. Lists add `delta` and `observed`, services `balance`, interfaces `displaces`, rate limits
  * `at`.
  */
 export function changeJson(change: Change, provenance: Provenance | undefined, most: number) {

@@ -60,14 +60,18 @@ export function reasonTable({ interfaces, unknown }: Pick<Status, 'interfaces' |
 
 export function listTable({ lists }: Pick<Status, 'lists'>): string[] {
   if (lists.length === 0) return ['', 'No lists.']
-  const rows = lists.map(({ name, kind, prefixes, packets, bytes }) => [
+  const observing = lists.some(({ observed }) => observed)
+  const rows = lists.map(({ name, kind, prefixes, packets, bytes, observed }) => [
     name,
     kind,
     formatCount(prefixes),
     formatCount(packets),
     formatBytes(bytes),
+    ...(observing ? [observed ? formatCount(observed.packets) : '', observed ? formatBytes(observed.bytes) : ''] : []),
   ])
-  return ['', ...formatTable([left('LIST'), left('KIND'), right('PREFIXES'), right('PACKETS'), right('BYTES')], rows)]
+  const columns = [left('LIST'), left('KIND'), right('PREFIXES'), right('PACKETS'), right('BYTES')]
+  const more = observing ? [right('WOULD DROP'), right('BYTES')] : []
+  return ['', ...formatTable([...columns, ...more], rows)]
 }
 
 export function anomalyTable({ anomalies }: Pick<Status, 'anomalies'>): string[] {

@@ -91,6 +91,12 @@ function anomalyLines(judgements: readonly Judgement[]): string[] {
   )
 }
 
+/** The lists that would drop such packets, on any interface. */
+function observedLines(judgements: readonly Judgement[]): string[] {
+  const names = [...new Set(judgements.flatMap(({ observed }) => observed))].sort()
+  return names.map((name) => `List ${name} only observes such packets; with \`action: drop\` it would drop them.`)
+}
+
 /** The rate limits that count such packets, on any interface. */
 function limitLines(judgements: readonly Judgement[]): string[] {
   const all = new Map(judgements.flatMap(({ rateLimits }) => rateLimits.map((limit) => [limit.name, limit] as const)))
@@ -105,6 +111,7 @@ function limitLines(judgements: readonly Judgement[]): string[] {
 }
 
 const mitigationLines = (judgements: readonly Judgement[]): string[] => [
+  ...observedLines(judgements),
   ...anomalyLines(judgements),
   ...limitLines(judgements),
 ]
@@ -177,6 +184,7 @@ function judgementJson({ verdict, reason, list, prefix, at, about, service, back
     unless_established: rest.unlessEstablished,
     needs_socket: rest.needsSocket,
     anomalies: rest.anomalies.map(({ name, action }) => ({ name, action })),
+    observed: rest.observed,
     rate_limits: rest.rateLimits.map(({ name, action, at: line, used }) => ({
       name,
       action,

@@ -48,6 +48,8 @@ export interface ListStatus extends Count {
   readonly kind: ListKind
   /** Prefixes in the smallest set of prefixes that covers the list. */
   readonly prefixes: number
+  /** What its entries with `action: observe` matched, which is not part of the other counts; undefined: it has none. */
+  readonly observed?: Count | undefined
 }
 
 /** One backend of a live service. */
@@ -225,6 +227,8 @@ export interface Judgement {
   readonly needsSocket: boolean
   /** The anomalies of the packet that are looked for, in the order in which they are: the last one drops it, or none does. */
   readonly anomalies: readonly Pick<Anomaly, 'name' | 'action'>[]
+  /** Lists that count the packet as one that they would drop, in the order of names. */
+  readonly observed: readonly string[]
   /** The rate limits that count the packet, in the order in which it meets them. */
   readonly rateLimits: readonly CountingLimit[]
 }

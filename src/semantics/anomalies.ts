@@ -50,6 +50,21 @@ function isExcused({ family, source, protocol, ports, type }: Ends): boolean {
   return at === 1 || (at === 0 && isUnspecified)
 }
 
+/** RFC 9293 §3.1 */
+const [FIN, SYN, RST, PSH, ACK, URG] = [1, 2, 4, 8, 16, 32] as const
+
+/** The anomalies of the flags of a TCP header. */
+export function flagAnomalies(flags: number): AnomalyName[] {
+  const has = (...all: readonly number[]): boolean => all.every((flag) => (flags & flag) !== 0)
+  const found: Readonly<Partial<Record<AnomalyName, boolean>>> = {
+    tcp_null: (flags & (FIN | SYN | RST | PSH | ACK | URG)) === 0,
+    tcp_xmas: has(FIN, PSH, URG) && !has(ACK),
+    tcp_syn_fin: has(SYN, FIN),
+    tcp_syn_rst: has(SYN, RST),
+  }
+  return Object.entries(found).flatMap(([name, is]) => (is ? [name as AnomalyName] : []))
+}
+
 /** ifindex of lo in every namespace (linux/net_namespace.h LOOPBACK_IFINDEX). */
 const LO = 1
 

@@ -22,6 +22,7 @@ import { parseSyn } from '../model/syn-protection.ts'
 import { type ReasonName, type Verdict, verdictOf } from '../report/reason.ts'
 import { metAnomalies } from './anomalies.ts'
 import { type Balanced, balance, isServed, type Transit } from './balance.ts'
+import { fits, type Traits } from './match.ts'
 
 /** Why a packet could not be parsed to the end. */
 export type Unparsed = 'malformed' | 'unsupported'
@@ -36,6 +37,8 @@ export interface IpFacts {
   readonly protocol: number | undefined
   /** Of TCP and UDP; undefined in later fragments and if the header is cut off. */
   readonly ports: { readonly source: number; readonly destination: number } | undefined
+  /** What the match of an entry asks for; undefined: unknown, and no such entry applies. */
+  readonly traits?: Traits | undefined
   /** The group of packets that default drop may pass (`policy.essential`). */
   readonly essential: EssentialGroup | undefined
   /** Reason to count if no list decides; undefined = all headers were parsed. */
@@ -67,6 +70,8 @@ export interface Judged {
   readonly matches: readonly Match[]
   /** Names of the lists that count the packet. */
   readonly lists: readonly string[]
+  /** Names of the lists that count it as one that they would drop. */
+  readonly observed: readonly string[]
 }
 
 const ICMP: Readonly<Record<Family, number>> = { 4: 1, 6: 58 }
@@ -80,7 +85,7 @@ const onInterface = (scope: Scope, kind: ListKind, name: string | undefined): bo
 
 /**
  * Whether a scope of a list of this kind applies to a packet. An unknown protocol or port matches no scope that requires
- * one.
+ * one; nor does a header field that the packet does not have, but for TCP flags that a first fragment hides.
  */
 export function inScope(
   scope: Scope,
@@ -93,6 +98,7 @@ export function inScope(
   if (!onInterface(scope, kind, ingress.interface)) return false
   if (scope.socket === 'none' && !(socketless && ports)) return false
   if (scope.protocol !== 'any' && protocol !== (scope.protocol === 'icmp' ? ICMP[family] : scope.protocol)) return false
+  if (scope.match && !(facts.traits && fits(scope.match, facts.traits, family, kind))) return false
   if (scope.sourcePorts.length === 0 && scope.destinationPorts.length === 0) return true
   return (
     ports !== undefined && holds(scope.sourcePorts, ports.source) && holds(scope.destinationPorts, ports.destination)
@@ -160,8 +166,10 @@ export const dependsOnInterface = ({
   [...lists.values()].some(({ sets }) => sets.some(({ scope }) => scope.interfaces !== undefined)) ||
   [...interfaces.values()].some(({ roles }) => roles.length < EVERY_ROLE.length)
 
+const namesOf = (matches: readonly Match[]): readonly string[] => [...new Set(matches.map(({ list }) => list.name))]
+
 function judged(verdict: Verdict, reason: ReasonName, matches: readonly Match[] = []): Judged {
-  return { verdict, reason, matches, lists: [...new Set(matches.map(({ list }) => list.name))] }
+  return { verdict, reason, matches, lists: namesOf(matches), observed: [] }
 }
 
 /** The receiving interface. */
@@ -194,8 +202,8 @@ export const TEST_INGRESS: Ingress = { ifindex: 1, roles: EVERY_ROLE }
 
 /**
  * The verdict of a state on a packet. Any allowlist entry that covers the source and applies beats a ban, a ban beats
- * every blocklist entry, and any blocklist entry beats anomalies and the default, whatever the prefix lengths. A packet not dropped
- * so far may be for a service. The last question before a drop by a list or the default is whether the packet belongs to
+ * every blocklist entry, and any blocklist entry that drops beats anomalies and the default, whatever the prefix lengths. A packet
+ * not dropped so far may be for a service. The last question before a drop by a list or the default is whether the packet belongs to
  * a connection that this host opened. Bans and sockets are not part of a state: see Circumstances.
  */
 export function judge(
@@ -302,6 +310,9 @@ type JudgedState = Pick<State, 'policy' | 'lists'> & Partial<Pick<State, 'servic
 const NO_SERVICES: State['services'] = new Map()
 const NO_FILTER: JudgedState = { policy: undefined, lists: new Map() }
 
+const unparsedOf = (reason: Unparsed, drops: boolean): Judged =>
+  drops ? judged('drop', DROPPED[reason]) : judged('pass', reason)
+
 function filter(
   { policy = DEFAULT_POLICY, lists }: JudgedState,
   facts: Facts,
@@ -310,9 +321,7 @@ function filter(
 ): Judged {
   const dropping = policy.default === 'drop'
   const droppingUnparsed = policy.unparsed === 'drop'
-  const unparsed = (reason: Unparsed): Judged =>
-    droppingUnparsed ? judged('drop', DROPPED[reason]) : judged('pass', reason)
-  if (facts.kind === 'unparsed') return unparsed(facts.reason)
+  if (facts.kind === 'unparsed') return unparsedOf(facts.reason, droppingUnparsed)
   if (facts.kind === 'not-ip') {
     if (dropping && facts.ethertype === ARP) return judged('pass', 'essential')
     return droppingUnparsed && !isLinkProtocol(facts.ethertype)
@@ -323,12 +332,26 @@ function filter(
   const allowed = matchesOf(sorted, 'allowlist', facts, ingress, circumstances)
   if (allowed.length > 0) return judged('pass', 'allowlist', allowed)
   if (circumstances.banned) return judged('drop', 'ban')
-  const blocked = matchesOf(sorted, 'blocklist', facts, ingress, circumstances)
-  if (blocked.length > 0) return judged('drop', 'blocklist', blocked)
-  if (isDroppedFor(policy, facts, ingress)) return judged('drop', 'anomaly')
+  const blocking = matchesOf(sorted, 'blocklist', facts, ingress, circumstances)
+  const seen = blocking.filter(({ set }) => set.scope.action === 'observe')
+  const blocked = blocking.filter(({ set }) => set.scope.action !== 'observe')
+  const observed = namesOf(seen)
+  if (blocked.length > 0) return { ...judged('drop', 'blocklist', blocked), observed }
+  if (isDroppedFor(policy, facts, ingress)) return { ...judged('drop', 'anomaly'), observed }
+  const rest = byDefault(policy, facts)
+  if (rest.reason === 'default-pass' && seen.length === 0 && circumstances.observed)
+    return { ...rest, reason: 'ban-observed', observed }
+  const says = rest.reason === 'default-pass' && seen.length > 0
+  return says ? { ...rest, reason: 'observed', matches: seen, observed } : { ...rest, observed }
+}
+
+/** The verdict on a packet that neither lists nor bans decide. */
+function byDefault(policy: Policy, facts: IpFacts): Judged {
+  const dropping = policy.default === 'drop'
+  const droppingUnparsed = policy.unparsed === 'drop'
   // The address is known: where unparsed packets pass, the default still drops this one.
-  if (facts.unparsed && (droppingUnparsed || !dropping)) return unparsed(facts.unparsed)
-  if (!dropping) return judged('pass', circumstances.observed ? 'ban-observed' : 'default-pass')
+  if (facts.unparsed && (droppingUnparsed || !dropping)) return unparsedOf(facts.unparsed, droppingUnparsed)
+  if (!dropping) return judged('pass', 'default-pass')
   const { essential } = facts
   const passes = essential !== undefined && !facts.unparsed && policy.essential.includes(essential)
   return passes ? judged('pass', 'essential') : judged('drop', 'default-drop')

@@ -2,7 +2,8 @@
 
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { Arriving } from '../../src/abi/batch.ts'
-import { ANYWHERE, ANYWHERE_BARE, factsFor, packetFor, type TestPacket } from '../../src/abi/packet.ts'
+import { packetFor } from '../../src/abi/frame.ts'
+import { ANYWHERE, ANYWHERE_BARE, factsFor, type TestPacket } from '../../src/abi/packet.ts'
 import { explainMany, type Judge, modelJudge, programJudge } from '../../src/kernel/live/answers.ts'
 import { REASON_NAMES } from '../../src/kernel/live/counters.ts'
 import { cutsAmong } from '../../src/kernel/live/cuts.ts'

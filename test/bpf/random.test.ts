@@ -106,7 +106,7 @@ test(`program and model agree on ${POLICIES} policies, ${PACKETS} packets each, 
     // Byte counts of split packets are exact if fragments hold part of the datagram; frames.test.ts tests those.
     const judged = byModel(ingress)
     const whole = runs.flatMap(({ frame, linear }, i) =>
-      linear === undefined ? [{ frame, lists: judged[i]?.lists }] : [],
+      linear === undefined ? [{ frame, lists: judged[i]?.lists, observed: judged[i]?.observed }] : [],
     )
     await plane.reset(slot, [...slots.values()])
     await plane.attachTestRuns(slot)
@@ -117,6 +117,11 @@ test(`program and model agree on ${POLICIES} policies, ${PACKETS} packets each, 
       return { packets: hits.length, bytes: hits.reduce((sum, { frame }) => sum + frame.length, 0) }
     })
     expect(await plane.lists([...slots.values()]), `seed ${seed}, policy ${number}`).toEqual(matching)
+    const seen = [...slots.keys()].map((name) => {
+      const hits = whole.filter(({ observed }) => observed?.includes(name))
+      return { packets: hits.length, bytes: hits.reduce((sum, { frame }) => sum + frame.length, 0) }
+    })
+    expect(await plane.observed([...slots.values()]), `seed ${seed}, policy ${number}`).toEqual(seen)
     const counts = Object.values(await plane.reasons(slot))
     expect(counts.reduce((sum, { packets }) => sum + packets, 0)).toBe(whole.length)
     expect(counts.reduce((sum, { bytes }) => sum + bytes, 0)).toBe(

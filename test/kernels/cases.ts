@@ -166,6 +166,34 @@ const DROP_ROWS: readonly Row[] = [
   row('ESSENTIAL', 'loopback', p.ipv4({ source: '127.0.0.1', destination: '127.0.0.1' }), p.udp()),
 ]
 
+const VICTIMS = scoped(ANY, '192.0.2.64/26', '2001:db8:ffff::/48').addresses
+
+/** Header fields, in a list that drops and in one that observes. */
+const FIELDS = state({
+  policy: 'pass',
+  lists: [
+    list(
+      'blocklist',
+      'fields',
+      scoped(
+        { ...ANY, protocol: 6, match: { tcpFlags: { mask: 0x12, value: 2 }, destinations: VICTIMS } },
+        '198.51.100.0/24',
+        '2001:db8::/32',
+      ),
+      scoped({ ...ANY, match: { fragments: 'later', vlan: port(7) } }, '198.51.100.0/24', '2001:db8::/32'),
+    ),
+    list('blocklist', 'seen', scoped({ ...ANY, action: 'observe', match: { ttl: port(0, 5) } }, '198.51.100.0/24')),
+  ],
+})
+const FIELDS_ROWS = [
+  row('BLOCKLIST', 'a SYN to a victim', p.ipv4({ destination: '192.0.2.65' }), p.tcp()),
+  row('DEFAULT_PASS', 'an ACK to a victim', p.ipv4({ destination: '192.0.2.65' }), p.tcp({ flags: 0x10 })),
+  row('BLOCKLIST', 'a SYN to a victim over IPv6', p.ipv6(), p.destinationOptions({ size: 8 }), p.tcp()),
+  row('BLOCKLIST', 'a later fragment of a VLAN', p.vlan(7), p.ipv4({ offset: 9 }), p.raw(16)),
+  row('DEFAULT_PASS', 'a later fragment without a tag', p.ipv4({ offset: 9 }), p.raw(16)),
+  row('OBSERVED', 'a packet that is only observed', p.ipv4({ ttl: 5 }), p.udp()),
+]
+
 const STRAY = state({
   policy: 'pass',
   lists: [
@@ -276,6 +304,7 @@ export const POLICIES: readonly Policy[] = [
   { number: BONDED + 1, name: 'packets without a socket', state: STRAY, rows: STRAY_ROWS },
   { number: BONDED + 2, name: 'anomalies', ...anomalies() },
   { number: BONDED + 3, name: 'SYNs to a protected port', state: SYNS, rows: SYN_ROWS },
+  { number: BONDED + 4, name: 'header fields', state: FIELDS, rows: FIELDS_ROWS },
 ]
 
 /** Every anomaly is dropped. */
@@ -313,12 +342,18 @@ function bonded(): Pick<Policy, 'state' | 'rows'> {
     'asking',
     scoped({ ...ANY, established: 'pass' }, '10.98.0.67'),
     scoped({ ...ANY, protocol: 6, socket: 'none' }, '10.98.0.68'),
+    scoped({ ...ANY, match: { ttl: { first: 0, last: 1 } }, action: 'observe' }, '10.98.0.69'),
   )
   const lists = new Map([block('10.98.0.66'), asking].map((one) => [one.name, one]))
   const sources = scoped(ANY, '10.98.0.0/16', '2001:db8::/32').addresses
   const limits = [
     rateLimit('web', {
-      scope: { ...ANY, protocol: 6, destinationPorts: [port(80), port(443)] },
+      scope: {
+        ...ANY,
+        protocol: 6,
+        destinationPorts: [port(80), port(443)],
+        match: { length: { first: 40, last: 1500 } },
+      },
       sources,
       buckets: 1024,
     }),

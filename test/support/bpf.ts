@@ -290,6 +290,11 @@ export class DataPlane {
     return this.#counters('list_stats', slots)
   }
 
+  /** What the entries of the lists in these slots that observe have matched. */
+  async observed(slots: readonly number[]): Promise<Count[]> {
+    return this.#counters('observe_stats', slots)
+  }
+
   /** Zeroes the counters of an interface slot and of list slots. */
   async reset(slot: number, lists: readonly number[]): Promise<void> {
     // bpftool writes the value to every CPU.
@@ -298,7 +303,7 @@ export class DataPlane {
       bpftool('map', 'update', 'pinned', this.#pin(map), 'key', ...littleEndian(key), 'value', ...zero)
     await runBatch([
       ...REASON_NAMES.map((_, reason) => clear('verdict_stats', slot * REASON_SLOTS + reason)),
-      ...lists.map((list) => clear('list_stats', list)),
+      ...lists.flatMap((list) => [clear('list_stats', list), clear('observe_stats', list)]),
     ])
   }
 

@@ -6,6 +6,7 @@ import type { EssentialGroup } from '../../src/model/policy.ts'
 import { addressAnomalies } from '../../src/semantics/anomalies.ts'
 import type { Quoted, Transit } from '../../src/semantics/balance.ts'
 import type { Facts, IpFacts, Unparsed } from '../../src/semantics/judge.ts'
+import type { Traits } from '../../src/semantics/match.ts'
 
 const VLANS = [0x8100, 0x88a8]
 const TAGS = [...VLANS, 0x9100, 0x9200, 0x9300]
@@ -18,6 +19,7 @@ const MOST_EXTENSIONS = 8
 /** The upper layer behind the IP header, as far as it is known. `at`: its offset. */
 type Upper = Pick<IpFacts, 'protocol' | 'ports' | 'unparsed'> & {
   readonly type?: number
+  readonly code?: number
   readonly at: number
   readonly fragment: Transit['fragment']
   /** A later fragment that begins 8 bytes behind the first. */
@@ -128,15 +130,21 @@ const extensionSize = (protocol: number, length: number): number =>
 
 function chainFacts(frame: Frame, start: number, end: number, first: number): Upper {
   const { view } = frame
-  const unknown = { protocol: undefined, ports: undefined, at: start, fragment: undefined }
   let at = start
   let next = first
   let isFragment = false
+  const unknown = (unparsed: Unparsed): Upper => ({
+    protocol: undefined,
+    ports: undefined,
+    at: start,
+    fragment: isFragment ? 'first' : undefined,
+    unparsed,
+  })
   for (let headers = 0; EXTENSIONS.includes(next); headers++) {
-    if (headers === MOST_EXTENSIONS) return { ...unknown, unparsed: 'unsupported' }
+    if (headers === MOST_EXTENSIONS) return unknown('unsupported')
     const size = lack(frame, at, 8, end) ? 8 : extensionSize(next, view.getUint8(at + 1))
     const unparsed = lack(frame, at, size, end)
-    if (unparsed) return { ...unknown, unparsed }
+    if (unparsed) return unknown(unparsed)
     const following = view.getUint8(at)
     if (next === 44) {
       const isLater = view.getUint16(at + 2) >>> 3 !== 0
@@ -157,7 +165,10 @@ function upperFacts(frame: Frame, at: number, end: number, protocol: number, icm
   if (![6, 17, icmp].includes(protocol)) return { protocol, ports: undefined, unparsed: undefined, at, fragment }
   const unparsed = lack(frame, at, protocol === 6 && !isFragment ? 20 : 8, end)
   if (unparsed) return { protocol, ports: undefined, unparsed, at, fragment }
-  if (protocol === icmp) return { protocol, ports: undefined, unparsed, at, fragment, type: view.getUint8(at) }
+  if (protocol === icmp) {
+    const [type, code] = [view.getUint8(at), view.getUint8(at + 1)]
+    return { protocol, ports: undefined, unparsed, at, fragment, type, code }
+  }
   const ports = { source: view.getUint16(at), destination: view.getUint16(at + 2) }
   return { protocol, unparsed, at, fragment, ports }
 }
@@ -171,6 +182,7 @@ function facts(frame: Frame, family: 4 | 6, at: number, upper: Upper, essential:
     source,
     protocol,
     ports,
+    traits: traitsOf(frame, family, at, upper),
     essential,
     unparsed,
     anomalies: anomaliesOf(frame, family, at, upper),
@@ -243,6 +255,26 @@ function isStraySegment({ view }: Frame, family: 4 | 6, source: Uint32Array, upp
   const isLinkLocal = family === 6 && ((source[0] as number) & 0xffc00000) >>> 0 === 0xfe800000
   const [fin, syn, rst, ack] = [1, 2, 4, 16].map((bit) => (view.getUint8(upper.at + 13) & bit) !== 0)
   return !isLinkLocal && !(syn && !fin && !rst && !ack)
+}
+
+/** What the match of an entry may ask of the packet with its IP header at `at`. */
+function traitsOf({ view }: Frame, family: 4 | 6, at: number, upper: Upper): Traits {
+  const said = view.getUint16(at + (family === 4 ? 2 : 4))
+  const large = said === 0 && view.byteLength - at > 0xffff
+  const length = large ? 0xffff : Math.min(0xffff, said + (family === 4 ? 0 : 40))
+  const { type, code, fragment } = upper
+  const flags = upper.at + 13
+  const hasFlags = flags < view.byteLength && flags < at + length
+  return {
+    destination: family === 4 ? words(view, at + 16, 1) : words(view, at + 24, 4),
+    length,
+    ttl: view.getUint8(at + (family === 4 ? 8 : 7)),
+    dscp: family === 4 ? view.getUint8(at + 1) >>> 2 : (view.getUint16(at) >>> 6) & 63,
+    fragment,
+    vlan: at > 14 && TAGS.includes(view.getUint16(12)) ? view.getUint16(14) & 0xfff : undefined,
+    tcpFlags: upper.protocol === 6 && upper.ports ? (hasFlags ? view.getUint8(flags) : 'cut') : undefined,
+    icmp: type === undefined || code === undefined ? undefined : { type, code },
+  }
 }
 
 /** The balancer's facts of the packet with its IP header at `at`. */

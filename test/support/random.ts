@@ -2,6 +2,7 @@
 // and match packets.
 
 import { ANOMALY_NAMES, anomalyTexts } from '../../src/model/anomaly.ts'
+import { compareKinds, type IcmpKind, type PacketMatch } from '../../src/model/packet-match.ts'
 import { DEFAULT_POLICY, ESSENTIAL_GROUPS } from '../../src/model/policy.ts'
 import type { PortRange } from '../../src/model/ports.ts'
 import type { RateLimit } from '../../src/model/rate-limit.ts'
@@ -90,8 +91,59 @@ function portRanges(random: Random): PortRange[] {
 /** Interfaces of random policies; their scopes also name `eth9`, which the host does not have. */
 export const INTERFACES = ['eth0', 'eth1'] as const
 
+const rangeUpTo = (random: Random, limit: number): PortRange => {
+  const [first = 0, last = 0] = [random.below(limit), random.below(limit)].sort((a, b) => a - b)
+  return { first, last }
+}
+
+const TYPES = [0, 1, 3, 8, 128, 129, 135]
+
+function icmpKind(random: Random, protocol: Scope['protocol']): IcmpKind {
+  const code = random.chance(0.3) ? random.below(3) : undefined
+  const four = { v4: random.pick(TYPES), ...(code !== undefined && { code4: code }) }
+  const six = { v6: random.pick(TYPES), ...(code !== undefined && { code6: random.below(3) }) }
+  if (protocol === 1) return four
+  if (protocol === 58) return six
+  return random.pick<IcmpKind>([four, six, { ...four, ...six }])
+}
+
+const FLAGS = [1, 2, 4, 16, 3, 18, 63]
+
+/** Conditions that some of the random frames meet. */
+function matchOf(random: Random, { protocol }: Scope): PacketMatch | undefined {
+  const mask = random.pick(FLAGS)
+  const kinds = Array.from({ length: 1 + random.below(2) }, () => icmpKind(random, protocol))
+  const distinct = [...new Map(kinds.map((kind) => [JSON.stringify(kind), kind])).values()].sort(compareKinds)
+  const texts = Array.from({ length: random.below(6) }, () => addresses(random))
+  const some = (share: number, part: () => PacketMatch): PacketMatch => (random.chance(share) ? part() : {})
+  const match: PacketMatch = {
+    ...(protocol === 6 && some(0.6, () => ({ tcpFlags: { mask, value: mask & random.below(64) } }))),
+    ...((protocol === 'icmp' || protocol === 1 || protocol === 58) && some(0.6, () => ({ icmp: distinct }))),
+    ...some(0.2, () => ({ length: rangeUpTo(random, 90) })),
+    ...some(0.2, () => ({ ttl: rangeUpTo(random, 256) })),
+    ...some(0.2, () => ({ dscp: [0, 8, 46].filter((__, i) => i === 0 || random.chance(0.5)) })),
+    ...some(0.2, () => ({ fragments: random.pick(['none', 'first', 'later', 'any']) })),
+    ...some(0.2, () => ({ vlan: rangeUpTo(random, 5) })),
+    ...some(0.3, () => ({ destinations: setOf(texts) })),
+  }
+  return Object.keys(match).length > 0 ? match : undefined
+}
+
+const setOf = (texts: readonly string[]) => ({
+  v4: ranges(
+    4,
+    texts.filter((text) => !text.includes(':')),
+  ),
+  v6: ranges(
+    6,
+    texts.filter((text) => text.includes(':')),
+  ),
+})
+
 function scopeOf(random: Random): Scope {
-  const traffic = trafficOf(random)
+  const plain = trafficOf(random)
+  const match = random.chance(0.4) ? matchOf(random, plain) : undefined
+  const traffic = match ? { ...plain, match } : plain
   const interfaces = [...INTERFACES, 'eth9'].filter(() => random.chance(0.5))
   const limited = interfaces.length > 0 && random.chance(0.3) ? { ...traffic, interfaces } : traffic
   if (traffic.protocol === 6 && random.chance(0.5)) return { ...limited, socket: 'none' }
@@ -107,8 +159,14 @@ function trafficOf(random: Random): Scope {
 
 export function randomState(random: Random): State {
   const lists = Array.from({ length: random.below(8) }, (_, i): List => {
-    const entries = Array.from({ length: 1 + random.below(6) }, (): Entry => [addresses(random), scopeOf(random)])
-    return (random.chance(0.3) ? allow : block)(`list-${i}`, ...entries)
+    const isAllow = random.chance(0.3)
+    const observing = (scope: Scope): Scope =>
+      !isAllow && random.chance(0.3) ? { ...scope, action: 'observe' } : scope
+    const entries = Array.from(
+      { length: 1 + random.below(6) },
+      (): Entry => [addresses(random), observing(scopeOf(random))],
+    )
+    return (isAllow ? allow : block)(`list-${i}`, ...entries)
   })
   const attachments = INTERFACES.map((name) => ({ interface: name, modes: ['native'] as const, roles: EVERY_ROLE }))
   const state = {
@@ -148,16 +206,7 @@ export function randomLimits(random: Random): Map<string, RateLimit> {
   const all = Array.from({ length: 1 + random.below(6) }, (__, position): RateLimit => {
     const { established, socket, ...scope } = scopeOf(random)
     const texts = Array.from({ length: random.below(12) }, () => addresses(random))
-    const sources = {
-      v4: ranges(
-        4,
-        texts.filter((text) => !text.includes(':')),
-      ),
-      v6: ranges(
-        6,
-        texts.filter((text) => text.includes(':')),
-      ),
-    }
+    const sources = setOf(texts)
     return {
       name: `limit-${position}`,
       position,
@@ -184,8 +233,8 @@ function upper(random: Random): Layer[] {
     () => [layers.udp(ports), layers.raw(random.below(12))],
     () => [layers.udp({ source: ours, destination: theirs })],
     () => [layers.tcp({ ...ports, flags: random.pick([2, 16, 4, 18, 1, 3, 6, 0, 24, 41, 57, 63]) })],
-    () => [layers.icmp(random.below(20))],
-    () => [layers.icmpv6(random.pick([random.below(6), 130 + random.below(15)]))],
+    () => [layers.icmp(random.below(20), random.below(3))],
+    () => [layers.icmpv6(random.pick([random.below(6), 128 + random.below(17)]), random.below(3))],
     () => [layers.udp({ source: theirs, destination: ours })],
     () => [layers.udp({ source: ours, destination: ours })],
     () => [layers.raw(random.below(30))],
@@ -217,6 +266,8 @@ function network(random: Random): Layer[] {
       options: random.chance(0.2) ? 4 * random.below(11) : 0,
       more: random.chance(0.1),
       offset: random.chance(0.1) ? 1 + random.below(0x1fff) : 0,
+      ttl: random.below(256),
+      tos: random.pick([0, 3, 0x20, 0xb8]),
       ...(next === undefined ? {} : { protocol: next }),
       ...(random.chance(0.05) ? { totalLength: random.below(60) } : {}),
       ...(random.chance(0.03) ? { ihl: random.below(16) } : {}),
@@ -226,6 +277,8 @@ function network(random: Random): Layer[] {
   const fields = {
     source: address6(random),
     destination: address6(random),
+    hopLimit: random.below(256),
+    trafficClass: random.pick([0, 3, 0x20, 0xb8]),
     ...(next === undefined ? {} : { next }),
     ...(random.chance(0.05) ? { payloadLength: random.below(60) } : {}),
   }

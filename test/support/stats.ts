@@ -94,7 +94,7 @@ export const limited = (name: string, exceeding: number): RateStatus => ({
 export const stats = (facts: Partial<Stats> = {}): Stats => ({
   ...EMPTY,
   interfaces: [attached('eth0', { 'default-pass': 1_204_000, blocklist: 3444 })],
-  lists: [counted('spamhaus', 3444)],
+  lists: [{ ...counted('spamhaus', 3444), observed: { packets: 12, bytes: 720 } }],
   fill: [
     { name: 'interfaces', used: 1, capacity: 63 },
     { name: 'lists', used: 1, capacity: 1024 },

@@ -223,6 +223,19 @@ export const WHY_FLAGS = {
   'source-port': { type: 'string', value: 'PORT', help: 'source port of the packet' },
   destination: { type: 'string', value: 'ADDRESS', help: 'destination address of the packet' },
   'destination-port': { type: 'string', value: 'PORT', help: 'destination port of the packet' },
+  'tcp-flags': { type: 'string', value: 'FLAGS', help: 'flags that are set, such as syn or fin,ack; default: syn' },
+  'icmp-type': { type: 'string', value: 'TYPE', help: 'type of ICMP by name or number; default: echo-request' },
+  'icmp-code': { type: 'string', value: 'CODE', help: 'code of ICMP as a number; default: 0' },
+  length: { type: 'string', value: 'BYTES', help: 'length from the IP header on; default: that of the headers' },
+  ttl: { type: 'string', value: 'NUMBER', help: 'TTL or hop limit; default: 64' },
+  dscp: { type: 'string', value: 'CODEPOINT', help: 'code point by name or number; default: 0' },
+  fragment: {
+    type: 'string',
+    value: 'WHICH',
+    help: 'the packet is a fragment: first or later',
+    completes: ['first', 'later'],
+  },
+  vlan: { type: 'string', value: 'NUMBER', help: 'number in a VLAN tag of the frame' },
   interface: { type: 'string', value: 'NAME', help: 'interface on which the packet arrives', completes: 'interface' },
 } as const satisfies FlagSpecs
 

@@ -10,6 +10,7 @@ import type { Context } from '../cli/context.ts'
 import type { Arguments } from '../cli/flag.ts'
 import type { WHY_FLAGS } from '../cli/flags.ts'
 import { loadIfAny } from './config.ts'
+import { readFields, readNumber } from './why-packet.ts'
 
 const PROTOCOLS: Readonly<Record<string, number | 'icmp'>> = {
   ...WRITTEN_PROTOCOLS,
@@ -23,12 +24,6 @@ function readAddress(what: string, text: string): Address {
     ? `write one address: ${text.split('/')[0]}`
     : 'write an IPv4 or IPv6 address: 203.0.113.9'
   throw fail('E300', `${what} "${text}" is not an address`, hint)
-}
-
-function readNumber(flag: string, text: string | undefined, most: number): number | undefined {
-  if (text === undefined) return undefined
-  if (/^\d{1,5}$/.test(text) && Number(text) <= most) return Number(text)
-  throw fail('E300', `--${flag} "${text}" is not a number from 0 to ${most}`)
 }
 
 function readProtocol(text: string | undefined): Query['protocol'] {
@@ -63,7 +58,16 @@ export function readQuery({ positionals: [source = ''], options }: Arguments<typ
       `ADDRESS is IPv${from.family}, but --destination is IPv${to.family}`,
       'write addresses of one family',
     )
-  return { source: from, protocol, sourcePort, destination: to, destinationPort, interface: options.interface }
+  const fields = readFields(options, { source: from, protocol })
+  return {
+    source: from,
+    protocol,
+    sourcePort,
+    destination: to,
+    destinationPort,
+    interface: options.interface,
+    ...fields,
+  }
 }
 
 export async function run(context: Context, args: Arguments<typeof WHY_FLAGS>): Promise<Exit> {

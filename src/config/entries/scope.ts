@@ -1,5 +1,6 @@
 // Protocol, ports and interfaces of an entry → its scope in canonical form.
 
+import type { Address } from '../../model/address.ts'
 import { INTERFACE_SETS } from '../../model/limits.ts'
 import { nearest } from '../../model/nearest.ts'
 import type { Established } from '../../model/policy.ts'
@@ -11,12 +12,15 @@ import { quote } from '../text/show.ts'
 import type { Source } from '../text/source.ts'
 import type { Placed } from '../text/tree.ts'
 import type { WrittenEntry, WrittenPorts } from '../text/written.ts'
+import { readMatch } from './match.ts'
 
 /** The interfaces of a config, and the sets of them that entries have named so far. */
 export interface KnownInterfaces {
   readonly names: ReadonlySet<string>
   /** Names joined by spaces. */
   readonly sets: Set<string>
+  /** VIPs of its services, by name. */
+  readonly vips: ReadonlyMap<string, Address>
 }
 
 export interface ScopeContext {
@@ -117,13 +121,36 @@ function readSocket(
   return socket
 }
 
+/** Whether an entry only observes. Reports the key in an allowlist. */
+function readAction(
+  kind: ListKind,
+  { action }: WrittenEntry,
+  placed: Placed,
+  { source, report }: Context,
+): 'observe' | undefined {
+  const key = placed.fields?.get('action')
+  if (action === undefined || key === undefined) return undefined
+  if (kind === 'blocklist') return action === 'observe' ? action : undefined
+  const message = 'an entry of the allowlist drops nothing that `action` could be about'
+  report.error('E126', source.locate(key.from, key.to), message, 'remove the key, or write the entry under blocklist')
+  return undefined
+}
+
 /** The packets that an entry applies to. Reports invalid port ranges, unknown interfaces, and keys of the other list. */
 export function readScope(kind: ListKind, entry: WrittenEntry, placed: Placed, context: ScopeContext): Scope {
   const { protocol } = entry
   const established = readEstablished(kind, entry, placed, context)
   const interfaces = readInterfaces(entry.interfaces, placed.fields?.get('interfaces'), context)
   const socket = readSocket(kind, entry, placed, context)
-  const limited = { ...(interfaces && { interfaces }), ...(established && { established }), ...(socket && { socket }) }
+  const match = readMatch(entry, placed, { ...context, vips: context.interfaces.vips })
+  const action = readAction(kind, entry, placed, context)
+  const limited = {
+    ...(interfaces && { interfaces }),
+    ...(established && { established }),
+    ...(socket && { socket }),
+    ...(match && { match }),
+    ...(action && { action }),
+  }
   if (protocol === undefined) return { ...ANY, ...limited }
   const port = (key: 'source_port' | 'destination_port'): readonly PortRange[] =>
     canonicalPorts(readPortRanges(entry[key], placed.fields?.get(key), context))

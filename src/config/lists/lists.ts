@@ -121,8 +121,17 @@ function collectorsOf(draft: Draft, file: number, set: number): { v4: EntryColle
   return { v4, v6 }
 }
 
+/** A word for every source, in place of a range, and its prefixes. */
+const EVERY = 'any'
+const EVERYTHING = ['0.0.0.0/0', '::/0']
+const LIKE_EVERY = /^(?:all|every|world|\*|0\/0)$/i
+
 function addText(text: string, placed: Placed, draft: Draft, set: number, reading: Reading): void {
   const { source, report, library } = reading
+  if (text === EVERY) {
+    for (const prefix of EVERYTHING) addText(prefix, placed, draft, set, reading)
+    return
+  }
   if (readRangeText(text, range)) {
     const { v4, v6 } = collectorsOf(draft, fileNumber(library.files, source.path), set)
     const collector = range.family === 4 ? v4 : v6
@@ -130,7 +139,12 @@ function addText(text: string, placed: Placed, draft: Draft, set: number, readin
     return
   }
   const { code, message, hint } = explainRange(text)
-  report.error(code, source.locate(placed.from, placed.to), message, hint)
+  report.error(
+    code,
+    source.locate(placed.from, placed.to),
+    message,
+    LIKE_EVERY.test(text) ? 'for every source write any' : hint,
+  )
 }
 
 /** Keys of an entry that name a source outside of the config. */

@@ -4,6 +4,7 @@ import type { Location } from '../../diagnostics.ts'
 import type { AddressSet, Ranges } from '../../model/address.ts'
 import { formatCount, plural } from '../../model/numbers.ts'
 import { RATE, type Rate, type RateLimit, type RatePer } from '../../model/rate-limit.ts'
+import { alternatives } from '../../model/scope.ts'
 import type { Scope } from '../../model/state.ts'
 import { EntryCollector } from '../entries/entries.ts'
 import { explainRange, rangeBuffer, readRangeText } from '../entries/range.ts'
@@ -145,10 +146,12 @@ function readSources({ placed, written, ...reading }: Context): AddressSet | und
 }
 
 /** Reports a scope with more rules than the data plane has for a limit. */
-function checkRules({ sourcePorts, destinationPorts }: Scope, { placed, written, ...reading }: Context): void {
-  const rules = Math.max(1, sourcePorts.length) * Math.max(1, destinationPorts.length)
+function checkRules(scope: Scope, { placed, written, ...reading }: Context): void {
+  const { destinationPorts, match } = scope
+  const rules = alternatives(scope)
   if (rules <= RATE.rules) return
-  const message = `rate limit ${written.name} has ${formatCount(rules)} combinations of port ranges; a limit can have ${RATE.rules}`
+  const what = match?.icmp || match?.dscp ? 'port ranges, ICMP types and code points' : 'port ranges'
+  const message = `rate limit ${written.name} has ${formatCount(rules)} combinations of ${what}; a limit can have ${RATE.rules}`
   const at = fieldOf(placed, destinationPorts.length > 1 ? 'destination_port' : 'source_port')
   reportAt(reading, at, 'E134', message, 'name fewer ports, or write several limits')
 }
@@ -162,7 +165,8 @@ const prefixOf = (per: RatePer, { v4 = RATE.prefix.v4, v6 }: NonNullable<Written
 function readLimit(context: Context, interfaces: KnownInterfaces, position: number, buckets: number): RateLimit {
   const { written, placed, source, report } = context
   checkKeys(context)
-  const scope = readScope('blocklist', written, placed, { source, report, interfaces })
+  const { action: _, ...packets } = written
+  const scope = readScope('blocklist', packets, placed, { source, report, interfaces })
   checkRules(scope, context)
   const { name, per = 'source', prefix, action = 'drop' } = written
   return {

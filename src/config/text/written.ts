@@ -2,6 +2,7 @@
 
 import type { Anomaly, AnomalyName } from '../../model/anomaly.ts'
 import type { OnConflict, OnDrift, OnMissing, OnStop } from '../../model/desired.ts'
+import type { Fragments } from '../../model/packet-match.ts'
 import type { RateAction, RatePer } from '../../model/rate-limit.ts'
 import type { AttachMode, Role } from '../../model/state.ts'
 
@@ -45,6 +46,16 @@ export interface WrittenEntry {
   readonly interfaces?: readonly string[]
   readonly established?: 'pass' | 'judge'
   readonly socket?: 'none'
+  readonly tcp_flags?: string | readonly string[]
+  readonly icmp_type?: number | string | readonly (number | string)[]
+  readonly icmp_code?: number | string
+  readonly length?: number | string
+  readonly ttl?: number | string
+  readonly dscp?: number | string | readonly (number | string)[]
+  readonly fragments?: Fragments
+  readonly vlan?: number | string
+  readonly destination?: string | readonly string[]
+  readonly action?: 'drop' | 'observe'
   readonly comment?: string
 }
 
@@ -54,7 +65,22 @@ export type WrittenBits = number | string
 export interface WrittenRateLimit
   extends Pick<
     WrittenEntry,
-    'cidr' | 'cidrs' | 'protocol' | 'source_port' | 'destination_port' | 'interfaces' | 'comment'
+    | 'cidr'
+    | 'cidrs'
+    | 'protocol'
+    | 'source_port'
+    | 'destination_port'
+    | 'interfaces'
+    | 'tcp_flags'
+    | 'icmp_type'
+    | 'icmp_code'
+    | 'length'
+    | 'ttl'
+    | 'dscp'
+    | 'fragments'
+    | 'vlan'
+    | 'destination'
+    | 'comment'
   > {
   readonly name: string
   readonly per?: RatePer

@@ -45,6 +45,8 @@ export interface CountedList extends Count {
   readonly prefixes: number
   readonly scopes: number
   readonly slot: number
+  /** Whether some of its entries only observe. */
+  readonly observes: boolean
 }
 
 export interface Counters {
@@ -96,10 +98,10 @@ function decodeAnswers(requests: readonly Request[], answers: readonly Uint8Arra
       const number = request.first + record
       if (request.kind === STATS_KIND.LISTS) {
         const { list, counter } = listReportCodec.decode(view, at)
-        const { name, slot, allow, scopes, prefixes } = list
+        const { name, slot, allow, observes, scopes, prefixes } = list
         const kind = allow ? 'allowlist' : 'blocklist'
         const sum = add(lists.get(number), counter)
-        lists.set(number, { name, kind, prefixes: Number(prefixes), scopes, slot, ...sum })
+        lists.set(number, { name, kind, prefixes: Number(prefixes), scopes, slot, observes: observes === 1, ...sum })
         continue
       }
       const { reasons } = interfaceReportCodec.decode(view, at)

@@ -6,12 +6,14 @@ import { ran } from '../../abi/answer.ts'
 import { bpftool, type Part } from '../../abi/command.ts'
 import { type Explanation, explanationCodec, REASON, testRunCodec } from '../../abi/generated.ts'
 import { isHeaderAnomaly, protocolOf } from '../../abi/odd-packet.ts'
+import { packetFitting } from '../../abi/match-packet.ts'
 import {
   explanationOf,
   factsFor,
   type TestPacket as Packet,
   type Probe,
   packetOf,
+  shapedFor,
   type TestInput,
   testInputFor,
 } from '../../abi/packet.ts'
@@ -56,8 +58,9 @@ function successor({ family, words }: Address): Address {
 const portOf = (ranges: Scope['sourcePorts']): number | undefined => ranges[0]?.first
 
 /** A packet from the address, inside the scope. */
-const packetIn = (source: Address, { protocol, sourcePorts, destinationPorts }: Scope): Packet => ({
+const packetIn = (source: Address, { protocol, sourcePorts, destinationPorts, match }: Scope): Packet => ({
   source,
+  ...(match && packetFitting(match, source.family)),
   protocol: protocol === 'any' ? undefined : protocol,
   sourcePort: portOf(sourcePorts),
   destinationPort: portOf(destinationPorts),
@@ -123,7 +126,7 @@ export function buildProbes(
     packet,
     arrival,
     on: ingress.interface,
-    verdict: judge(state, factsFor(packet), {}, ingress).verdict,
+    verdict: judge(state, factsFor(shapedFor(packet, arrival)), {}, ingress).verdict,
   })
   return [
     ...shapesOf(state.interfaces.keys(), links).flatMap((shape) => packets.map((one) => probe(one, PLACES[shape]))),

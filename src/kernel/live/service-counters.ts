@@ -1,4 +1,4 @@
-// Counters of services, backends and rate limits, summed over CPUs in the kernel: see abi_counters.h.
+// Counters of services, backends, rate limits and lists that observe, summed over CPUs in the kernel: see abi_counters.h.
 
 import { writeFile } from 'node:fs/promises'
 import { ran } from '../../abi/answer.ts'
@@ -11,6 +11,8 @@ import {
   backendCounterCodec,
   COUNTER_KIND,
   COUNTER_RECORDS,
+  type Counter,
+  counterCodec,
   counterRequestCodec,
   type RateCounter,
   rateCounterCodec,
@@ -137,6 +139,19 @@ export const readRateCounters: Read<RateCounter> = reader(RATES)
 
 /** The counters of anomalies, by number. Throws as readBalanceCounters. */
 export const readAnomalyCounters: Read<AnomalyCounter> = reader(ANOMALIES)
+
+const OBSERVED: Kind<Counter> = { number: COUNTER_KIND.OBSERVED, codec: counterCodec }
+
+/** What the entries of lists in these slots that observe have matched, by slot. Throws as readBalanceCounters. */
+export async function readObserved(
+  paths: Paths,
+  generation: number,
+  slots: readonly number[],
+): Promise<ReadonlyMap<number, Counts<Counter>>> {
+  if (slots.length === 0) return new Map()
+  const runs = runsOf(OBSERVED, slots, await possibleCpus())
+  return collect(runs, await answersTo(paths, generation, runs.map(requestOf)))
+}
 
 /** Runs the requests in one bpftool process. Throws E108 if the data plane refuses. */
 async function answersTo(paths: Paths, generation: number, requests: readonly Uint8Array[]): Promise<Uint8Array[]> {

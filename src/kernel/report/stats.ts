@@ -22,6 +22,7 @@ import { ownNetns } from '../host/host.ts'
 import { readLinks } from '../host/links.ts'
 import { type Counters, countersPart } from '../live/counters.ts'
 import { type GaugeReadings, gaugeRows, gaugesPart } from '../live/gauges.ts'
+import { readObserved } from '../live/service-counters.ts'
 import { findPins, instancePart, requirePins, withFiles } from '../observe/instance.ts'
 import { pendingOf } from '../observe/leftovers.ts'
 import {
@@ -146,10 +147,13 @@ async function readOnce(paths: Paths): Promise<{ stats: KernelStats; switching: 
   const refusals = guardNamespace({ netns: namespaceOf(links, instance, committed, own), ownNetns: own })
   if (refusals.length > 0) throw new XdpError(refusals)
   const counters = countersOf(committed, pinned)
-  const [served, { rate_limits, anomalies }, syn_protection] = await Promise.all([
+  const observing = counters.lists.filter(({ observes }) => observes).map(({ slot }) => slot)
+  const isReadable = committed !== undefined && instance.missing.length === 0
+  const [served, { rate_limits, anomalies }, syn_protection, observed] = await Promise.all([
     readServices(paths, committed, instance),
     readMitigations(paths, committed, instance),
     readSyn(paths, committed, instance),
+    readObserved(paths, committed?.number ?? 0, isReadable ? observing : []),
   ])
   const records = recordsOf(instance)
   const drift = new Map<ObjectKey, string>(driftOfPins(instance, committed))
@@ -165,7 +169,10 @@ async function readOnce(paths: Paths): Promise<{ stats: KernelStats; switching: 
     }),
     unknown: unknownInterfaces(counters),
     detached: committed ? [...records.keys()].filter((name) => !interfaces.has(name)).toSorted() : [],
-    lists: counters.lists.map(({ name, kind, prefixes, packets, bytes }) => ({ name, kind, prefixes, packets, bytes })),
+    lists: counters.lists.map(({ name, kind, prefixes, packets, bytes, observes, slot }) => {
+      const seen = observes ? observed.get(slot) : undefined
+      return { name, kind, prefixes, packets, bytes, ...(seen && { observed: seen }) }
+    }),
     anomalies,
     rate_limits,
     observed_bans: observedBans(committed, pinned),

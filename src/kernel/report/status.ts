@@ -5,6 +5,7 @@ import { BALANCER } from '../../features/balancer.ts'
 import { SHARED_MAPS } from '../../features/features.ts'
 import { FILTER } from '../../features/filter.ts'
 import type { Link } from '../../model/live.ts'
+import { observes } from '../../model/scope.ts'
 import { listPrefixes } from '../../model/state.ts'
 import { driftOf } from '../../plan/attachments.ts'
 import { culpritsOn } from '../../plan/origin.ts'
@@ -13,6 +14,7 @@ import type { Count, InterfaceStatus, Status, UnknownInterfaces } from '../../re
 import type { Memory } from '../host/memory.ts'
 import { readBanCount } from '../live/bans.ts'
 import { type Counters, readCounters } from '../live/counters.ts'
+import { readObserved } from '../live/service-counters.ts'
 import { type Observation, observe, refuseOtherNamespace } from '../observe/observe.ts'
 import { runParts } from '../tools/bpftool.ts'
 import { anomalyStatus } from './anomaly-status.ts'
@@ -116,6 +118,8 @@ export async function readStatus(paths: Paths, memory: Memory): Promise<KernelSt
     : []
   const anomalies = isReadable ? await anomalyStatus(paths, live.generation, live.state.policy?.anomalies ?? []) : []
   const syn_protection = isReadable ? await synStatus(paths, live.state.policy?.syn_protection ?? '') : undefined
+  const observing = lists.filter(({ list }) => observes(list)).map(({ slot }) => slot)
+  const observed = await readObserved(paths, live.generation, isReadable ? observing : [])
   const drift = driftOf(live)
   return {
     interfaces: attached.flatMap(({ slot, link }) =>
@@ -132,6 +136,7 @@ export async function readStatus(paths: Paths, memory: Memory): Promise<KernelSt
       kind: list.kind,
       prefixes: listPrefixes(list),
       ...(counted.get(slot) ?? { packets: 0, bytes: 0 }),
+      ...(observed.has(slot) && { observed: observed.get(slot) as Count }),
     })),
     anomalies,
     rate_limits,

@@ -167,6 +167,7 @@ function desiredOn(
     unlessEstablished: isExcepted(state, facts, judged),
     needsSocket: needsSocket(state, facts, sockets, ingress),
     anomalies: anomaliesMet(state, facts, sockets, ingress),
+    observed: judged.observed,
     rateLimits: limitsOf(state, facts, ingress, sockets, desired),
   }
   const common = { ...NOTHING, lists, verdict, reason, ...conditions }
@@ -312,6 +313,7 @@ async function liveOn(
     unlessEstablished: isExcepted(live.state, factsFor(query), model),
     needsSocket: needsSocket(live.state, factsFor(query), circumstances, ingress),
     anomalies: anomaliesMet(live.state, factsFor(query), circumstances, ingress),
+    observed: model.observed,
     rateLimits: limitsOf(live.state, factsFor(query), ingress, circumstances, desired, usedBy(live, explanation)),
     ...balancedPart(balanced, desired),
     ...(origin ? { at: origin.at, about: origin.about } : {}),

@@ -3,6 +3,7 @@
 
 import { CLASS_RULES } from '../../abi/generated.ts'
 import { fail } from '../../diagnostics.ts'
+import { alternatives } from '../../model/scope.ts'
 import type { List, ScopedSet } from '../../model/state.ts'
 
 /** A list under one of its scopes. Its number is its position in `partsOf`. */
@@ -19,9 +20,8 @@ export function partsOf(lists: ReadonlyMap<string, List>): Part[] {
 export const sortedLists = (lists: ReadonlyMap<string, List>): List[] =>
   [...lists.values()].sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0))
 
-/** Number of rules of a part: one for each pair of a source and a destination port range. */
-export const ruleCount = ({ set: { scope } }: Part): number =>
-  Math.max(1, scope.sourcePorts.length) * Math.max(1, scope.destinationPorts.length)
+/** Number of rules of a part: one for each combination of port ranges, types of ICMP and code points. */
+export const ruleCount = ({ set: { scope } }: Part): number => alternatives(scope)
 
 /** Classes are 16 bits wide in the tables. */
 export const MAX_CLASS = 0xffff
@@ -126,7 +126,7 @@ export class Classes extends NumberSets {
       throw fail(
         'E204',
         `${rules} rules apply to ${where()} (from ${shown}), but at most ${CLASS_RULES} can`,
-        'an entry counts once for each pair of a source and a destination port range; use fewer port ranges or lists there',
+        'an entry counts once for each combination of port ranges, ICMP types and code points; use fewer of them, or fewer lists there',
       )
     }
     if (this.members.length > MAX_CLASS) {

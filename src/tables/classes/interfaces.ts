@@ -16,6 +16,7 @@ import { fail } from '../../diagnostics.ts'
 import { ANOMALY_NAMES, anomalyTexts, parseAnomaly } from '../../model/anomaly.ts'
 import { DEFAULT_POLICY, type Policy } from '../../model/policy.ts'
 import type { PortRange } from '../../model/ports.ts'
+import { scopesOf } from '../../model/scope.ts'
 import type { State } from '../../model/state.ts'
 import { corrupt, LINE_WORDS, makeLines, viewOf } from '../lines/lines.ts'
 
@@ -53,11 +54,7 @@ export const interfaceSets = ({
   rateLimits,
   policy = DEFAULT_POLICY,
 }: Pick<State, 'lists' | 'rateLimits'> & Partial<Pick<State, 'policy'>>): InterfaceSets =>
-  new InterfaceSets([
-    ...[...lists.values()].flatMap((list) => list.sets.map(({ scope }) => scope)),
-    ...[...(rateLimits?.values() ?? [])].map(({ scope }) => scope),
-    ...policy.anomalies.map(parseAnomaly),
-  ])
+  new InterfaceSets([...scopesOf({ lists, rateLimits }), ...policy.anomalies.map(parseAnomaly)])
 
 function encodeAnomalies(texts: Policy['anomalies'], sets: Pick<InterfaceSets, 'numberOf'>): AnomalySettings {
   const bits = { drop: 0, observe: 0 }

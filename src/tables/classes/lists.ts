@@ -3,6 +3,7 @@
 import { LINE_SIZE, LIST_SLOTS, listCodec } from '../../abi/generated.ts'
 import type { AddressSet, Family } from '../../model/address.ts'
 import { EMPTY4, EMPTY6, RangesBuilder, WIDTH } from '../../model/ranges.ts'
+import { observes } from '../../model/scope.ts'
 import { type List, type ListKind, listPrefixes, type ScopedSet, scopeKey } from '../../model/state.ts'
 import { listDigest } from '../lines/digest.ts'
 import { corrupt, makeLines, viewOf } from '../lines/lines.ts'
@@ -24,6 +25,7 @@ export function encodeLists(lists: ReadonlyMap<string, List>, slots: ReadonlyMap
         scopes: list.sets.length,
         slot,
         allow: list.kind === 'allowlist' ? 1 : 0,
+        observes: observes(list) ? 1 : 0,
         prefixes: BigInt(listPrefixes(list)),
       },
       view,

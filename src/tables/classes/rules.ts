@@ -7,23 +7,42 @@ import {
   CLASS_RULES,
   type Class,
   classCodec,
+  INTERFACE_SETS,
   LINE_SIZE,
   RULE_FLAG,
+  RULE_MARK,
   type Rule,
   ruleCodec,
 } from '../../abi/generated.ts'
 import type { PortRange } from '../../model/ports.ts'
 import { type ListKind, type Scope, scopeKey } from '../../model/state.ts'
-import { corrupt, makeLines, viewOf } from '../lines/lines.ts'
+import { corrupt, joinLines, LINE_WORDS, makeLines, viewOf } from '../lines/lines.ts'
 import type { Part } from './classes.ts'
 import type { InterfaceSets } from './interfaces.ts'
+import {
+  hasMatch,
+  type MatchLines,
+  MatchSection,
+  matchesOf,
+  matchNumber,
+  matchOf,
+  matchText,
+  readMatch,
+} from './matches.ts'
 
 const ANY_PORT: PortRange = { first: 0, last: 0xffff }
+const NO_PORTS: PortRange = { first: 0, last: 0 }
 /** ICMP and ICMPv6. */
 const ICMP = { protocol4: 1, protocol6: 58 }
 
+/** A rule, with its line if its mark says that it has one; where that lies, the section of the rule decides. */
+export interface WrittenRule {
+  readonly rule: Rule
+  readonly match: MatchLines | undefined
+}
+
 /** `interfaces`: number of the scope's set of interfaces. */
-export function rulesOf(kind: ListKind, scope: Scope, number: number, slot: number, interfaces: number): Rule[] {
+export function rulesOf(kind: ListKind, scope: Scope, number: number, slot: number, interfaces: number): WrittenRule[] {
   const protocols =
     scope.protocol === 'any'
       ? { protocol4: 0, protocol6: 0 }
@@ -34,36 +53,43 @@ export function rulesOf(kind: ListKind, scope: Scope, number: number, slot: numb
   const flags =
     (kind === 'allowlist' ? RULE_FLAG.ALLOW : 0) |
     (scope.protocol === 'any' ? 0 : RULE_FLAG.PROTOCOL) |
-    (hasPorts ? RULE_FLAG.PORTS : 0) |
+    (hasPorts && !scope.match ? RULE_FLAG.PORTS : 0) |
     (scope.sourcePorts.length > 0 ? RULE_FLAG.SOURCE : 0) |
     (scope.destinationPorts.length > 0 ? RULE_FLAG.DESTINATION : 0) |
     (scope.interfaces ? RULE_FLAG.INTERFACES : 0) |
     (scope.established === 'pass' ? RULE_FLAG.ESTABLISHED_PASS : 0) |
     (scope.established === 'judge' ? RULE_FLAG.ESTABLISHED_JUDGE : 0) |
     (scope.socket === 'none' ? RULE_FLAG.SOCKET_NONE : 0)
+  const marks = (scope.match ? RULE_MARK.MATCH : 0) | (scope.action === 'observe' ? RULE_MARK.OBSERVE : 0)
+  const base = { list: slot, scope: number, flags, ...protocols, interfaces: interfaces | marks }
+  const rule = (source: PortRange, destination: PortRange): Rule => ({
+    ...base,
+    source_first: source.first,
+    source_last: source.last,
+    destination_first: destination.first,
+    destination_last: destination.last,
+  })
+  if (scope.match) return matchesOf(scope).map((match) => ({ rule: rule(NO_PORTS, NO_PORTS), match }))
   const ranges = (ports: readonly PortRange[]): readonly PortRange[] => (ports.length > 0 ? ports : [ANY_PORT])
   return ranges(scope.sourcePorts).flatMap((source) =>
-    ranges(scope.destinationPorts).map((destination) => ({
-      list: slot,
-      scope: number,
-      flags,
-      ...protocols,
-      interfaces,
-      source_first: source.first,
-      source_last: source.last,
-      destination_first: destination.first,
-      destination_last: destination.last,
-    })),
+    ranges(scope.destinationPorts).map((destination) => ({ rule: rule(source, destination), match: undefined })),
   )
 }
+
+/** The rule with the number of its line. */
+export const placed = ({ rule, match }: WrittenRule, lines: MatchSection): Rule =>
+  match ? { ...rule, ...matchNumber(lines.add(match)) } : rule
 
 /** Flags of rules that need more of a packet than its source, or ask for a socket whatever the settings say. */
 const SCOPED = RULE_FLAG.PROTOCOL | RULE_FLAG.PORTS | RULE_FLAG.INTERFACES | RULE_FLAG.SOCKET_NONE
 
-/** The class's field `plain`: set if it has one rule, which matches every packet. */
+const MARKED = RULE_MARK.MATCH | RULE_MARK.OBSERVE
+
+/** The class's field `plain`: its list if it has one rule, which matches every packet. */
 function plainOf(rules: readonly Rule[]): number {
   const [rule, second] = rules
-  if (!rule || second || rule.flags & SCOPED) return 0
+  if (!rule || second || rule.flags & SCOPED || rule.interfaces & MARKED)
+    return rules.some(hasMatch) ? CLASS_FLAG.MATCHES : 0
   return CLASS_FLAG.PLAIN | (rule.flags & RULE_FLAG.ALLOW ? CLASS_FLAG.ALLOW : 0) | rule.list
 }
 
@@ -103,7 +129,7 @@ export function encodeClasses(
         },
       ]) => {
         const interfaces = scope.interfaces ? sets.numberOf(scope.interfaces) : 0
-        return [number, rulesOf(list.kind, scope, number, slots.get(list.name) as number, interfaces)]
+        return [number, rulesOf(list.kind, scope, number, slots.get(list.name) as number, interfaces)] as const
       },
     ),
   )
@@ -112,10 +138,12 @@ export function encodeClasses(
   const position = new Map(sorted.map(({ number }, at) => [number, at]))
   const byPosition = (a: number, b: number): number => (position.get(a) as number) - (position.get(b) as number)
   const ordered = members.map((numbers) => numbers.toSorted(byPosition))
-  const byClass = ordered.map((numbers) => numbers.flatMap((part) => byPart.get(part) as Rule[]))
-  const ruleCount = byClass.reduce((sum, { length }) => sum + length, 0)
+  const written = ordered.map((numbers) => numbers.flatMap((part) => byPart.get(part) as WrittenRule[]))
+  const ruleCount = written.reduce((sum, { length }) => sum + length, 0)
   const classes = makeLines(Math.ceil((members.length * classCodec.size) / LINE_SIZE))
   const rules = makeLines(Math.ceil((ruleCount * ruleCodec.size) / LINE_SIZE))
+  const lines = new MatchSection(rules.length / LINE_WORDS)
+  const byClass = written.map((own) => own.map((rule) => placed(rule, lines)))
   const classView = new DataView(classes.buffer)
   const ruleView = new DataView(rules.buffer)
   let next = 0
@@ -124,7 +152,7 @@ export function encodeClasses(
     classCodec.encode(entry, classView, number * classCodec.size)
     for (const rule of own) ruleCodec.encode(rule, ruleView, next++ * ruleCodec.size)
   }
-  return { classes, rules, ruleCount }
+  return { classes, rules: joinLines(rules, lines.words), ruleCount }
 }
 
 /** A part, decoded from its rules. */
@@ -152,7 +180,7 @@ const rulesAt = (view: DataView, { first_rule, rules }: Class): Rule[] =>
 
 /** The rules by which a class is judged. Throws XdpError E113 if it is plain and has not one rule. */
 function rulesInForce(written: readonly Rule[], plain: number, number: number): readonly Rule[] {
-  if (plain === 0) return written
+  if (plain === 0 || plain === CLASS_FLAG.MATCHES) return written
   if (written.length !== 1) throw corrupt(`the rules of class ${number}`)
   return written.map((rule) => plainRule(rule, plain))
 }
@@ -208,18 +236,37 @@ export function decodeClasses(
     members.push([...own.keys()])
   }
   const parts: (LivePart | undefined)[] = []
-  for (const [number, found] of byPart) parts[number] = checkedPart(number, found, sets)
+  for (const [number, found] of byPart) parts[number] = checkedPart(number, withMatches(found, rules), sets)
   return { parts, members, disputed, isMarked }
 }
 
+/** Rules of a section with their lines. Throws XdpError E113 if it lacks one. */
+export const withMatches = (rules: readonly Rule[], section: DataView): WrittenRule[] =>
+  rules.map((rule) =>
+    hasMatch(rule)
+      ? { rule: { ...rule, source_first: 0, source_last: 0 }, match: readMatch(section, rule) }
+      : { rule, match: undefined },
+  )
+
+const isSameWritten = (a: readonly WrittenRule[], b: readonly WrittenRule[]): boolean =>
+  isSame(
+    a.map(({ rule }) => rule),
+    b.map(({ rule }) => rule),
+  ) && a.every(({ match }, i) => textOf(match) === textOf(b[i]?.match))
+
+const textOf = (match: MatchLines | undefined): string | undefined => match && matchText(match)
+
 /** The part of the rules, which must be those that it is encoded to. */
-function checkedPart(number: number, found: readonly Rule[], sets: readonly (readonly string[])[]): LivePart {
+function checkedPart(number: number, found: readonly WrittenRule[], sets: readonly (readonly string[])[]): LivePart {
   const part = livePart(number, found, sets)
-  const [{ interfaces }] = found as [Rule]
-  if (!isSame(rulesOf(part.kind, part.scope, number, part.slot, interfaces), found))
+  const [{ rule }] = found as [WrittenRule]
+  if (!isSameWritten(rulesOf(part.kind, part.scope, number, part.slot, setNumber(rule)), found))
     throw corrupt(`the rules of scope ${number}`)
   return part
 }
+
+/** Number of a rule's set of interfaces. */
+const setNumber = ({ interfaces }: Rule): number => interfaces % INTERFACE_SETS
 
 const RULE_FIELDS = Object.keys(ruleCodec.offsets) as readonly (keyof Rule)[]
 
@@ -233,9 +280,16 @@ const SOCKETS: ReadonlyMap<number, Pick<Scope, 'established' | 'socket'>> = new 
   [RULE_FLAG.SOCKET_NONE, { socket: 'none' }],
 ])
 
-export function livePart(number: number, rules: readonly Rule[], sets: readonly (readonly string[])[]): LivePart {
-  const [{ list, flags, protocol4, protocol6, interfaces: set }] = rules as [Rule]
-  const interfaces = flags & RULE_FLAG.INTERFACES ? (sets[set] ?? []) : undefined
+export function livePart(
+  number: number,
+  rules: readonly WrittenRule[],
+  sets: readonly (readonly string[])[],
+): LivePart {
+  const [{ rule }] = rules as [WrittenRule]
+  const { list, flags, protocol4, protocol6 } = rule
+  const interfaces = flags & RULE_FLAG.INTERFACES ? (sets[setNumber(rule)] ?? []) : undefined
+  const lines = rules.flatMap(({ match }) => match ?? [])
+  const ranges = lines.length > 0 ? lines.map(({ line }) => line) : rules.map((one) => one.rule)
   if (interfaces?.length === 0) throw corrupt(`the interfaces of scope ${number}`)
   const isIcmp = protocol4 === ICMP.protocol4 && protocol6 === ICMP.protocol6
   return {
@@ -244,17 +298,21 @@ export function livePart(number: number, rules: readonly Rule[], sets: readonly 
     kind: flags & RULE_FLAG.ALLOW ? 'allowlist' : 'blocklist',
     scope: {
       protocol: flags & RULE_FLAG.PROTOCOL ? (isIcmp ? 'icmp' : protocol4) : 'any',
-      sourcePorts: flags & RULE_FLAG.SOURCE ? ports(rules, 'source') : [],
-      destinationPorts: flags & RULE_FLAG.DESTINATION ? ports(rules, 'destination') : [],
+      sourcePorts: flags & RULE_FLAG.SOURCE ? ports(ranges, 'source') : [],
+      destinationPorts: flags & RULE_FLAG.DESTINATION ? ports(ranges, 'destination') : [],
       ...(interfaces && { interfaces }),
       ...SOCKETS.get(flags & RULE_FLAG.SOCKET_NONE),
+      ...(lines.length > 0 && { match: matchOf(lines) }),
+      ...(rule.interfaces & RULE_MARK.OBSERVE && { action: 'observe' as const }),
     },
   }
 }
 
-/** The distinct port ranges of a part's rules. */
-function ports(rules: readonly Rule[], side: 'source' | 'destination'): PortRange[] {
-  const ranges = rules.map((rule) => ({ first: rule[`${side}_first`], last: rule[`${side}_last`] }))
+type Ports = Pick<Rule, 'source_first' | 'source_last' | 'destination_first' | 'destination_last'>
+
+/** The distinct port ranges of a part's rules, or of their lines. */
+function ports(written: readonly Ports[], side: 'source' | 'destination'): PortRange[] {
+  const ranges = written.map((rule) => ({ first: rule[`${side}_first`], last: rule[`${side}_last`] }))
   return ranges
     .filter(({ first, last }, i) => ranges.findIndex((other) => other.first === first && other.last === last) === i)
     .sort((a, b) => a.first - b.first)

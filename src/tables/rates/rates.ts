@@ -3,6 +3,8 @@
 
 import { createHash } from 'node:crypto'
 import {
+  addressRangeCodec,
+  type AddressRange as Bounds,
   LINE_SIZE,
   RATE_BUCKETS_A_LINE,
   RATE_BYTE_SHIFT,
@@ -16,14 +18,12 @@ import {
   rateHeaderCodec,
   rateLimitCodec,
   rateRecordCodec,
-  rateSourceCodec,
   ruleCodec,
 } from '../../abi/generated.ts'
-import type { AddressSet, Ranges } from '../../model/address.ts'
-import { normalize } from '../../model/ranges.ts'
 import { RATE, type Rate, type RateLimit, type RatePer } from '../../model/rate-limit.ts'
 import type { InterfaceSets } from '../classes/interfaces.ts'
-import { livePart, rulesOf } from '../classes/rules.ts'
+import { boundsOf, MatchSection, matchText, setOf } from '../classes/matches.ts'
+import { livePart, placed, rulesOf, type WrittenRule, withMatches } from '../classes/rules.ts'
 import { ratesStart } from '../layout/layout.ts'
 import { corrupt, LINE_WORDS, makeLines, viewOf } from '../lines/lines.ts'
 
@@ -35,7 +35,7 @@ const FINE_UNITS = (UNITS * 64n) / 1000n
 
 const ceilDivide = (a: number, b: number): number => Math.ceil(a / b)
 const RULES_A_LINE = LINE_SIZE / ruleCodec.size
-const SOURCES_A_LINE = LINE_SIZE / rateSourceCodec.size
+const SOURCES_A_LINE = LINE_SIZE / addressRangeCodec.size
 const RECORD_LINES = rateRecordCodec.size / LINE_SIZE
 
 /** Quotient, rounded. */
@@ -64,36 +64,6 @@ const PER: Readonly<Record<RatePer, number>> = {
 }
 const PER_NAMES = new Map(Object.entries(PER).map(([name, number]) => [number, name as RatePer]))
 
-const IPV4_IN_IPV6 = 0xffff00000000n
-
-interface SourceRange {
-  readonly first_high: bigint
-  readonly first_low: bigint
-  readonly last_high: bigint
-  readonly last_low: bigint
-}
-
-const half = (words: Uint32Array, at: number): bigint =>
-  (BigInt(words[at] as number) << 32n) | BigInt(words[at + 1] as number)
-
-function sourceRanges({ v4, v6 }: AddressSet): SourceRange[] {
-  const low = (bounds: Uint32Array, i: number): bigint => IPV4_IN_IPV6 | BigInt(bounds[i] as number)
-  return [
-    ...Array.from({ length: v4.length }, (_, i) => ({
-      first_high: 0n,
-      first_low: low(v4.start, i),
-      last_high: 0n,
-      last_low: low(v4.end, i),
-    })),
-    ...Array.from({ length: v6.length }, (_, i) => ({
-      first_high: half(v6.start, i * 4),
-      first_low: half(v6.start, i * 4 + 2),
-      last_high: half(v6.end, i * 4),
-      last_low: half(v6.end, i * 4 + 2),
-    })),
-  ]
-}
-
 /** Buckets of the state of a limit, as a power of two. */
 const shiftOf = ({ per, buckets }: Pick<RateLimit, 'per' | 'buckets'>): number =>
   per === 'all' ? 0 : Math.log2(buckets)
@@ -121,21 +91,21 @@ export const sameBuckets = (lines: number, others: number): boolean => lines % L
 
 interface Encoded {
   readonly limit: RateLimit
-  readonly line: RateLine
-  readonly rules: readonly Rule[]
-  readonly sources: readonly SourceRange[]
+  readonly line: Omit<RateLine, 'first'>
+  /** At least one; the first is in the line of the limit. */
+  readonly rules: readonly WrittenRule[]
+  readonly sources: readonly Bounds[]
 }
 
 function encodeLimit(limit: RateLimit, slot: number, sets: InterfaceSets): Encoded {
   const interfaces = limit.scope.interfaces ? sets.numberOf(limit.scope.interfaces) : 0
-  const [first, ...rules] = rulesOf('blocklist', limit.scope, 0, 0, interfaces) as [Rule, ...Rule[]]
-  const sources = limit.sources ? sourceRanges(limit.sources) : []
+  const rules = rulesOf('blocklist', limit.scope, 0, 0, interfaces)
+  const sources = limit.sources ? boundsOf(limit.sources) : []
   const times = { ...packetTimes(limit.packets), ...byteTimes(limit.bits) }
   const bursts = [limit.packets && times.packet_burst, limit.bits && times.byte_burst]
   const isFine = bursts.some((burst) => burst !== undefined && burst < FINE_UNITS)
-  const line: RateLine = {
+  const line = {
     ...times,
-    first,
     more: 0,
     shift: shiftOf(limit),
     flags:
@@ -148,21 +118,28 @@ function encodeLimit(limit: RateLimit, slot: number, sets: InterfaceSets): Encod
     prefix4: limit.prefix.v4,
     prefix6: limit.prefix.v6,
     slot,
-    rules: rules.length + 1,
+    rules: rules.length,
     sources: sources.length,
     line: slot * bucketLines(limit.buckets),
   }
   return { limit, line, rules, sources }
 }
 
+/** Lines of further rules, and of sources. */
 const detailLines = ({ rules, sources }: Pick<Encoded, 'rules' | 'sources'>): number =>
-  ceilDivide(rules.length, RULES_A_LINE) + ceilDivide(sources.length, SOURCES_A_LINE)
+  ceilDivide(rules.length - 1, RULES_A_LINE) + ceilDivide(sources.length, SOURCES_A_LINE)
 
 /** Start of the SHA-256 of what a limit is, wherever its lines are. */
-function digestOf(name: string, line: RateLine, rules: readonly Rule[], sources: readonly SourceRange[]): bigint {
+function digestOf(name: string, { line, rules, sources }: Omit<Encoded, 'limit'>): bigint {
   const text = (_: string, value: unknown): unknown => (typeof value === 'bigint' ? `${value}` : value)
-  const content = JSON.stringify([name, { ...line, more: 0 }, rules, sources], text)
-  return createHash('sha256').update(content).digest().readBigUInt64LE()
+  const [{ rule: first }] = rules as [WrittenRule]
+  // In the order of the fields of struct rate_limit, in which earlier versions recorded them.
+  const { packet_time, packet_burst, byte_time, byte_burst, ...rest } = line
+  const ordered = { packet_time, packet_burst, byte_time, byte_burst, first, ...rest, more: 0 }
+  const matches = rules.flatMap(({ match }) => (match ? [matchText(match)] : []))
+  const further = rules.slice(1).map(({ rule }) => rule)
+  const content = [name, ordered, further, sources, ...(matches.length > 0 ? [matches] : [])]
+  return createHash('sha256').update(JSON.stringify(content, text)).digest().readBigUInt64LE()
 }
 
 /**
@@ -179,30 +156,37 @@ export function encodeRates(
   if (limits.size === 0) return makeLines(0)
   const ordered = [...limits.values()].sort((a, b) => a.position - b.position)
   const encoded = ordered.map((limit) => encodeLimit(limit, slots.get(limit.name) as number, sets))
-  const details = encoded.reduce((sum, entry) => sum + detailLines(entry), 0)
-  const lines = 1 + encoded.length + details + encoded.length * RECORD_LINES
+  const own = encoded.reduce((sum, entry) => sum + detailLines(entry), 1 + encoded.length)
+  const matches = new MatchSection(own)
+  const rules = encoded.map((entry) => entry.rules.map((rule) => placed(rule, matches)) as [Rule, ...Rule[]])
+  const behind = matches.words
+  const records = own + behind.length / LINE_WORDS
+  const lines = records + encoded.length * RECORD_LINES
   const words = makeLines(lines)
+  words.set(behind, own * LINE_WORDS)
   const view = viewOf(words)
   const [{ buckets }] = ordered as [RateLimit]
   const header = { buckets, bucket_lines: rateBucketLines(limits, slots), rest: [0, 0, 0, 0, 0, 0, 0] }
   rateHeaderCodec.encode({ count: encoded.length, lines, family: RATE_FAMILY, ...header }, view)
   let more = 1 + encoded.length
-  for (const [i, { limit, line, rules, sources }] of encoded.entries()) {
-    rateLimitCodec.encode({ ...line, more }, view, (1 + i) * LINE_SIZE)
-    for (const [n, rule] of rules.entries()) ruleCodec.encode(rule, view, more * LINE_SIZE + n * ruleCodec.size)
-    const from = more + ceilDivide(rules.length, RULES_A_LINE)
+  for (const [i, entry] of encoded.entries()) {
+    const { limit, line, sources } = entry
+    const [first, ...further] = rules[i] as [Rule, ...Rule[]]
+    rateLimitCodec.encode({ ...line, first, more }, view, (1 + i) * LINE_SIZE)
+    for (const [n, rule] of further.entries()) ruleCodec.encode(rule, view, more * LINE_SIZE + n * ruleCodec.size)
+    const from = more + ceilDivide(further.length, RULES_A_LINE)
     for (const [n, range] of sources.entries())
-      rateSourceCodec.encode(range, view, from * LINE_SIZE + n * rateSourceCodec.size)
+      addressRangeCodec.encode(range, view, from * LINE_SIZE + n * addressRangeCodec.size)
     const record = {
       name: limit.name,
-      digest: digestOf(limit.name, line, rules, sources),
+      digest: digestOf(limit.name, entry),
       packets_per_second: BigInt(limit.packets?.perSecond ?? 0),
       packet_burst: BigInt(limit.packets?.burst ?? 0),
       bits_per_second: BigInt(limit.bits?.perSecond ?? 0),
       bit_burst: BigInt(limit.bits?.burst ?? 0),
     }
-    rateRecordCodec.encode(record, view, (1 + encoded.length + details + i * RECORD_LINES) * LINE_SIZE)
-    more += detailLines({ rules, sources })
+    rateRecordCodec.encode(record, view, (records + i * RECORD_LINES) * LINE_SIZE)
+    more += detailLines(entry)
   }
   return words
 }
@@ -222,16 +206,6 @@ export interface LiveRates {
 }
 
 const NO_RATES: LiveRates = { limits: new Map(), slots: new Map(), drifted: [] }
-
-function rangesOf(family: 4 | 6, ranges: readonly SourceRange[]): Ranges {
-  const words = (high: bigint, low: bigint): number[] => {
-    const all = [high >> 32n, high & 0xffffffffn, low >> 32n, low & 0xffffffffn].map(Number)
-    return family === 4 ? all.slice(3) : all
-  }
-  const start = Uint32Array.from(ranges.flatMap(({ first_high, first_low }) => words(first_high, first_low)))
-  const end = Uint32Array.from(ranges.flatMap(({ last_high, last_low }) => words(last_high, last_low)))
-  return normalize(family, start, end)
-}
 
 const rateOf = (perSecond: bigint, burst: bigint): Rate | undefined =>
   perSecond === 0n ? undefined : { perSecond: Number(perSecond), burst: Number(burst) }
@@ -254,7 +228,7 @@ export function decodeRates(settings: Uint32Array, sets: readonly (readonly stri
   const slots = new Map<string, number>()
   const drifted: string[] = []
   for (let position = 0; position < count; position++) {
-    const line = rateLimitCodec.decode(view, (1 + position) * LINE_SIZE)
+    const { first, ...line } = rateLimitCodec.decode(view, (1 + position) * LINE_SIZE)
     const record = rateRecordCodec.decode(view, (records + position * RECORD_LINES) * LINE_SIZE)
     const { name } = record
     const more = line.more + ceilDivide(line.rules - 1, RULES_A_LINE)
@@ -264,21 +238,21 @@ export function decodeRates(settings: Uint32Array, sets: readonly (readonly stri
       ruleCodec.decode(view, line.more * LINE_SIZE + n * ruleCodec.size),
     )
     const sources = Array.from({ length: line.sources }, (_, n) =>
-      rateSourceCodec.decode(view, more * LINE_SIZE + n * rateSourceCodec.size),
+      addressRangeCodec.decode(view, more * LINE_SIZE + n * addressRangeCodec.size),
     )
-    const { scope } = livePart(0, [line.first, ...rules], sets)
+    const written = withMatches([first, ...rules], view)
+    const { scope } = livePart(0, written, sets)
     const packets = rateOf(record.packets_per_second, record.packet_burst)
     const bits = rateOf(record.bits_per_second, record.bit_burst)
     const times = { ...packetTimes(packets), ...byteTimes(bits) }
     const isTimed = (Object.keys(times) as (keyof typeof times)[]).every((key) => times[key] === line[key])
-    if (!isTimed || digestOf(name, line, rules, sources) !== record.digest) drifted.push(name)
-    const [v4, v6] = [sources.slice(0, line.sources4), sources.slice(line.sources4)]
+    if (!isTimed || digestOf(name, { line, rules: written, sources }) !== record.digest) drifted.push(name)
     slots.set(name, line.slot)
     limits.set(name, {
       name,
       position,
       scope,
-      ...(sources.length > 0 && { sources: { v4: rangesOf(4, v4), v6: rangesOf(6, v6) } }),
+      ...(sources.length > 0 && { sources: setOf(sources, line.sources4) }),
       per: PER_NAMES.get(line.flags >> RATE_PER_SHIFT) ?? 'all',
       prefix: { v4: line.prefix4, v6: line.prefix6 },
       ...(packets && { packets }),

@@ -1,7 +1,8 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
+import { packetFor } from '../../../src/abi/frame.ts'
 import { explanationCodec, INTERFACE_FLAG } from '../../../src/abi/generated.ts'
-import { explanationOf, factsFor, packetFor, packetOf, type TestPacket, testInputFor } from '../../../src/abi/packet.ts'
+import { explanationOf, factsFor, packetOf, type TestPacket, testInputFor } from '../../../src/abi/packet.ts'
 import { parseAddress } from '../../../src/model/text.ts'
 import { factsOf } from '../../support/model.ts'
 

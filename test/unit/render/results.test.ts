@@ -320,6 +320,7 @@ describe('why', () => {
     anomalies: [],
     rate_limits: [],
     unlessEstablished: false,
+    observed: [],
     needsSocket: false,
     rateLimits: [],
     elsewhere: [],
