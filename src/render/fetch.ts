@@ -55,6 +55,17 @@ export const renderFetchJson = (results: readonly Fetched[]): string =>
     })),
   })
 
+/** A problem in lines of at most 80 columns, as far as its words permit. */
+function wrapped(problem: string): string[] {
+  const lines: string[] = []
+  for (const word of problem.split(' ')) {
+    const last = lines.at(-1)
+    if (last !== undefined && last.length + 1 + word.length <= 76) lines[lines.length - 1] = `${last} ${word}`
+    else lines.push(word)
+  }
+  return lines.map((text, index) => `${index === 0 ? '!' : ' '}   ${text}`)
+}
+
 /** The copies of sources on this host. `now`: Unix time in milliseconds. */
 export function copyTable(copies: readonly CopyFacts[], now: number): string[] {
   if (copies.length === 0) return []
@@ -66,7 +77,7 @@ export function copyTable(copies: readonly CopyFacts[], now: number): string[] {
     problem === undefined ? 'ok' : 'failed',
   ])
   const columns = [{ title: 'SOURCE' }, { title: 'AGE' }, { title: 'CHECKED' }, { title: 'LAST FETCH' }]
-  const problems = copies.flatMap(({ problem }) => (problem === undefined ? [] : [`!   ${problem}`]))
+  const problems = copies.flatMap(({ problem }) => (problem === undefined ? [] : wrapped(problem)))
   return ['', ...formatTable(columns, rows), ...problems]
 }
 
