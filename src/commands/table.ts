@@ -222,6 +222,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     ],
     flags: APPROVE_FLAGS,
     examples: [{ line: 'xdp destroy --auto-approve', does: 'remove everything without asking' }],
+    usesHistory: true,
     load: () => import('./verbs/destroy.ts'),
   }),
   command({
