@@ -11,6 +11,7 @@
 #include "essential.h"
 #include "flow.h"
 #include "judge.h"
+#include "match.h"
 #include "parse.h"
 #include "parts.h"
 #include "translate.h"
@@ -48,16 +49,6 @@ _Static_assert(ANOMALIES <= ANOMALY_SLOTS, "more anomalies than slots");
 #define ANOMALY_KIND(packet) \
 	((__u64)(packet)->protocol | (__u64)(packet)->transport << 16 | (__u64)is_ipv6(packet) << 24 | \
 	 (__u64)(packet)->fragment << 32)
-
-/* `size` bytes of the frame, copied to `copy` unless they are linear; 0: the frame ends before. */
-static __always_inline const void *bytes_at(struct xdp_md *ctx, __u32 offset, const __u32 size, void *copy)
-{
-	const void *bytes = frame_at(ctx, offset);
-
-	if (bytes + size <= frame_end(ctx))
-		return bytes;
-	return bpf_xdp_load_bytes(ctx, offset, copy, size) ? 0 : copy;
-}
 
 /* Whether the first `length` bits of two addresses in host order are equal. */
 static __always_inline int in_prefix(__u32 address, __u32 prefix, __u32 length)
@@ -148,7 +139,7 @@ static __always_inline int is_mld(__u32 kind, __u32 head)
 /* Anomalies of an IPv4 header. */
 static __always_inline __u32 suspect_ipv4(struct xdp_md *ctx, struct suspect *suspect)
 {
-	const struct iphdr *ip = bytes_at(ctx, suspect->network, sizeof(*ip), suspect->copy);
+	const struct iphdr *ip = bytes_at(ctx, suspect->network, suspect->copy, sizeof(*ip));
 	__u32 found, source;
 
 	if (!ip)
@@ -167,7 +158,7 @@ static __always_inline __u32 suspect_ipv4(struct xdp_md *ctx, struct suspect *su
 
 static __always_inline __u32 suspect_ipv6(struct xdp_md *ctx, struct suspect *suspect)
 {
-	const struct ipv6hdr *ip = bytes_at(ctx, suspect->network, sizeof(*ip), suspect->copy);
+	const struct ipv6hdr *ip = bytes_at(ctx, suspect->network, suspect->copy, sizeof(*ip));
 	const __be32 *source, *destination;
 	const __u8 *routing;
 	__u32 found = 0;
@@ -191,14 +182,14 @@ static __always_inline __u32 suspect_ipv6(struct xdp_md *ctx, struct suspect *su
 	found |= FOUND(IP_OPTIONS, next == IPPROTO_HOPOPTS && !is_mld(suspect->kind, suspect->head));
 	if (next != IPPROTO_ROUTING)
 		return found;
-	routing = bytes_at(ctx, suspect->network + sizeof(*ip), 8, suspect->copy);
+	routing = bytes_at(ctx, suspect->network + sizeof(*ip), suspect->copy, 8);
 	return found | FOUND(IP_OPTIONS, routing && !routing[ROUTING_TYPE]);
 }
 
 /* Of `left` bytes of the datagram that begin with a TCP header. */
 static __always_inline __u32 suspect_tcp(struct xdp_md *ctx, struct suspect *suspect, __u32 left)
 {
-	const __u8 *tcp = left < TCP_HEADER ? 0 : bytes_at(ctx, suspect->behind, TCP_HEADER, suspect->copy);
+	const __u8 *tcp = left < TCP_HEADER ? 0 : bytes_at(ctx, suspect->behind, suspect->copy, TCP_HEADER);
 	__u32 found, header;
 	__u8 flags;
 
@@ -217,7 +208,7 @@ static __always_inline __u32 suspect_tcp(struct xdp_md *ctx, struct suspect *sus
 /* RFC 768; RFC 9868 has options behind the length, so a datagram may be longer. */
 static __always_inline __u32 suspect_udp(struct xdp_md *ctx, struct suspect *suspect, __u32 left)
 {
-	const __be16 *udp = left < TRANSPORT_HEADER ? 0 : bytes_at(ctx, suspect->behind, TRANSPORT_HEADER, suspect->copy);
+	const __be16 *udp = left < TRANSPORT_HEADER ? 0 : bytes_at(ctx, suspect->behind, suspect->copy, TRANSPORT_HEADER);
 	__u32 length = udp ? bpf_ntohs(udp[2]) : 0;
 
 	/* RFC 2675 §4: 0 where the length does not fit. */

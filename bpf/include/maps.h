@@ -131,7 +131,7 @@ struct {
 
 /* Working memory of this CPU; see struct scratch. Not used by user space, which lets the loader create it. */
 struct scratch_space {
-	struct line lines[12];
+	struct line lines[14];
 };
 
 struct {

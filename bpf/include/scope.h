@@ -8,7 +8,7 @@
 
 ABI_SIZE(class, 8);
 ABI_SIZE(rule, 16);
-ABI_SIZE(local_ports, LINE_SIZE);
+ABI_SIZE(receiving, LINE_SIZE);
 ABI_SIZE(scoped_interface, LINE_SIZE);
 
 /* Input of the rules of a class, and their position. */

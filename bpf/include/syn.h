@@ -35,7 +35,7 @@ static __always_inline __u32 is_ipv6_at(__u32 place)
 	return place & 0x8000;
 }
 
-static __always_inline int is_in_range(__u32 range, __u32 port)
+static __always_inline int is_port_in(__u32 range, __u32 port)
 {
 	return range && range >> 16 <= port && port <= (range & 0xffff);
 }
@@ -50,11 +50,11 @@ __noinline int is_syn_port(__u32 line, __u32 port)
 	/* Unrolled, the loops would take more of the stack than there is. */
 #pragma clang loop unroll(disable)
 	for (int i = 0; i < 8; i++)
-		if (is_in_range(ports->first[i], port))
+		if (is_port_in(ports->first[i], port))
 			return 1;
 #pragma clang loop unroll(disable)
 	for (int i = 0; i < 7; i++)
-		if (is_in_range(ports->more[i], port))
+		if (is_port_in(ports->more[i], port))
 			return 1;
 	return 0;
 }

@@ -11,7 +11,17 @@ import { jsonDocument } from './json.ts'
 import { formatBytes, formatShare, seconds } from './numbers.ts'
 import { type Paint, paint } from './paint.ts'
 import { serviceStatusJson, serviceTables } from './service-status.ts'
-import { anomalyTable, left, listTable, rateTable, reasonTable, right, shownVerdicts, synTable, trouble } from './status.ts'
+import {
+  anomalyTable,
+  left,
+  listTable,
+  rateTable,
+  reasonTable,
+  right,
+  shownVerdicts,
+  synTable,
+  trouble,
+} from './status.ts'
 import { formatTable } from './table.ts'
 
 export interface Totals {

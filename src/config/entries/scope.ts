@@ -126,7 +126,7 @@ function readAction(
   kind: ListKind,
   { action }: WrittenEntry,
   placed: Placed,
-  { source, report }: Context,
+  { source, report }: ScopeContext,
 ): 'observe' | undefined {
   const key = placed.fields?.get('action')
   if (action === undefined || key === undefined) return undefined

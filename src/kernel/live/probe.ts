@@ -5,8 +5,8 @@ import { writeFileSync } from 'node:fs'
 import { ran } from '../../abi/answer.ts'
 import { bpftool, type Part } from '../../abi/command.ts'
 import { type Explanation, explanationCodec, REASON, testRunCodec } from '../../abi/generated.ts'
-import { isHeaderAnomaly, protocolOf } from '../../abi/odd-packet.ts'
 import { packetFitting } from '../../abi/match-packet.ts'
+import { isHeaderAnomaly, protocolOf } from '../../abi/odd-packet.ts'
 import {
   explanationOf,
   factsFor,
