@@ -3,7 +3,7 @@
 // reads a packet: the code that builds or parses one supplies the facts.
 
 import type { Family } from '../model/address.ts'
-import { type Anomaly, type AnomalyName, parseAnomaly } from '../model/anomaly.ts'
+import { type AnomalyName, parseAnomaly } from '../model/anomaly.ts'
 import { ARP, isLinkProtocol } from '../model/ethertypes.ts'
 import { DEFAULT_POLICY, type EssentialGroup, type Policy } from '../model/policy.ts'
 import { type PortRange, TCP } from '../model/ports.ts'
@@ -234,22 +234,6 @@ export function judge(
 
 const isDroppedFor = (policy: Policy, facts: IpFacts, ingress: Ingress): boolean =>
   metAnomalies(policy, facts, ingress).at(-1)?.action === 'drop'
-
-/**
- * The anomalies of a packet that are looked for, in their order: the last one drops it, or none does. Those of a packet that
- * lists or bans decide are not.
- */
-export function anomaliesMet(
-  state: Pick<State, 'policy' | 'lists'>,
-  facts: Facts,
-  circumstances: Circumstances,
-  ingress: Ingress,
-): readonly Anomaly[] {
-  const { lists, policy } = state
-  if (facts.kind !== 'ip' || !policy || !ingress.roles.includes('filter')) return []
-  const { reason } = judge({ lists, policy }, facts, { ...circumstances, own: false }, ingress)
-  return ['allowlist', 'blocklist', 'ban'].includes(reason) ? [] : metAnomalies(policy, facts, ingress)
-}
 
 /** A SYN to a protected port that would pass to this host is answered, if it is time to. */
 function guarded(

@@ -17,26 +17,25 @@ import { formatAddress, formatRange, type Prefix } from '../../model/text.ts'
 import { withNextHops } from '../../plan/next-hops.ts'
 import { adviceFor } from '../../plan/own-vip.ts'
 import type { Verdict } from '../../report/reason.ts'
-import type { CountingLimit, Covering, Everywhere, Judgement, LiveJudgement, WhyResult } from '../../report/result.ts'
+import type { Covering, Everywhere, Judgement, LiveJudgement, WhyResult } from '../../report/result.ts'
+import { anomaliesMet } from '../../semantics/anomalies-met.ts'
 import {
-  anomaliesMet,
   type Circumstances,
   coversOf,
   dependsOnInterface,
-  type Facts,
   type Ingress,
   isExcepted,
   judge,
   type Match,
   needsSocket,
 } from '../../semantics/judge.ts'
-import { countingLimits } from '../../semantics/rates.ts'
 import type { Memory } from '../host/memory.ts'
 import { readBan } from '../live/bans.ts'
 import { REASON_NAMES } from '../live/counters.ts'
 import { explainPacket, verdictOfAction } from '../live/probe.ts'
 import { requirePins } from '../observe/instance.ts'
 import { type Observation, observe, refuseOtherNamespace } from '../observe/observe.ts'
+import { limitsOf, usedBy } from './why-limits.ts'
 import { agreesWithTables, balancedPart, liveBalanced } from './why-services.ts'
 import { askWithSockets, socketsOf } from './why-sockets.ts'
 
@@ -176,27 +175,6 @@ function desiredOn(
   if (!match) return common
   const origin = originIn(desired, match, query.source)
   return { ...common, list: match.list.name, prefix: origin?.entry, at: origin?.at, about: origin?.about }
-}
-
-/** The limits that count a packet. `used`: what its key has used of one of them. */
-const limitsOf = (
-  state: State,
-  facts: Facts,
-  ingress: Ingress,
-  circumstances: Circumstances,
-  desired: Desired | undefined,
-  used?: { readonly name: string; readonly share: number },
-): CountingLimit[] =>
-  countingLimits(state, facts, ingress, circumstances).map(({ name, action }) => {
-    const place = desired?.provenance.rateLimits.get(name)
-    const at = place && `${place.file}:${place.line}`
-    return { name, action, at, used: used?.name === name ? used.share : undefined }
-  })
-
-/** The limit closest to its rate, as a test run found it. */
-function usedBy({ slots }: Observation, { rate_limit, rate_used }: Explanation) {
-  const name = [...(slots.rates ?? [])].find(([, slot]) => slot === rate_limit)?.[0]
-  return name === undefined ? undefined : { name, share: Math.round((rate_used / 0xffff) * 100) / 100 }
 }
 
 /** The generation that the interface runs; the committed one if no interface is given. */

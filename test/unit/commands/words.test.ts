@@ -99,7 +99,7 @@ describe('the packet of why', () => {
     [['192.0.2.1', '--source-port', '53'], 'ports need protocol tcp or udp, not any'],
     [['192.0.2.1', '--protocol', 'icmp', '--destination-port', '53'], 'ports need protocol tcp or udp, not icmp'],
     [['192.0.2.1', '--protocol', 'udp', '--source-port', '65536'], 'is not a number from 0 to 65535'],
-    [['192.0.2.1', '--protocol', 'sctp'], 'is not a protocol'],
+    [['192.0.2.1', '--protocol', 'quic'], 'is not a protocol'],
     [['192.0.2.1', '--protocol', '256'], 'is not a protocol'],
     [['192.0.2.1', '--destination', '2001:db8::1'], 'ADDRESS is IPv4, but --destination is IPv6'],
   ])('%j is rejected', (argv, message) => {

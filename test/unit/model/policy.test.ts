@@ -31,6 +31,7 @@ function otherThanInitial(name: SettingName): unknown {
   if (name === 'protect') return ['10.0.0.0/8 tcp 22', '10.0.0.0/8 udp 0', '192.0.2.9', '2001:db8::1-2001:db8::9 icmp']
   if (name === 'anomalies')
     return ['land', 'bogons observe on eth0', 'ip_options observe', 'tiny_fragments on eth0 eth1']
+  if (name === 'syn_protection') return 'auto 2000 443,8000-8099'
   const key = CONFIG.properties[outer]?.properties?.[inner]
   const other = [...(key?.enum ?? []), ...(key?.examples ?? [])].map(round).find((value) => value !== initial)
   if (other === undefined) throw new Error(`${config.join('.')} has no example besides its default`)
