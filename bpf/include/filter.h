@@ -212,6 +212,8 @@ static __always_inline struct decision judge_any(struct xdp_md *ctx, struct acco
 		goto apart;
 	if (!decide(ctx, settings, &packet, parsed, account, defaults, banned, &decision))
 		return decision;
+	if (!PART(balancer) && !PART(syn))
+		return decision;
 	flow = open_flow(ctx, account, &packet);
 	if (!flow)
 		return decision;
@@ -227,7 +229,7 @@ unaddressed:
 		return decision;
 	}
 apart:
-	if (judge_apart(ctx, account->origin, defaults, &decision))
+	if (judge_apart(ctx, account->origin, defaults, &decision) && (PART(balancer) || PART(syn)))
 		balance_apart(ctx, defaults, &decision);
 	return decision;
 }

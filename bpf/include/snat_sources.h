@@ -70,7 +70,7 @@ static __always_inline __u32 count_half_open(__u32 cell, __u32 tick)
 }
 
 /* Counts a flow that is half-open from this tick on. A change that another CPU overtakes is lost. */
-__noinline int count_opened(__u32 cell, __u32 tick)
+static __always_inline int count_opened(__u32 cell, __u32 tick)
 {
 	__u64 *counter = source_counter(cell), word, before;
 
@@ -84,7 +84,7 @@ __noinline int count_opened(__u32 cell, __u32 tick)
 }
 
 /* The reverse of count_opened, for a flow that was half-open since `seen`. */
-__noinline int count_closed(__u32 cell, __u32 seen, __u32 tick)
+static __always_inline int count_closed(__u32 cell, __u32 seen, __u32 tick)
 {
 	__u32 passed = source_window(tick) - source_window(seen);
 	__u64 *counter = source_counter(cell), word, before;

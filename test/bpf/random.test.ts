@@ -19,12 +19,10 @@ import { INTERFACES, type Random, randomFrame, randomFrom, randomPrefix, randomS
 
 const POLICIES = usually(10, { thoroughly: 40 })
 const PACKETS = 400
-/** Not lo, where any source is right. */
-const IFINDEX = 7
 /** Interfaces that packets arrive on, by slot; no scope names the last one. */
 const INGRESSES: readonly (readonly [slot: number, ingress: Ingress])[] = [...INTERFACES, 'other'].map((name, i) => [
   name === 'other' ? 9 : i + 1,
-  { ...TEST_INGRESS, ifindex: IFINDEX, interface: name },
+  { ...TEST_INGRESS, interface: name },
 ])
 const seed = Number(process.env['SEED'] ?? Date.now() % 0x100000000)
 
@@ -88,9 +86,7 @@ test(`program and model agree on ${POLICIES} policies, ${PACKETS} packets each, 
             ? ANOMALY_NAMES.indexOf(droppedFor(state, facts[i] as Facts, where))
             : NONE,
       }))
-      const outcomes = await plane.run(
-        runs.map((run) => ({ ...run, arrival: { ...ANYWHERE, ifindex: where.ifindex, slot: at } })),
-      )
+      const outcomes = await plane.run(runs.map((run) => ({ ...run, arrival: { ...ANYWHERE, slot: at } })))
       const wrong = outcomes.flatMap(({ verdict, explanation }, i) => {
         const { frame, linear } = runs[i] as Run
         const wanted = expected[i] as (typeof expected)[number]

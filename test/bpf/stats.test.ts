@@ -81,9 +81,9 @@ test('sums the counts of all CPUs by interface slot and reason, and by list', as
   expect(Object.fromEntries(occurred)).toEqual(await plane.reasons(63))
   const [, office, spamhaus] = await plane.lists([0, 7, 1023])
   expect(lists).toEqual([
-    { name: 'empty', kind: 'blocklist', prefixes: 0, scopes: 0, slot: 0, packets: 0, bytes: 0 },
-    { name: 'office', kind: 'allowlist', prefixes: 2, scopes: 1, slot: 7, ...office },
-    { name: 'spamhaus', kind: 'blocklist', prefixes: 3, scopes: 2, slot: 1023, ...spamhaus },
+    { name: 'empty', kind: 'blocklist', prefixes: 0, scopes: 0, observes: false, slot: 0, packets: 0, bytes: 0 },
+    { name: 'office', kind: 'allowlist', prefixes: 2, scopes: 1, observes: false, slot: 7, ...office },
+    { name: 'spamhaus', kind: 'blocklist', prefixes: 3, scopes: 2, observes: false, slot: 1023, ...spamhaus },
   ])
   expect(spamhaus?.packets).toBe(listed)
 })
