@@ -240,7 +240,7 @@ static __always_inline __u32 suspect_transport(struct xdp_md *ctx, struct suspec
 	return protocol == IPPROTO_TCP ? suspect_tcp(ctx, suspect, left) : suspect_udp(ctx, suspect, left);
 }
 
-/* Bits of the anomalies of a packet. A global function for the verifier's sake, as judge_further_rules. */
+/* Bits of the anomalies of a packet. A global function for the verifier's sake, as judge_class. */
 __noinline __u32 find_anomalies(struct xdp_md *ctx)
 {
 	struct scratch *scratch = open_scratch();
@@ -290,7 +290,7 @@ static __always_inline int is_sought(const struct receiving *receiving, const st
 /*
  * Counts the anomalies of a packet that the policy names. Returns the number + 1 of the first that drops it; 0: none.
  * `offsets`: of the IP header, and of the transport header << 16. A global function for the verifier's sake, as
- * judge_further_rules.
+ * judge_class.
  */
 __noinline __u32 judge_anomalies(struct xdp_md *ctx, __u32 origin, __u32 offsets, __u32 head, __u64 kind)
 {

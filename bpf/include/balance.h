@@ -230,15 +230,17 @@ static __always_inline __u32 serve(struct xdp_md *ctx, const struct balance *tab
 	return send(ctx, flow, service, backend);
 }
 
-/* Handles a packet from a backend of plain NAT. */
-static __always_inline __u32 serve_reply(struct xdp_md *ctx, const struct balance *tables, struct flow *flow)
+/* Handles a packet from a backend of plain NAT; may return REPLY_TOO_BIG. A global function for the stack's sake. */
+__noinline __u32 serve_reply(struct xdp_md *ctx, const struct balance *tables, struct flow *flow)
 {
-	const struct endpoint *endpoint = find_endpoint(tables, flow->source_high, flow->source_low);
+	const struct endpoint *endpoint;
 	const struct service *service;
 	const struct backend *backend;
-	const struct scratch *scratch;
-	__u32 number, reason;
+	__u32 number;
 
+	if (!tables || !flow)
+		return NOT_OURS;
+	endpoint = find_endpoint(tables, flow->source_high, flow->source_low);
 	if (!endpoint || !endpoint->source || is_cut(flow))
 		return NOT_OURS;
 	if (is_later_fragment(flow))
@@ -256,11 +258,15 @@ static __always_inline __u32 serve_reply(struct xdp_md *ctx, const struct balanc
 		follow_fragment(ctx, flow);
 	flow->service = backend->service;
 	flow->backend = number - 1;
-	reason = reply(ctx, flow, service, backend);
-	if (reason != REPLY_TOO_BIG)
-		return reason;
-	scratch = open_scratch();
-	return scratch ? answer_too_big(ctx, flow, scratch->way.mtu_result) : REASON_INTERNAL;
+	return reply(ctx, flow, service, backend);
+}
+
+/* Reports to the backend that its reply exceeds the MTU towards the client, which `reply` has left in the scratch. As serve_reply. */
+__noinline __u32 answer_backend(struct xdp_md *ctx, const struct flow *flow)
+{
+	const struct scratch *scratch = open_scratch();
+
+	return flow && scratch ? answer_too_big(ctx, flow, scratch->way.mtu_result) : REASON_INTERNAL;
 }
 
 /* Handles a packet of TCP or UDP, or a fragment. */
@@ -283,6 +289,8 @@ __noinline __u32 balance_flow(struct xdp_md *ctx, struct flow *flow)
 		reason = answer_check(ctx, tables, flow);
 	if (reason == NOT_OURS && !(endpoint && endpoint->destination) && tables->flags & BALANCE_REPLIES)
 		reason = serve_reply(ctx, tables, flow);
+	if (reason == REPLY_TOO_BIG)
+		reason = answer_backend(ctx, flow);
 	return account_for(flow, reason);
 }
 

@@ -21,7 +21,7 @@
 
 #define TABLE6_LINE 1
 
-/* A global function for the verifier's sake, as judge_further_rules. */
+/* A global function for the verifier's sake, as judge_class. */
 __noinline __u32 search_ipv6(const struct table6 *table, __u64 high, __u64 low)
 {
 	return table ? lookup6(table, high, low) : 0;

@@ -97,7 +97,7 @@ static __always_inline __u32 unparsed(__u32 defaults, __u32 parsed)
 }
 
 /*
- * The reason of a packet without known addresses. A global function for the verifier's sake, as judge_further_rules, and
+ * The reason of a packet without known addresses. A global function for the verifier's sake, as judge_class, and
  * because few packets come here.
  */
 __noinline __u32 judge_unaddressed(__u32 defaults, __u32 parsed, __u32 ethertype)

@@ -65,7 +65,7 @@ static __always_inline struct flow *open_flow(struct xdp_md *ctx, const struct a
 
 /*
  * Of a packet that is about to be dropped, and not for a service. A global function for the verifier's sake, as
- * judge_further_rules.
+ * judge_class.
  */
 __noinline int pass_own_flow(struct xdp_md *ctx, const struct flow *flow, __u32 defaults, struct decision *decision)
 {

@@ -149,41 +149,27 @@ static __always_inline long judge_rule(const struct settings *settings, struct s
 	return 0;
 }
 
-static long judge_further_rule(__u32 index, struct walk *walk)
+static long judge_next_rule(__u32 index, struct walk *walk)
 {
-	return judge_rule(walk->settings, walk->subject, index + 1, walk->decision);
-}
-
-/*
- * Applies the rules of a class behind the first.
- *
- * A global function, because the verifier checks those once and separately; inlined, it would be walked again for every
- * path through the parser. The loop is a bpf_loop for a similar reason: the verifier checks one turn.
- */
-__noinline int judge_further_rules(const struct settings *settings, struct subject *subject,
-				   struct decision *decision)
-{
-	struct walk walk = { .settings = settings, .subject = subject, .decision = decision };
-
-	if (!settings || !subject || !decision)
-		return 0;
-	bpf_loop(subject->rules - 1, judge_further_rule, &walk, 0);
-	return 0;
+	return judge_rule(walk->settings, walk->subject, index, walk->decision);
 }
 
 /*
  * Applies the rules of a class. Allow rules come first, so the first match decides the kind; the walk continues, to
  * count every further list of that kind that matches. The rules of a list are adjacent, so comparing with the list
- * counted last counts each once. Most classes have one rule and skip the loop. Returns 0 if no rule matches; if a table
+ * counted last counts each once. Returns 0 if no rule matches; if a table
  * is not as the compiler guarantees and nothing matched before, the decision stays REASON_INTERNAL.
  *
  * If a rule depends on the socket of the packet, subject->socket is SOCKET_ASKED afterwards; called again with the answer,
  * the walk goes on at that rule.
  *
- * A global function for the verifier's sake, as judge_further_rules.
+ * A global function, because the verifier checks those once and separately; inlined, it would be walked again for every
+ * path through the parser. The loop is a bpf_loop for a similar reason: the verifier checks one turn. The first rule takes it
+ * too, for the stack's sake.
  */
 __noinline int judge_class(const struct settings *settings, struct subject *subject, struct decision *decision)
 {
+	struct walk walk = { .settings = settings, .subject = subject, .decision = decision };
 	const struct class *class;
 
 	if (!settings || !subject || !decision)
@@ -197,7 +183,6 @@ __noinline int judge_class(const struct settings *settings, struct subject *subj
 		subject->first_rule += subject->judged;
 		subject->rules -= subject->judged;
 	}
-	if (subject->rules > 0 && !judge_rule(settings, subject, 0, decision) && subject->rules > 1)
-		judge_further_rules(settings, subject, decision);
+	bpf_loop(subject->rules, judge_next_rule, &walk, 0);
 	return decision->list != NO_LIST || decision->broken;
 }

@@ -144,7 +144,7 @@ static __always_inline __u32 read_flags(struct xdp_md *ctx, struct traits *trait
 
 /*
  * Reads what rules may ask of a packet. `head`: as in struct packet; `kind`: kind_of. Returns 0 if its headers are out of
- * reach, which the parser has excluded. A global function for the verifier's sake, as judge_further_rules.
+ * reach, which the parser has excluded. A global function for the verifier's sake, as judge_class.
  */
 __noinline int read_traits(struct xdp_md *ctx, __u32 offsets, __u32 head, __u32 kind)
 {
@@ -259,7 +259,7 @@ static __always_inline __u32 match_line(const struct rule *rule)
 
 /*
  * Whether the packet whose traits were read fits the struct match of a rule. `first`: the line from which the rule counts. A
- * global function for the verifier's sake, as judge_further_rules.
+ * global function for the verifier's sake, as judge_class.
  */
 __noinline int fits_match(const struct rule *rule, __u32 first)
 {

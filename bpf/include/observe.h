@@ -45,7 +45,7 @@ __noinline __u32 read_observed(void)
 
 /*
  * Counts the packet in the list of a rule that observes, once for all of its rules. A global function for the verifier's
- * sake, as judge_further_rules.
+ * sake, as judge_class.
  */
 __noinline int observe(const struct subject *subject, const struct rule *rule)
 {

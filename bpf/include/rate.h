@@ -178,7 +178,7 @@ static __always_inline void count_rate(const struct rate_walk *walk, const struc
 
 /*
  * Counts the packet of the walk in the limit at a line of the policy; returns whether that drops it. A global function for
- * the verifier's sake, as judge_further_rules.
+ * the verifier's sake, as judge_class.
  */
 __noinline int judge_rate(__u32 line)
 {
@@ -230,7 +230,7 @@ static __always_inline int is_unlimited(__u32 head, __u32 kind)
  * run it only keeps the answer. `offsets`: as offsets_of; `head`: as in struct packet; `kind`: kind_of. Most packets match no limit: what only others need is left to
  * judge_rate.
  *
- * A global function for the verifier's sake, as judge_further_rules; few arguments for the stack of its callers.
+ * A global function for the verifier's sake, as judge_class; few arguments for the stack of its callers.
  */
 __noinline int exceeds_rate(struct xdp_md *ctx, __u32 origin, __u32 offsets, __u32 head, __u32 kind)
 {

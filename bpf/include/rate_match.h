@@ -57,7 +57,7 @@ static long try_source(__u32 index, __u32 *line)
 
 /*
  * Whether the details of the limit at a line match the packet. `is_ruled`: its first rule does. A global function for the
- * verifier's sake, as judge_further_rules.
+ * verifier's sake, as judge_class.
  */
 __noinline int match_details(__u32 number, __u32 is_ruled)
 {
@@ -119,7 +119,7 @@ enum rate_glance {
 
 /*
  * Whether the limit at a line of the policy counts the packet of the walk: enum rate_glance. Of a packet that it may count, the
- * size and the addresses are read. A global function for the verifier's sake, as judge_further_rules.
+ * size and the addresses are read. A global function for the verifier's sake, as judge_class.
  */
 __noinline __u32 glance_at_rate(struct xdp_md *ctx, __u32 line)
 {

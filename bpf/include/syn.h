@@ -40,7 +40,7 @@ static __always_inline int is_port_in(__u32 range, __u32 port)
 	return range && range >> 16 <= port && port <= (range & 0xffff);
 }
 
-/* Whether the settings name the port. A global function for the verifier's sake, as judge_further_rules. */
+/* Whether the settings name the port. A global function for the verifier's sake, as judge_class. */
 __noinline int is_syn_port(__u32 line, __u32 port)
 {
 	const struct syn_ports *ports = lookup_line(line);
@@ -275,7 +275,7 @@ static __always_inline __u32 meet_syn(struct xdp_md *ctx, const struct syn_heade
 
 /*
  * The reason of a whole TCP packet that would pass, if it is answered or dropped; else 0. `port`: its destination's. A global
- * function for the verifier's sake, as judge_further_rules.
+ * function for the verifier's sake, as judge_class.
  */
 __noinline __u32 protect_port(struct xdp_md *ctx, __u32 origin, __u32 place, __u32 port)
 {

@@ -155,7 +155,7 @@ static __always_inline void extend(__u64 *until, __u64 now)
 		__sync_val_compare_and_swap(until, was, now + SYN_HOLD);
 }
 
-/* Adds what this CPU has counted. A global function for the verifier's sake, as judge_further_rules. */
+/* Adds what this CPU has counted. A global function for the verifier's sake, as judge_class. */
 __noinline int settle_syns(__u64 now)
 {
 	const struct syn_header *header = lookup_syn();
