@@ -250,12 +250,12 @@ static __always_inline int decide(struct xdp_md *ctx, const struct settings *set
 		return 0;
 	} else {
 		decision->reason = default_reason(packet, parsed, defaults);
-		if (PART(observe) && decision->class && decision->reason == REASON_DEFAULT_PASS)
-			decide_observed(read_observed(), decision);
 		if (PART(anomalies))
 			drop_anomaly(ctx, packet, account, defaults, offsets_of(packet->network, packet->behind), decision);
 		if (PART(rates) && decision->reason != REASON_ANOMALY)
 			limit_rate(ctx, packet, account, defaults, offsets_of(packet->network, packet->behind), decision);
+		if (PART(observe) && decision->class && decision->reason == REASON_DEFAULT_PASS)
+			decide_observed(read_observed(), decision);
 	}
 	if (banned & OBSERVED)
 		observe_ban(account, banned, decision);
