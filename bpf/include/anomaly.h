@@ -287,19 +287,45 @@ static __always_inline int is_sought(const struct receiving *receiving, const st
 	return !interface || interface->sets >> set % INTERFACE_SETS & 1;
 }
 
+/* A walk along the anomalies of a packet, on the stack as the kernel demands. */
+struct anomaly_walk {
+	__u32 found;		/* bits of anomalies */
+	__u32 slot;		/* of the receiving interface */
+	__u32 bytes;		/* of the frame */
+	__u32 is_live;		/* 0: nothing is counted */
+	__u32 dropped;		/* number + 1 of the anomaly that drops the packet */
+};
+
+static long judge_anomaly(__u32 index, struct anomaly_walk *walk)
+{
+	const struct settings *settings = lookup_line(SETTINGS_LINE);
+	const struct receiving *receiving = settings ? (const void *)policy_line(settings->interfaces) : 0;
+	const __u32 number = index % ANOMALY_SLOTS;
+	__u32 is_dropped;
+
+	if (!receiving)
+		return 1;
+	if (!(walk->found >> number & 1) || !is_sought(receiving, settings, walk->slot, number))
+		return 0;
+	is_dropped = receiving->anomalies.drop >> number & 1;
+	if (walk->is_live)
+		count_anomaly(number, walk->bytes, is_dropped);
+	if (is_dropped)
+		walk->dropped = number + 1;
+	return is_dropped ? 1 : 0;
+}
+
 /*
  * Counts the anomalies of a packet that the policy names. Returns the number + 1 of the first that drops it; 0: none.
- * `offsets`: of the IP header, and of the transport header << 16. A global function for the verifier's sake, as
- * judge_class.
+ * `offsets`: of the IP header, and of the transport header << 16. A global function for the verifier's sake, as judge_class.
  */
 __noinline __u32 judge_anomalies(struct xdp_md *ctx, __u32 origin, __u32 offsets, __u32 head, __u64 kind)
 {
 	const struct account account = { .origin = origin };
-	const __u32 slot = slot_of(&account) % INTERFACE_SLOTS;
 	const struct settings *settings = lookup_line(SETTINGS_LINE);
 	const struct receiving *receiving = settings ? (const void *)policy_line(settings->interfaces) : 0;
+	struct anomaly_walk walk = { .slot = slot_of(&account) % INTERFACE_SLOTS, .is_live = is_live(&account) };
 	struct scratch *scratch = open_scratch();
-	__u32 found;
 
 	if (!receiving || !scratch)
 		return 0;
@@ -308,20 +334,11 @@ __noinline __u32 judge_anomalies(struct xdp_md *ctx, __u32 origin, __u32 offsets
 	scratch->suspect.head = head;
 	scratch->suspect.kind = kind;
 	scratch->suspect.fragment = kind >> 32;
-	scratch->suspect.has_sources = !slot || receiving_interface(ctx, origin) != TEST_IFINDEX;
-	scratch->suspect.bytes = bpf_xdp_get_buff_len(ctx);
-	found = find_anomalies(ctx) & (receiving->anomalies.drop | receiving->anomalies.observe);
-	if (!found)
-		return 0;
-	for (__u32 i = 0; i < ANOMALIES; i++) {
-		const __u32 is_dropped = receiving->anomalies.drop >> i & 1;
-
-		if (!(found >> i & 1) || !is_sought(receiving, settings, slot, i))
-			continue;
-		if (is_live(&account))
-			count_anomaly(i, scratch->suspect.bytes, is_dropped);
-		if (is_dropped)
-			return i + 1;
-	}
-	return 0;
+	scratch->suspect.has_sources = !walk.slot || receiving_interface(ctx, origin) != TEST_IFINDEX;
+	walk.bytes = bpf_xdp_get_buff_len(ctx);
+	scratch->suspect.bytes = walk.bytes;
+	walk.found = find_anomalies(ctx) & (receiving->anomalies.drop | receiving->anomalies.observe);
+	if (walk.found)
+		bpf_loop(ANOMALIES, judge_anomaly, &walk, 0);
+	return walk.dropped;
 }

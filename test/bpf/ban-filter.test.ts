@@ -2,6 +2,7 @@
 // again when it has bits of many lifted bans.
 
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import { BAN_REQUESTS } from '../../src/abi/generated.ts'
 import { banMaps } from '../../src/features/bans.ts'
 import { DEFAULT_POLICY } from '../../src/model/policy.ts'
 import { formatAddress, formatRange, prefixOf } from '../../src/model/text.ts'
@@ -76,6 +77,14 @@ test(`no ban is missed after random bans and lifts, seed ${seed}`, async () => {
   }
   await bans.unban(...held)
   expect(new Set(await reasonsOf([...held, ...lifted]))).toEqual(new Set(['default-pass']))
+})
+
+test('as many bans as one run of the program takes are made at once', async () => {
+  const prefixes = Array.from({ length: BAN_REQUESTS }, (_, i) => `203.0.113.${i}`)
+  await bans.ban(...prefixes.map((prefix) => ({ prefix })))
+  expect(new Set(await reasonsOf(prefixes))).toEqual(new Set(['ban']))
+  await bans.unban(...prefixes)
+  expect(await bans.state()).toMatchObject({ entries: 0 })
 })
 
 test('bits of lifted bans are gone once a quarter of the table was lifted, and the other half is read', async () => {

@@ -195,7 +195,20 @@ const pipedRun = record({ retval: word, data_out: listOf(byte) })
 
 /** One run, whose bytes pass through pipes: the usual ban needs no file. */
 async function writePiped(program: string, input: Uint8Array, launcher: Launcher): Promise<[number, Uint8Array]> {
-  const argv = ['prog', 'run', 'pinned', program, 'data_in', '-', 'data_out', '-', 'repeat', '1']
+  const argv = [
+    'prog',
+    'run',
+    'pinned',
+    program,
+    'data_in',
+    '-',
+    'data_out',
+    '-',
+    'data_size_out',
+    '65536',
+    'repeat',
+    '1',
+  ]
   const { retval, data_out } = await launchBpftool(pipedRun, argv, launcher, input)
   return [retval, Uint8Array.from(data_out)]
 }
