@@ -210,19 +210,19 @@ static __always_inline int drop_anomaly(struct xdp_md *ctx, const struct packet 
 }
 
 /*
- * Counts a packet that an observed ban would have dropped, unless it is a test run, and names the ban where nothing else
- * decided.
+ * The reason of a packet, after an observed ban that covers it, if there is one: counts what the ban would have dropped, unless
+ * it is a test run, and names the ban where nothing else decided. A global function for the verifier's sake: behind it, paths
+ * with different reasons are one, so it is called for every packet that comes here.
  */
-static __always_inline void observe_ban(const struct account *account, __u32 banned, struct decision *decision)
+__noinline __u32 observe_ban(struct xdp_md *ctx, __u32 origin, __u32 banned, __u32 reason)
 {
-	if (decision->reason == REASON_ALLOWLIST)
-		return;
-	if (is_live(account))
-		count_observed(account->bytes);
-	if (decision->reason != REASON_DEFAULT_PASS)
-		return;
-	decision->reason = REASON_BAN_OBSERVED;
-	decision->scope = (__u8)banned - 1;
+	const struct account account = { .origin = origin };
+
+	if (!(banned & OBSERVED) || reason == REASON_ALLOWLIST)
+		return reason;
+	if (is_live(&account))
+		count_observed(bpf_xdp_get_buff_len(ctx));
+	return reason == REASON_DEFAULT_PASS ? REASON_BAN_OBSERVED : reason;
 }
 
 /* An entry would have dropped the packet: that is its reason if nothing else speaks of it. */
@@ -257,8 +257,9 @@ static __always_inline int decide(struct xdp_md *ctx, const struct settings *set
 		if (PART(observe) && decision->class && decision->reason == REASON_DEFAULT_PASS)
 			decide_observed(read_observed(), decision);
 	}
-	if (banned & OBSERVED)
-		observe_ban(account, banned, decision);
+	decision->reason = observe_ban(ctx, account->origin, banned, decision->reason);
+	if (decision->reason == REASON_BAN_OBSERVED)
+		decision->scope = (__u8)banned - 1;
 	if (parsed != PARSED || decision->reason == REASON_ANOMALY)
 		return 0;
 	if (decision->reason != REASON_BLOCKLIST && decision->reason != REASON_RATE_LIMIT && is_balanced(defaults) && !packet->stacked)

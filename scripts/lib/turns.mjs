@@ -2,11 +2,11 @@
 // they test is also touched by files of every run, or changes seldom.
 
 const GROUPS = [
-  ['chain', 'fail2ban', 'many-errors', 'own-vip', 'abi', 'repair'],
+  ['sources', 'chain', 'fail2ban', 'many-errors', 'own-vip', 'abi', 'repair'],
   ['crash-matrix', 'saved-plan', 'hanging', 'next-hops'],
-  ['deprived', 'history', 'strange-frames', 'import', 'mode-change'],
-  ['watch-services', 'feeds', 'sshd', 'balance-edits'],
-  ['stats', 'watch-edits', 'ansible', 'environment', 'established', 'reads', 'balance-path-mtu'],
+  ['match', 'balance-standby', 'deprived', 'history', 'strange-frames', 'import', 'mode-change'],
+  ['socketless', 'interfaces', 'watch-services', 'feeds', 'sshd', 'balance-edits'],
+  ['rate-limits', 'cuts', 'stats', 'watch-edits', 'ansible', 'environment', 'established', 'reads', 'balance-path-mtu'],
 ].map((names) => names.map((name) => `test/e2e/${name}.test.ts`))
 
 /** The files that this run leaves out. */
