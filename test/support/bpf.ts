@@ -25,7 +25,7 @@ import { explanationOf, inputOf, packetOf } from '../../src/abi/packet.ts'
 import { type MapShape, mapWords, policyMap } from '../../src/abi/paths.ts'
 import { BALANCER_MAPS, balancerMaps } from '../../src/features/balancer.ts'
 import { banMaps } from '../../src/features/bans.ts'
-import { ALL_PARTS, NO_PARTS, partsFor, SHARED_MAPS } from '../../src/features/features.ts'
+import { NO_PARTS, partsFor, SHARED_MAPS } from '../../src/features/features.ts'
 import { FILTER } from '../../src/features/filter.ts'
 import { RATE_MAPS, rateMaps } from '../../src/features/rates.ts'
 import { runBatch, runBpftool } from '../../src/kernel/tools/bpftool.ts'
@@ -78,9 +78,9 @@ export const imageOf = (state: State, slots: Slots = slotsFor(state), generation
 /** The parts for an image whose state is not known. */
 function partsOfImage(image: Uint8Array): ProgramParts {
   const { settings, sections } = imageFrom(image)
-  const all = settings.flags & SETTINGS_FLAG.SERVICES ? ALL_PARTS : NO_PARTS
   return new Map([
-    ...all,
+    ...NO_PARTS,
+    ['balancer', (settings.flags & SETTINGS_FLAG.SERVICES) !== 0],
     ['established', decodeInterfaces(sections.INTERFACES).localPorts !== undefined],
     ['socketless', true],
     ['anomalies', decodeInterfaces(sections.INTERFACES).anomalies.length > 0],
