@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * What rules ask of a packet besides its source, protocol and ports. The lines lie behind the rules of lists in their
+ * Fields that rules ask of a packet besides its source, protocol and ports. The lines lie behind the rules of lists in their
  * section, or behind the details of a rate limit; a rule with RULE_MATCH has the number of its line. See match.h.
  */
 #pragma once

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * The shared bytes of `syn_protection`. Its settings are two lines of a generation, in the section of settings in front of
- * rate limits; line 1 of the policy says where. What it has seen is in maps that outlive generations.
+ * rate limits; line 1 of the policy says where. Its counts are in maps that outlive generations.
  */
 #pragma once
 

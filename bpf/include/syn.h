@@ -184,12 +184,12 @@ __noinline int answer_syn(struct xdp_md *ctx, __u32 origin, __u32 place)
 
 enum acknowledgment {
 	ACKNOWLEDGES_NOTHING = 0,	/* a listener would get it, and the cookie is not valid */
-	ACKNOWLEDGES_OTHER = 1,		/* belongs to a socket, or there is none */
+	ACKNOWLEDGES_OTHER = 1,		/* belongs to a socket, or no socket listens */
 	ACKNOWLEDGES_COOKIE = 2,
 	ACKNOWLEDGES_REQUEST = 3,	/* completes a handshake that the kernel remembers */
 };
 
-/* What an acknowledgment that has been copied acknowledges. */
+/* The meaning of an acknowledgment that has been copied. */
 __noinline int ask_sockets(struct xdp_md *ctx, __u32 ipv6)
 {
 	struct syn_local *local = open_syn_local();

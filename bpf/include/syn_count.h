@@ -58,7 +58,7 @@ struct syn_options {
 	__u8 scale;
 };
 
-/* What an answer is made of. */
+/* The parts of an answer. */
 struct syn_answer {
 	struct listener listener;
 	__be32 words[9];	/* of the TCP header, from the sequence number on */

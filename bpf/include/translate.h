@@ -73,7 +73,7 @@ struct suspect {
 	__u8 copy[40];
 };
 
-/* What rules may ask of a packet besides its source, protocol and ports: see match.h. */
+/* Fields that rules may ask of a packet besides its source, protocol and ports: see match.h. */
 struct traits {
 	__u64 destination_high;	/* as in struct flow */
 	__u64 destination_low;

@@ -1,4 +1,4 @@
-// What the executable contains, as a CycloneDX document (https://cyclonedx.org): Node and the bundled packages.
+// The contents of the executable, as a CycloneDX document (https://cyclonedx.org): Node and the bundled packages.
 import { NODE_VERSION } from './node.mjs'
 
 /** Name, version and licence at the head of each part of dist/NOTICES.txt. */

@@ -13,7 +13,7 @@ function destinationOf({ destinations }: PacketMatch, family: Family): Address |
 
 const FRAGMENTS = { none: undefined, first: 'first', later: 'later', any: 'later' } as const
 
-/** What a packet of the family needs besides its source, protocol and ports. */
+/** The fields that a packet of the family needs besides its source, protocol and ports. */
 export function packetFitting(match: PacketMatch, family: Family): Partial<TestPacket> {
   const { tcpFlags, icmp, length, ttl, dscp, fragments, vlan } = match
   const kind = icmp?.find(({ v4, v6 }) => (family === 4 ? v4 : v6) !== undefined)

@@ -25,7 +25,7 @@ import type { Step } from './step.ts'
 export interface BanCount {
   readonly live: number
   readonly capacity: number
-  /** What observed bans would have dropped. */
+  /** Packets that observed bans would have dropped. */
   readonly observed: Count
 }
 

@@ -92,7 +92,7 @@ async function offerOf(
   return { ...none, ...answer, bytes: isSame ? undefined : answer.bytes }
 }
 
-/** What every entry finds in a content. Throws Failure if one of them cannot read it. */
+/** The result of every entry for a content. Throws Failure if one of them cannot read it. */
 function prefixesIn(bytes: Buffer, group: Group): number[] {
   return group.map(({ examine, list }) => {
     const found = examine(bytes)

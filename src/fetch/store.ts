@@ -33,7 +33,7 @@ const GRACE = 3600
 const UNUSED = 90 * 86_400
 const PART = '.part'
 
-/** What is known of a source besides its content. */
+/** Facts about a source besides its content. */
 export interface Note extends Omit<CopyFacts, 'path' | 'goodAt'> {
   /** Of the content that `etag` and `lastModified` are about, as hex. */
   readonly sha256: string | undefined
@@ -43,7 +43,7 @@ export interface Note extends Omit<CopyFacts, 'path' | 'goodAt'> {
 
 export interface Store {
   readonly directory: string
-  /** The content of a copy; undefined: there is none, or it is damaged. */
+  /** The content of a copy; undefined: it is missing or damaged. */
   readonly content: (path: string) => Buffer | undefined
   readonly note: (path: string) => Note | undefined
   readonly replace: (path: string, content: Uint8Array) => void

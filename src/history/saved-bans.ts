@@ -67,7 +67,7 @@ export function decodeSavedBans(bytes: Uint8Array): SavedBans | string {
   }
 }
 
-/** Reads a file; undefined: there is none. A text says why it cannot be used. */
+/** Reads a file; undefined: it is missing. A text says why it cannot be used. */
 export function readSavedBans(path: string): SavedBans | string | undefined {
   let descriptor: number
   try {

@@ -1,4 +1,4 @@
-// What an entry may ask of a packet besides its source, protocol and ports, in canonical form.
+// Fields that an entry may ask of a packet besides its source, protocol and ports, in canonical form.
 
 import type { AddressSet, Ranges } from './address.ts'
 import { formatPorts, type PortRange } from './ports.ts'

@@ -19,7 +19,7 @@ export interface Scope {
   readonly established?: Established
   /** Blocklists and TCP only: packets for which this host has no socket. undefined = any packet. Excludes `established`. */
   readonly socket?: 'none'
-  /** What else a packet must have. undefined = nothing. */
+  /** Further fields that a packet must have. undefined = none. */
   readonly match?: PacketMatch
   /** Blocklists only: packets are counted as if they were dropped, and go on. undefined = they are dropped. */
   readonly action?: 'observe'

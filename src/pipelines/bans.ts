@@ -157,7 +157,7 @@ export async function openBans(host: Host): Promise<BanSession> {
   }
   return {
     async change(requests, labels, allowed) {
-      // The same object for all of them, so that its bytes are made once.
+      // One object for all of them, so that its bytes are made once.
       const authored = { ...labels, by: ownAuthor() }
       const isAnonymous = ({ op }: BanRequest): boolean => op === 'add' && labels.by === ''
       const orders = requests.map((request): BanOrder => {

@@ -49,7 +49,7 @@ const warning = (code: 'W258' | 'W260', message: string, hint: string): Diagnost
   ...{ code, severity: 'warning', message, hint },
 })
 
-/** What the kernel does not let cookies do. */
+/** Limits that the kernel sets to cookies. */
 function warnCookies({ mode }: SynProtection, { tcp }: Live): Diagnostic[] {
   if (tcp === undefined || tcp.cookies === undefined) return []
   const found: Diagnostic[] = []

@@ -90,7 +90,7 @@ function summaryLines(summary: ScopeSummary, style: Paint): string[] {
   ]
 }
 
-/** What entries would have dropped that are to drop now. */
+/** Packets that entries would have dropped while they observed. */
 const observedLines = ({ observed }: Change): string[] =>
   observed === undefined
     ? []

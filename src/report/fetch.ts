@@ -18,7 +18,7 @@ export interface Fetched {
   readonly lists: readonly string[]
   readonly outcome: FetchOutcome
   readonly path: string
-  /** Prefixes of the copy that is there now; undefined: there is none, or it was not read. */
+  /** Prefixes of the copy that is there now; undefined: it is missing, or was not read. */
   readonly prefixes: number | undefined
   /** Prefixes of the new content, if that is known. */
   readonly offered: number | undefined

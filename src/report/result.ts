@@ -48,7 +48,7 @@ export interface ListStatus extends Count {
   readonly kind: ListKind
   /** Prefixes in the smallest set of prefixes that covers the list. */
   readonly prefixes: number
-  /** What its entries with `action: observe` matched, which is not part of the other counts; undefined: it has none. */
+  /** Packets that its entries with `action: observe` matched, which is not part of the other counts; undefined: it has none. */
   readonly observed?: Count | undefined
 }
 

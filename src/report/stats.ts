@@ -48,7 +48,7 @@ export interface Stats {
   readonly lists: readonly ListStatus[]
   readonly anomalies: readonly AnomalyStatus[]
   readonly rate_limits: readonly RateStatus[]
-  /** What observed bans would have dropped; undefined: nothing is applied, or the build in force does not count it. */
+  /** Packets that observed bans would have dropped; undefined: nothing is applied, or the build in force does not count it. */
   readonly observed_bans: Count | undefined
   /** undefined: the policy protects no ports. */
   readonly syn_protection?: SynStatus | undefined

@@ -37,7 +37,7 @@ export interface IpFacts {
   readonly protocol: number | undefined
   /** Of TCP and UDP; undefined in later fragments and if the header is cut off. */
   readonly ports: { readonly source: number; readonly destination: number } | undefined
-  /** What the match of an entry asks for; undefined: unknown, and no such entry applies. */
+  /** Fields that the match of an entry asks for; undefined: unknown, and no such entry applies. */
   readonly traits?: Traits | undefined
   /** The group of packets that default drop may pass (`policy.essential`). */
   readonly essential: EssentialGroup | undefined

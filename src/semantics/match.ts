@@ -6,7 +6,7 @@ import type { PortRange } from '../model/ports.ts'
 import { contains } from '../model/ranges.ts'
 import type { ListKind } from '../model/state.ts'
 
-/** What entries may ask of a packet whose IP header is sound. */
+/** Fields that entries may ask of a packet whose IP header is sound. */
 export interface Traits {
   /** One word for IPv4, four for IPv6, in host order. */
   readonly destination: Uint32Array

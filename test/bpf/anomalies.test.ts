@@ -119,7 +119,7 @@ describe('what happens to packets', () => {
     ])
   })
 
-  test('only on the interfaces that it names, and on one that is none of ours', async () => {
+  test('only on the interfaces that it names, and on one without an entry', async () => {
     await plane.loadState(stateWith(['bogons on eth1', 'tcp_null']))
     const runs = [1, 2, 0].map((slot) => ({ frame: from('10.0.0.1'), arrival: { ifindex: 7, slot, flags: 0 } }))
     expect((await plane.run(runs)).map(({ verdict }) => verdict)).toEqual(['pass', 'drop', 'drop'])

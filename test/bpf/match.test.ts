@@ -90,7 +90,7 @@ test('length, TTL and code point are those of the IP header', async () => {
   ).toEqual([true, true, true, false, false, false, false])
 })
 
-test('fragments are told apart in both families', async () => {
+test('fragments are distinguished in both families', async () => {
   const frames = [
     frame(p.ipv4(), p.udp()),
     frame(p.ipv4({ more: true }), p.udp()),

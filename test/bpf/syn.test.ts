@@ -169,7 +169,7 @@ describe('always', () => {
       expect(Number.parseInt(timestamp, 16) & 63).toBe(7 | 16)
       const ours = source.includes(':') ? 40 : 20
       expect(found.network.length / 2).toBe(ours)
-      // What the kernel itself says about the acknowledgment.
+      // The kernel's own verdict on the acknowledgment.
       const within = { source, tags: layers, flags: ACK, sequence: 1001, options: '' }
       expect(await reasonOf({ ...within, acknowledged: found.cookie + 1 })).toBe('default-pass')
       expect(await reasonOf({ ...within, acknowledged: found.cookie + 100 })).toBe('syn-cookie-invalid')

@@ -78,7 +78,7 @@ inTurns('bans outlive a reboot', async () => {
   ])
   expect(restored[1]?.ttl_left).toBeGreaterThan(3000)
 
-  // What the file blocks, no unban lifts.
+  // No unban lifts an entry of the file.
   lab.write('xdp.yaml', `${CONFIG}blocklist:\n  - 203.0.113.0/24\n`)
   const blocked = await lab.xdp('unban', '203.0.113.9')
   expect([blocked.exitCode, blocked.stderr]).toEqual([

@@ -25,7 +25,7 @@ interface Listed {
 const lists = async (command: 'status' | 'stats' = 'status'): Promise<readonly Listed[]> =>
   (JSON.parse(await lab.ok(command, '--json')) as { lists: Listed[] }).lists
 
-test('drops echo requests by their length, verified by packets, and why tells them apart', async () => {
+test('drops echo requests by their length, verified by packets, and why distinguishes them', async () => {
   lab.write('xdp.yaml', config(BIG))
   expect(await lab.ok('plan')).toContain('icmp type echo-request length 100-65535 to 192.0.2.0/24')
   expect(JSON.parse(await lab.ok('apply', '--auto-approve', '--json'))).toMatchObject({ verified: true })

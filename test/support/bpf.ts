@@ -290,7 +290,7 @@ export class DataPlane {
     return this.#counters('list_stats', slots)
   }
 
-  /** What the entries of the lists in these slots that observe have matched. */
+  /** Packets that observing entries of the lists in these slots matched. */
   async observed(slots: readonly number[]): Promise<Count[]> {
     return this.#counters('observe_stats', slots)
   }

@@ -70,7 +70,7 @@ export function unpacked(...packages: readonly string[]): { readonly root: strin
   return { reason: `the Debian packages of ${packages.join(', ')} are not available` }
 }
 
-/** A minimal root of a Debian release with systemd and the tools that xdp needs, or why there is none. */
+/** A minimal root of a Debian release with systemd and the tools that xdp needs, or why it cannot be made. */
 export function bareRoot(release: string): { readonly root: string } | { readonly reason: string } {
   const target = join(CACHE, `root-${release}`)
   if (existsSync(target)) return { root: target }

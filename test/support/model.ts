@@ -257,7 +257,7 @@ function isStraySegment({ view }: Frame, family: 4 | 6, source: Uint32Array, upp
   return !isLinkLocal && !(syn && !fin && !rst && !ack)
 }
 
-/** What the match of an entry may ask of the packet with its IP header at `at`. */
+/** Fields that the match of an entry may ask of the packet with its IP header at `at`. */
 function traitsOf({ view }: Frame, family: 4 | 6, at: number, upper: Upper): Traits {
   const said = view.getUint16(at + (family === 4 ? 2 : 4))
   const large = said === 0 && view.byteLength - at > 0xffff

@@ -48,7 +48,7 @@ test('no file with a changed, missing or added byte behind its first line is use
   expect(decodeSavedBans(Buffer.from('nonsense'))).toBe('it is damaged')
 })
 
-test('a file is written whole, and read only if nobody else may have changed it', () => {
+test('a file is written whole, and read only if no other user may have changed it', () => {
   const directory = mkdtempSync(join(tmpdir(), 'bans-'))
   try {
     const path = join(directory, 'a/b/default.jsonl')

@@ -47,7 +47,7 @@ function readFragment(text: string | undefined): Query['fragment'] {
   throw fail('E300', `--fragment "${text}" is not a kind of fragment`, 'write first or later')
 }
 
-/** What the flags say of the packet besides addresses, protocol and ports. Throws E300. */
+/** The fields of the packet that flags set, besides addresses, protocol and ports. Throws E300. */
 export function readFields(
   options: Options,
   packet: Pick<Query, 'source' | 'protocol'>,

@@ -7,7 +7,7 @@ import type { Family, Ranges } from '../../model/address.ts'
 import { formatAddress } from '../../model/text.ts'
 import { EntryCollector, type EntryColumns } from '../entries/entries.ts'
 
-/** What to choose networks by. */
+/** The attribute that chooses networks. */
 export type GeoKind = 'country' | 'asn'
 
 /** The networks of one country or autonomous system. */

@@ -42,7 +42,7 @@ const LEAST_SIZE = 1024
 const REFRESH = { least: 60_000, most: 30 * 86_400_000 } as const
 const UNITS: Readonly<Record<string, number>> = { k: 2 ** 10, M: 2 ** 20, G: 2 ** 30 }
 
-/** Letters of a file name that come from the source; the digest behind them tells sources apart. */
+/** Letters of a file name that come from the source; the digest behind them distinguishes sources. */
 const NAMED = 48
 
 /** Name of the copy of a source: readable, safe in any shell, and different for different sources. */
@@ -188,7 +188,7 @@ export function damageOf({ path, shown }: Remote, digest: string): Unusable | un
   return { code: 'E262', message, hint: `rm ${path} && xdp fetch` }
 }
 
-/** What to say about a copy that was never fetched. */
+/** The error for a copy that was never fetched. */
 export const neverFetched = ({ kind, shown }: Remote, config: string): Objection => ({
   message: kind === 'url' ? `${shown} was not downloaded yet` : `${shown} was not looked up yet`,
   hint: `as root: xdp fetch -f ${config}`,

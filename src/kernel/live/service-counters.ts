@@ -142,7 +142,7 @@ export const readAnomalyCounters: Read<AnomalyCounter> = reader(ANOMALIES)
 
 const OBSERVED: Kind<Counter> = { number: COUNTER_KIND.OBSERVED, codec: counterCodec }
 
-/** What the entries of lists in these slots that observe have matched, by slot. Throws as readBalanceCounters. */
+/** Packets that observing entries of lists in these slots matched, by slot. Throws as readBalanceCounters. */
 export async function readObserved(
   paths: Paths,
   generation: number,

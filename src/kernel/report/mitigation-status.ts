@@ -18,7 +18,7 @@ type Mitigations = Pick<Stats, 'anomalies' | 'rate_limits'>
 
 const NONE: Mitigations = { anomalies: [], rate_limits: [] }
 
-/** What the live generation looks for, with counters. Throws XdpError E113 if its tables are damaged. */
+/** Anomalies and rate limits of the live generation, with counters. Throws XdpError E113 if its tables are damaged. */
 export async function readMitigations(
   paths: Paths,
   generation: Generation | undefined,

@@ -117,7 +117,7 @@ function memoryOf(committed: Generation | undefined, { memory }: Pinned): Memory
   }
 }
 
-/** What observed bans would have dropped. */
+/** Packets that observed bans would have dropped. */
 const observedBans = (committed: Generation | undefined, { gauges }: Pinned): Count | undefined =>
   (gauges.get(committed?.number ?? 0)?.get(BANS.name) as BanCount | undefined)?.observed
 

@@ -26,7 +26,7 @@ export interface MatchLines {
   readonly more: readonly Bounds[]
 }
 
-/** What one rule of a scope asks for in its line. */
+/** Fields that one rule of a scope asks for in its line. */
 interface Alternative {
   readonly source: PortRange | undefined
   readonly destination: PortRange | undefined
