@@ -5,7 +5,7 @@ import { existsSync, readFileSync, rmSync } from 'node:fs'
 import { whyNoBpf } from './lib/host.mjs'
 import { at } from './lib/paths.mjs'
 import { attempt, ScriptError } from './lib/run.mjs'
-import { filesLeftOut } from './lib/turns.mjs'
+import { filesLeftOut, seedOfRun } from './lib/turns.mjs'
 import { setup } from './setup.mjs'
 
 /** All but the first need a kernel that lets us load programs. */
@@ -40,7 +40,9 @@ async function suites() {
   const summary = at('build/test/summary.json')
   rmSync(summary, { force: true })
   const projects = reason ? [always] : SUITES
-  const leftOut = reason ? [] : filesLeftOut()
+  const seed = await seedOfRun()
+  console.log(`seed   ${seed}; SEED=${seed} repeats this run`)
+  const leftOut = reason ? [] : filesLeftOut(seed)
   total.skipped.push(...leftOut.map((file) => `${file}: the whole file: not in this run; THOROUGH=1 runs all`))
   const reporters = ['--reporter=default', '--reporter=./scripts/lib/reporter.mjs']
   const args = [
@@ -51,7 +53,7 @@ async function suites() {
   ]
   const { status } = await attempt(process.execPath, args, {
     inherit: true,
-    env: { ...process.env, TEST_SUMMARY: summary, TEST_LEFT_OUT: leftOut.join(',') },
+    env: { ...process.env, TEST_SUMMARY: summary, TEST_LEFT_OUT: leftOut.join(','), SEED: String(seed) },
   })
   const result = existsSync(summary) ? JSON.parse(readFileSync(summary, 'utf8')) : undefined
   if (result) {

@@ -1,6 +1,10 @@
-// Slow files of tests that take turns: each run has one of these groups, which take about as long, and `THOROUGH=1` has all. What
-// they test is also touched by files of every run, or changes seldom.
+// A run of `npm test` is a sample: slow tests take turns, and random tests draw their cases. One number decides all of
+// it, which comes from the commit, so that two runs of a commit are equal and the next commit has other cases.
+import { createHash, randomInt } from 'node:crypto'
+import { at } from './paths.mjs'
+import { attempt } from './run.mjs'
 
+/** Slow files of tests, in groups that take about as long; each run has one. Files of every run touch what they test, too, or it changes seldom. */
 const GROUPS = [
   ['sources', 'chain', 'fail2ban'],
   ['crash-matrix'],
@@ -15,9 +19,18 @@ const GROUPS = [
   ['systemd', 'doctor'],
 ].map((names) => names.map((name) => `test/e2e/${name}.test.ts`))
 
-/** The files that this run leaves out. */
-export function filesLeftOut() {
+/** `SEED`, or else a number below 2^31 from the commit; with `THOROUGH=1`, or without a commit, a random one. */
+export async function seedOfRun() {
+  const given = Number(process.env.SEED)
+  if (Number.isInteger(given) && given > 0) return given % 2 ** 31
+  const { status, output } = await attempt('git', ['-C', at('.'), 'rev-parse', 'HEAD'])
+  if (process.env.THOROUGH === '1' || status !== 0) return randomInt(1, 2 ** 31)
+  return createHash('sha256').update(output.trim()).digest().readUInt32LE() % 2 ** 31
+}
+
+/** The files that a run leaves out. */
+export function filesLeftOut(seed) {
   if (process.env.THOROUGH === '1') return []
-  const mine = Math.floor(Math.random() * GROUPS.length)
+  const mine = seed % GROUPS.length
   return GROUPS.flatMap((files, i) => (i === mine ? [] : files))
 }

@@ -52,6 +52,9 @@ function durationText(ms: number): string {
   return rounded % 1000 === 0 ? `${rounded / 1000}s` : `${rounded}ms`
 }
 
+/** Characters of `body`, and bytes that a check sends or expects, at most. */
+const LONGEST_TEXT = 1024
+
 /** A regular expression that stands for its own text. */
 const LITERAL = /^[\w \-/:;,<>="'&%@~]+$/
 
@@ -71,7 +74,7 @@ const URL_KEYS: Readonly<
     const codes = values.map((one) => (one.includes('-') ? one : Number(one)))
     return ['status', codes.length === 1 ? codes[0] : codes]
   },
-  regex: ([value = '']) => (LITERAL.test(value) ? ['body', value] : undefined),
+  regex: ([value = '']) => (LITERAL.test(value) && value.length <= LONGEST_TEXT ? ['body', value] : undefined),
 }
 
 /** As `user` of a check. */
@@ -129,6 +132,9 @@ function httpCheck(checker: Checker, type: 'http' | 'https'): WrittenCheck {
   return { type, ...fields, ...tls }
 }
 
+/** As `query` of a check, which is a name in DNS. */
+const DOMAIN_NAME = /^(?=.{1,253}\.?$)(?:\.|(?:[!--/-~]{1,63}\.)*[!--/-~]{1,63}\.?)$/
+
 /** Types of records that keepalived asks for. */
 const RECORDS: readonly string[] = ['A', 'NS', 'CNAME', 'SOA', 'MX', 'TXT', 'AAAA']
 
@@ -136,21 +142,21 @@ function dnsCheck(checker: Checker): WrittenCheck | undefined {
   let [query, record] = ['.', 'SOA']
   for (const { words, place } of checker.own) {
     const [keyword, value = ''] = words
-    if (keyword === 'name') query = value
+    if (keyword === 'name' && DOMAIN_NAME.test(value)) query = value
     else if (keyword === 'type' && RECORDS.includes(value.toUpperCase())) record = value.toUpperCase()
     else return unlike({ ...checker, place }, `${words.join(' ')} of a DNS check is not understood`)
   }
   return { type: 'dns', query, record }
 }
 
-/** `Ab12f 3` as ab120f03; undefined if it is anything else. keepalived.conf(5), "UDP_CHECK". */
+/** `Ab12f 3` as ab120f03; undefined if it is anything else, or too long for a check. keepalived.conf(5), "UDP_CHECK". */
 function hexOf(words: readonly string[]): string | undefined {
   const parts = words.flatMap((word) => word.split(/\s+/)).filter((part) => part !== '')
   if (parts.length === 0 || !parts.every((part) => /^[0-9a-f]+$/i.test(part))) return undefined
-  return parts
-    .flatMap((part) => part.match(/../g)?.concat(part.length % 2 === 1 ? [`0${part.at(-1)}`] : []) ?? [`0${part}`])
-    .join('')
-    .toLowerCase()
+  const bytes = parts.flatMap(
+    (part) => part.match(/../g)?.concat(part.length % 2 === 1 ? [`0${part.at(-1)}`] : []) ?? [`0${part}`],
+  )
+  return bytes.length <= LONGEST_TEXT ? bytes.join('').toLowerCase() : undefined
 }
 
 function udpCheck(checker: Checker): WrittenCheck | undefined {
@@ -161,11 +167,16 @@ function udpCheck(checker: Checker): WrittenCheck | undefined {
     return unlike(checker, 'a UDP check needs an answer; this one passes without, if no ICMP error arrives')
   const expected = reply.values.length === 0 ? undefined : hexOf(reply.values)
   if (reply.values.length > 0 && expected === undefined)
-    return unlike({ ...checker, place: reply.place }, 'the expected answer has digits that count as any')
+    return unlike(
+      { ...checker, place: reply.place },
+      'the expected answer is too long, or has digits that count as any',
+    )
   if (expected !== undefined)
     differences.approximated(reply.place, 'the expected bytes may be anywhere in the answer, not only at its start')
   const payload = found.get('payload')
   const sent = payload && hexOf(payload.values)
+  if (payload && sent === undefined)
+    return unlike({ ...checker, place: payload.place }, 'the payload is not hexadecimal, or longer than a check sends')
   if (payload === undefined)
     differences.approximated(checker.place, 'the check sends the text "check", not random bytes')
   for (const [keyword, { place }] of found) {

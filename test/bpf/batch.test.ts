@@ -11,12 +11,10 @@ import { EMPTY_STATE, type State } from '../../src/model/state.ts'
 import { judge } from '../../src/semantics/judge.ts'
 import { DataPlane } from '../support/bpf.ts'
 import { asked, LINKS, randomHost } from '../support/contacts.ts'
-import { usually } from '../support/depth.ts'
+import { SEED, usually } from '../support/depth.ts'
 import { isStray } from '../support/model.ts'
 import { randomFrom, randomState } from '../support/random.ts'
 import { slotsFor } from '../support/slots.ts'
-
-const seed = Number(process.env['SEED'] ?? Date.now() % 0x100000000)
 
 let plane: DataPlane
 beforeAll(async () => {
@@ -24,7 +22,7 @@ beforeAll(async () => {
 })
 afterAll(() => plane.close())
 
-const random = randomFrom(seed)
+const random = randomFrom(SEED)
 
 const randomPacket = (): TestPacket => {
   const family = random.chance(0.5) ? 4 : 6
@@ -36,7 +34,7 @@ const randomPacket = (): TestPacket => {
   return { source: { family, words }, destination, protocol, ...ports, isWithin: random.chance(0.5) }
 }
 
-test(`a batch answers like single runs and the model, seed ${seed}`, async () => {
+test(`a batch answers like single runs and the model, seed ${SEED}`, async () => {
   const packets = Array.from({ length: 2000 }, (): Arriving => {
     return { packet: randomPacket(), arrival: random.chance(0.2) ? ANYWHERE_BARE : ANYWHERE }
   })
@@ -59,7 +57,7 @@ test(`a batch answers like single runs and the model, seed ${seed}`, async () =>
 const asksForSockets = ({ lists }: State): boolean =>
   [...lists.values()].some(({ sets }) => sets.some(({ scope }) => scope.socket !== undefined))
 
-test(`a program and the model cut the same contacts, seed ${seed}`, async () => {
+test(`a program and the model cut the same contacts, seed ${SEED}`, async () => {
   let cut = 0
   for (let round = 0; round < usually(4, { thoroughly: 100 }) || cut === 0; round++) {
     // One run of the program for many contacts: its grace periods take most of the time.

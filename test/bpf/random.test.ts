@@ -12,7 +12,7 @@ import { type Facts, type Ingress, judge, TEST_INGRESS } from '../../src/semanti
 import { partsOf } from '../../src/tables/classes/classes.ts'
 import { type Bans, bansOf, parse } from '../support/bans.ts'
 import { DataPlane, type Run, slotsOf } from '../support/bpf.ts'
-import { usually } from '../support/depth.ts'
+import { SEED, usually } from '../support/depth.ts'
 import { factsOf, isStray } from '../support/model.ts'
 import { Namespace } from '../support/netns.ts'
 import { INTERFACES, type Random, randomFrame, randomFrom, randomPrefix, randomState } from '../support/random.ts'
@@ -24,7 +24,6 @@ const INGRESSES: readonly (readonly [slot: number, ingress: Ingress])[] = [...IN
   name === 'other' ? 9 : i + 1,
   { ...TEST_INGRESS, interface: name },
 ])
-const seed = Number(process.env['SEED'] ?? Date.now() % 0x100000000)
 
 /** Without routes and sockets, so that every packet is one to this host and none has a socket. */
 let network: Namespace
@@ -53,8 +52,8 @@ const droppedFor = (state: State, facts: Facts, where: Ingress): AnomalyName =>
 const bansOn = (banned: readonly string[], facts: Facts): number[] =>
   facts.kind !== 'ip' ? [] : banned.map(parse).flatMap((one) => (coversAddress(one, facts.source) ? [one.length] : []))
 
-test(`program and model agree on ${POLICIES} policies, ${PACKETS} packets each, seed ${seed}`, async () => {
-  const random = randomFrom(seed)
+test(`program and model agree on ${POLICIES} policies, ${PACKETS} packets each, seed ${SEED}`, async () => {
+  const random = randomFrom(SEED)
   for (let number = 0; number < POLICIES; number++) {
     const state = randomState(random)
     const slots = slotsOf(state)
@@ -97,7 +96,7 @@ test(`program and model agree on ${POLICIES} policies, ${PACKETS} packets each, 
         if (isDeepStrictEqual(reported, wanted)) return []
         return [{ frame: Buffer.from(frame).toString('hex'), linear, reported, wanted }]
       })
-      expect(wrong, `seed ${seed}, policy ${number}, ${where.interface ?? 'no interface'}`).toEqual([])
+      expect(wrong, `seed ${SEED}, policy ${number}, ${where.interface ?? 'no interface'}`).toEqual([])
     }
 
     // Byte counts of split packets are exact if fragments hold part of the datagram; frames.test.ts tests those.
@@ -113,12 +112,12 @@ test(`program and model agree on ${POLICIES} policies, ${PACKETS} packets each, 
       const hits = whole.filter(({ lists }) => lists?.includes(name))
       return { packets: hits.length, bytes: hits.reduce((sum, { frame }) => sum + frame.length, 0) }
     })
-    expect(await plane.lists([...slots.values()]), `seed ${seed}, policy ${number}`).toEqual(matching)
+    expect(await plane.lists([...slots.values()]), `seed ${SEED}, policy ${number}`).toEqual(matching)
     const seen = [...slots.keys()].map((name) => {
       const hits = whole.filter(({ observed }) => observed?.includes(name))
       return { packets: hits.length, bytes: hits.reduce((sum, { frame }) => sum + frame.length, 0) }
     })
-    expect(await plane.observed([...slots.values()]), `seed ${seed}, policy ${number}`).toEqual(seen)
+    expect(await plane.observed([...slots.values()]), `seed ${SEED}, policy ${number}`).toEqual(seen)
     const counts = Object.values(await plane.reasons(slot))
     expect(counts.reduce((sum, { packets }) => sum + packets, 0)).toBe(whole.length)
     expect(counts.reduce((sum, { bytes }) => sum + bytes, 0)).toBe(
