@@ -7,58 +7,20 @@ import type { BackendStatus, Count, ServiceStatus } from '../report/result.ts'
 import type { Stats } from '../report/stats.ts'
 import { showable } from './bans.ts'
 import { formatDuration } from './duration.ts'
-import { formatBytes, formatRate, formatShare } from './numbers.ts'
+import { bits, busiest, countColumn, type Frame, NONE, perSecond, rateColumn, type Section } from './live-section.ts'
+import { mitigationSections, synLine } from './mitigations.ts'
+import { formatBytes, formatShare } from './numbers.ts'
 import { type Paint, paint } from './paint.ts'
 import { ratesOf } from './rates.ts'
 import { addressOf, stateOf } from './service-status.ts'
 import { isEmpty, type Totals, totalsOf } from './stats.ts'
 import { left, right, shownVerdicts } from './status.ts'
-import { type Column, formatTable } from './table.ts'
-
-export interface Frame {
-  readonly instance: string
-  readonly stats: Stats
-  /** The snapshot before; undefined: this is the first. */
-  readonly previous: Stats | undefined
-  /** Seconds between the two, by a monotonic clock. */
-  readonly seconds: number
-  /** The refresh interval as the user wrote it: `1s`. */
-  readonly interval: string
-  /** Why the latest snapshot failed; the frame then shows the one before. */
-  readonly error: string | undefined
-  readonly columns: number
-  readonly rows: number
-  readonly color: boolean
-}
+import { formatTable } from './table.ts'
 
 /** A line, and the style of the whole line: clipping must not cut through escape sequences. */
 interface Line {
   readonly text: string
   readonly paint?: keyof Paint
-}
-
-interface Section {
-  readonly columns: readonly Column[]
-  readonly rows: readonly (readonly string[])[]
-}
-
-/** Widths of any rate and of most counts, so that columns do not move while numbers grow. */
-const RATE = 6
-const COUNT = 13
-const rateColumn = (title: string): Column => right(title.padStart(RATE))
-const countColumn = (title: string): Column => right(title.padStart(COUNT))
-
-const NONE: Count = { packets: 0, bytes: 0 }
-
-const perSecond = (rate: number | undefined): string => (rate === undefined ? '-' : formatRate(rate))
-const bits = (rate: number | undefined): string => (rate === undefined ? '-' : formatRate(rate * 8))
-
-/** Sorts by rate, then by total packets, both descending, then by name. */
-function busiest<T extends { readonly name: string; readonly packets: number }>(
-  items: readonly T[],
-  rate: (item: T) => number,
-): T[] {
-  return items.toSorted((a, b) => rate(b) - rate(a) || b.packets - a.packets || (a.name < b.name ? -1 : 1))
 }
 
 const countOf = ({ packets, bytes }: Pick<Totals, 'packets' | 'bytes'>, verdict: Verdict): Count => ({
@@ -210,6 +172,7 @@ function head(frame: Frame): Line[] {
   return [
     { text: `${title.slice(0, Math.max(0, room)).padEnd(Math.max(0, room))}  ${clock}`, paint: 'bold' },
     { text: totalLine(frame) },
+    ...synLine(frame).map((text) => ({ text })),
     { text: facts.join('   '), ...(drifted.length > 0 ? { paint: 'yellow' as const } : {}) },
     ...(error === undefined ? [] : [{ text: error.replaceAll(/\s+/g, ' '), paint: 'red' as const }]),
   ]
@@ -272,7 +235,7 @@ function sections(frame: Frame, room: number): Line[] {
   const { stats } = frame
   const balancer = stats.services.length > 0 ? [serviceSection(frame), backendSection(frame)] : []
   const lists = stats.lists.length > 0 || balancer.length === 0 ? [listSection(frame)] : []
-  const all = [interfaceSection(frame), ...balancer, reasonSection(frame), ...lists]
+  const all = [interfaceSection(frame), ...balancer, reasonSection(frame), ...mitigationSections(frame), ...lists]
   const given = shareRows(
     all.map(({ rows }) => rows.length),
     room,

@@ -2,8 +2,9 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { type Frame, renderLive } from '../../src/render/live.ts'
-import { attached, counted, EMPTY, stats } from '../support/stats.ts'
+import { renderLive } from '../../src/render/live.ts'
+import type { Frame } from '../../src/render/live-section.ts'
+import { anomalous, attached, counted, EMPTY, limited, PROTECTED, stats } from '../support/stats.ts'
 
 const BEFORE = stats({
   interfaces: [
@@ -20,6 +21,26 @@ const AFTER = stats({
   lists: [counted('spamhaus', 703_000), counted('office', 71_000, 'allowlist'), counted('scanners', 0)],
 })
 const MANY = Array.from({ length: 1024 }, (_, i) => counted(`feed-${`${i}`.padStart(4, '0')}`, i * 10))
+
+/** Counters of every mitigation, and the same a look later. */
+const mitigated = (later: 0 | 1): Partial<Frame['stats']> => ({
+  rate_limits: [limited('dns', 4000 + 24_000 * later), { ...limited('new-connections', 20), action: 'observe' }],
+  anomalies: [
+    anomalous('land', 7),
+    { ...anomalous('tcp_null', 40 + 1000 * later), action: 'observe', dropped_packets: 0, dropped_bytes: 0 },
+  ],
+  syn_protection: {
+    ...PROTECTED,
+    syns: 1000 + 24_600 * later,
+    answered: 900 + 24_000 * later,
+    completed: 60 * later,
+    invalid: 9,
+  },
+  lists: [
+    { ...counted('spamhaus', 3000 + 700 * later), observed: undefined },
+    { ...counted('trial', 0), observed: { packets: 50 + 5000 * later, bytes: 5000 + 500_000 * later } },
+  ],
+})
 
 const FRAME: Frame = {
   instance: 'default',
@@ -50,6 +71,13 @@ const CASES: Readonly<Record<string, Frame>> = {
       drifted: [{ key: 'interface:eth2', what: 'detached since the last apply' }],
     },
     error: 'E101 bpftool prog run failed with exit status 255: no such file',
+  },
+  mitigations: {
+    ...FRAME,
+    columns: 90,
+    rows: 40,
+    stats: { ...AFTER, ...mitigated(1), observed_bans: { packets: 300, bytes: 30_000 } },
+    previous: { ...BEFORE, ...mitigated(0), observed_bans: { packets: 100, bytes: 10_000 } },
   },
   'small-screen': { ...FRAME, columns: 40, rows: 12 },
   'large-screen': { ...FRAME, columns: 132, rows: 50 },

@@ -10,6 +10,7 @@ import type {
   InterfaceStatus,
   RateStatus,
   ServiceStatus,
+  SynStatus,
 } from '../../src/report/result.ts'
 import type { Stats, Surroundings } from '../../src/report/stats.ts'
 import { backend, EGRESS, service } from './services.ts'
@@ -90,6 +91,12 @@ export const limited = (name: string, exceeding: number): RateStatus => ({
   exceeding_packets: exceeding,
   exceeding_bytes: exceeding * 100,
 })
+
+/** Protected ports under a flood. */
+export const PROTECTED: SynStatus = {
+  ...{ mode: 'auto', threshold: 2000, ports: '443', answering: true, floods: 2 },
+  ...{ syns: 90_000, answered: 88_000, left: 100, completed: 400, invalid: 7 },
+}
 
 export const stats = (facts: Partial<Stats> = {}): Stats => ({
   ...EMPTY,

@@ -1,7 +1,7 @@
 // The loop of the live view: reads counters, draws, then waits for the interval, a key or the end.
 
 import { XdpError } from '../../diagnostics.ts'
-import type { Frame } from '../../render/live.ts'
+import type { Frame } from '../../render/live-section.ts'
 import type { Stats } from '../../report/stats.ts'
 import type { Screen } from '../cli/screen.ts'
 

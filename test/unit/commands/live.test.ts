@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { createScreen, type Screen } from '../../../src/commands/cli/screen.ts'
 import { type Live, watchLive } from '../../../src/commands/verbs/live.ts'
 import { fail } from '../../../src/diagnostics.ts'
-import type { Frame } from '../../../src/render/live.ts'
+import type { Frame } from '../../../src/render/live-section.ts'
 import type { Stats } from '../../../src/report/stats.ts'
 import { stats } from '../../support/stats.ts'
 

@@ -17,6 +17,7 @@ import {
   EMPTY,
   limited,
   PENDING,
+  PROTECTED,
   SURROUNDINGS,
   stats,
 } from '../../support/stats.ts'
@@ -29,10 +30,7 @@ const FULL: Report = {
     anomalies: [anomalous('bogons', 12)],
     rate_limits: [limited('dns', 120)],
     observed_bans: { packets: 7, bytes: 700 },
-    syn_protection: {
-      ...{ mode: 'auto', threshold: 2000, ports: '443', answering: true, floods: 2 },
-      ...{ syns: 90_000, answered: 80_000, left: 5, completed: 1200, invalid: 70 },
-    },
+    syn_protection: PROTECTED,
     services: [BALANCED],
     pending: PENDING,
   }),
@@ -235,6 +233,15 @@ describe('the dashboard', () => {
         }
       expect(new Set(targets.map(({ refId }) => refId)).size).toBe(targets.length)
     }
+  })
+
+  test('has a panel for every counter, except for bytes whose packets it shows', () => {
+    const shown = new Set(
+      panels.flatMap(({ targets }) => targets.flatMap(({ expr }) => expr.match(/xdp_[a-z_]+/g) ?? [])),
+    )
+    const counters = METRICS.filter(({ type }) => type === 'counter').map(({ name }) => name)
+    const hidden = counters.filter((name) => !shown.has(name) && !shown.has(name.replace('bytes', 'packets')))
+    expect(hidden).toEqual([])
   })
 
   test('uses only labels of its metrics and variables that it defines', () => {
