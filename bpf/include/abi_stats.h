@@ -32,6 +32,14 @@ struct list_report {
 	struct counter counter;
 };
 
+#define SOURCE_REGISTERS 256
+
+/* Sources that a list has observed: the highest rank of a source in each register, 0 = none. */
+struct source_registers {
+	__u8 ranks[SOURCE_REGISTERS];
+};
+
 ABI_SIZE(stats_request, LINE_SIZE);
 ABI_SIZE(interface_report, 16 * REASON_SLOTS);
 ABI_SIZE(list_report, LINE_SIZE + 16);
+ABI_SIZE(source_registers, SOURCE_REGISTERS);

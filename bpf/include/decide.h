@@ -153,7 +153,7 @@ static __always_inline int judge_packet(struct xdp_md *ctx, const struct setting
 	if (PART(match) && needs_traits(decision->class))
 		read_traits(ctx, offsets_of(packet->network, packet->behind), packet->head, kind_of(packet, account));
 	if (PART(observe))
-		forget_observed();
+		forget_observed(ctx, packet->network);
 	if (PART(socketless) && !may_be_socketless(ctx, packet))
 		subject.socket = SOCKET_SOME;
 	decides = judge_class(settings, &subject, decision);

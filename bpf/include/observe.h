@@ -3,8 +3,11 @@
 #pragma once
 
 #include <linux/bpf.h>
+#include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 #include "abi.h"
+#include "abi_stats.h"
+#include "flow.h"
 #include "parts.h"
 #include "scope.h"
 #include "translate.h"
@@ -23,13 +26,77 @@ struct {
 	__uint(max_entries, LIST_SLOTS);
 } observe_stats SEC(".maps");
 
-/* Before the rules of a class: no list has observed the packet. A global function for the verifier's sake, as the others. */
-__noinline int forget_observed(void)
+/* Sources that a list would have dropped packets of, by list slot: how many there are follows from the registers. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct source_registers);
+	__uint(max_entries, LIST_SLOTS);
+} observe_sources SEC(".maps");
+
+/*
+ * Before the rules of a class: no list has observed the packet, whose IP header is at an offset from its start. A global function
+ * for the verifier's sake, as the others.
+ */
+__noinline int forget_observed(struct xdp_md *ctx, __u32 network)
 {
 	struct scratch *scratch = open_scratch();
+	__be32 header[4] = {};
 
-	if (scratch)
-		scratch->observed = (struct observed){ .list = NOT_OBSERVED, .counted = NOT_OBSERVED };
+	if (!scratch)
+		return 0;
+	bpf_xdp_load_bytes(ctx, network & 0xffff, header, sizeof(header));
+	scratch->observed = (struct observed){
+		/* The source of IPv4, or the first half of that of IPv6. */
+		.source = bpf_ntohl(header[3]) | (__u64)(bpf_ntohl(header[0]) >> 28 == 6 ? bpf_ntohl(header[2]) : 0) << 32,
+		.list = NOT_OBSERVED,
+		.counted = NOT_OBSERVED,
+	};
+	return 0;
+}
+
+/*
+ * Adds the source of the packet to those that a list has seen: HyperLogLog, which forgets no source and adds none twice
+ * (Flajolet, Fusy, Gandouet and Meunier, 2007). Two CPUs that write one register at once may lose one of two writes, which
+ * the next packet of that source repairs.
+ */
+__noinline int note_source(__u32 list)
+{
+	struct source_registers *registers = bpf_map_lookup_elem(&observe_sources, &list);
+	const struct scratch *scratch = open_scratch();
+	__u64 hash, rest;
+	__u32 number;
+	__u8 rank = 1;
+
+	if (!registers || !scratch)
+		return 0;
+	hash = mixed(scratch->observed.source * HASH_SOURCE_HIGH);
+	number = hash % SOURCE_REGISTERS;
+	rest = hash / SOURCE_REGISTERS;
+	/* Position of the lowest bit that is set, by halves. */
+	if (!(__u32)rest) {
+		rest >>= 32;
+		rank += 32;
+	}
+	if (!(__u16)rest) {
+		rest >>= 16;
+		rank += 16;
+	}
+	if (!(__u8)rest) {
+		rest >>= 8;
+		rank += 8;
+	}
+	if (!(rest & 0xf)) {
+		rest >>= 4;
+		rank += 4;
+	}
+	if (!(rest & 3)) {
+		rest >>= 2;
+		rank += 2;
+	}
+	rank += !(rest & 1);
+	if (registers->ranks[number] < rank)
+		registers->ranks[number] = rank;
 	return 0;
 }
 
@@ -60,8 +127,10 @@ __noinline int observe(const struct subject *subject, const struct rule *rule)
 		scratch->observed.scope = rule->scope;
 	}
 	scratch->observed.counted = list;
-	if (is_live(&subject->account))
+	if (is_live(&subject->account)) {
 		count(bpf_map_lookup_elem(&observe_stats, &list), &subject->account);
+		note_source(list);
+	}
 	return 0;
 }
 

@@ -92,6 +92,7 @@ struct traits {
 
 /* The lists that observe a packet: see observe.h. */
 struct observed {
+	__u64 source;		/* of the packet: an IPv4 address, or the first half of an IPv6 one */
 	__u16 list;		/* slot of the first; NOT_OBSERVED: none */
 	__u16 scope;		/* of its rule */
 	__u16 counted;		/* slot of the list counted last */

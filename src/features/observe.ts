@@ -1,7 +1,7 @@
 // Entries of blocklists with `action: observe`: counters of what they would drop, by list slot (bpf/include/observe.h).
 
-import { counterCodec, LIST_SLOTS } from '../abi/generated.ts'
-import { perCpuMap } from '../abi/paths.ts'
+import { counterCodec, LIST_SLOTS, sourceRegistersCodec } from '../abi/generated.ts'
+import { arrayMap, perCpuMap } from '../abi/paths.ts'
 import { observes } from '../model/scope.ts'
 import type { List } from '../model/state.ts'
 import type { Metric } from '../report/metric.ts'
@@ -9,7 +9,10 @@ import type { ListStatus } from '../report/result.ts'
 import type { Feature, Lowering } from './feature.ts'
 import type { Step } from './step.ts'
 
-const maps = { stats: perCpuMap('observe_stats', counterCodec.size, LIST_SLOTS) } as const
+const maps = {
+  stats: perCpuMap('observe_stats', counterCodec.size, LIST_SLOTS),
+  sources: arrayMap('observe_sources', sourceRegistersCodec.size, LIST_SLOTS),
+} as const
 
 const counter = (
   name: Metric['name'],
@@ -60,9 +63,16 @@ export const beginning = (
 
 /** A map that does not exist yet will hold zeros. */
 function zeroCounters({ paths, live, plan }: Lowering): Step[] {
-  if (live.instance.missing.includes(maps.stats)) return []
+  const present = [maps.stats, maps.sources].filter((shape) => !live.instance.missing.includes(shape))
   return beginning(
     { lists: live.state.lists, slots: live.slots.lists },
     { lists: plan.state.lists, slots: plan.slots.lists },
-  ).map((slot) => ({ kind: 'zero-counter', map: paths.sharedMap(maps.stats), slot, size: counterCodec.size }))
+  ).flatMap((slot): Step[] =>
+    present.map((shape) => ({
+      kind: 'zero-counter',
+      map: paths.sharedMap(shape),
+      slot,
+      size: shape.valueSize,
+    })),
+  )
 }

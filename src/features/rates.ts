@@ -66,7 +66,10 @@ export const RATES = {
   parts: { rates: ({ rateLimits }) => (rateLimits?.size ?? 0) > 0 },
   reasons: ['rate-limit'],
   needs: [],
-  prepare: (lowering: Lowering) => zeroCounters(lowering, lowering.live.slots, lowering.plan.slots),
+  prepare: (lowering: Lowering) => [
+    ...zeroCounters(lowering, lowering.live.slots, lowering.plan.slots),
+    ...zeroObserving(lowering),
+  ],
   reverting: (lowering: Lowering) => zeroCounters(lowering, lowering.plan.slots, lowering.live.slots),
   gauges: gauges({
     rows: {
@@ -91,10 +94,25 @@ type CounterSlots = Pick<Slots, 'rates'>
 /** Zeroes the counters of slots with a new owner; a map that does not exist yet will hold zeros. */
 function zeroCounters({ paths, live }: Lowering, before: CounterSlots, after: CounterSlots): Step[] {
   if (live.instance.missing.includes(maps.stats)) return []
-  return newlyOwned(before.rates ?? new Map(), after.rates ?? new Map()).map((slot) => ({
+  return newlyOwned(before.rates ?? new Map(), after.rates ?? new Map()).map(zeroed(paths))
+}
+
+const zeroed =
+  (paths: Lowering['paths']) =>
+  (slot: number): Step => ({
     kind: 'zero-counter',
     map: paths.sharedMap(maps.stats),
     slot,
     size: rateCounterCodec.size,
-  }))
+  })
+
+/** Counters of limits that begin to observe start at zero: they say what the limit would drop. */
+function zeroObserving({ paths, live, plan }: Lowering): Step[] {
+  if (live.instance.missing.includes(maps.stats)) return []
+  const slots = [...(plan.state.rateLimits?.values() ?? [])].flatMap(({ name, action }) => {
+    const before = live.state.rateLimits?.get(name)?.action
+    const slot = plan.slots.rates?.get(name)
+    return action === 'observe' && before === 'drop' && slot === live.slots.rates?.get(name) ? (slot ?? []) : []
+  })
+  return slots.map(zeroed(paths))
 }

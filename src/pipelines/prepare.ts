@@ -8,8 +8,8 @@ import { readTimeServers } from '../kernel/host/time-servers.ts'
 import { modelJudge } from '../kernel/live/answers.ts'
 import { bansInForce } from '../kernel/live/bans.ts'
 import { findCutPartners, findCuts } from '../kernel/live/cuts.ts'
+import { readWouldDrop } from '../kernel/live/observed.ts'
 import { buildProbes } from '../kernel/live/probe.ts'
-import { readObserved } from '../kernel/live/service-counters.ts'
 import { type Observation, observe } from '../kernel/observe/observe.ts'
 import { type BpfObject, loadObject } from '../kernel/tools/object.ts'
 import type { ConfirmTerms } from '../model/confirmation.ts'
@@ -21,7 +21,7 @@ import { withCuts } from '../plan/cuts.ts'
 import type { Terms } from '../plan/feeds.ts'
 import { guard, guardNamespace } from '../plan/guard.ts'
 import { guardBans } from '../plan/guard-bans.ts'
-import { listsThatBegin, withObserved } from '../plan/observed.ts'
+import { beginningToDrop, withObserved } from '../plan/observed.ts'
 import { partnersOf } from '../plan/partners.ts'
 import { plan } from '../plan/plan.ts'
 import { guardRadius } from '../plan/radius.ts'
@@ -132,21 +132,11 @@ async function judgedPlan(
   return withCuts({ ...(await observedPlan(session, made, live)), warnings }, { ...cuts, cut })
 }
 
-/** The plan with what lists would have dropped that are to drop now. */
+/** The plan with what would have been dropped that is to be dropped now. */
 async function observedPlan({ paths }: Session, made: Plan, live: Observation): Promise<Plan> {
-  const names = listsThatBegin(made)
-  if (names.length === 0 || live.instance.missing.length > 0 || !live.committed?.meta) return made
-  const slots = new Map(names.map((name) => [name, live.slots.lists.get(name) as number]))
-  const counts = await readObserved(paths, live.generation, [...slots.values()])
-  return withObserved(
-    made,
-    new Map(
-      [...slots].flatMap(([name, slot]) => {
-        const count = counts.get(slot)
-        return count ? [[name, count] as const] : []
-      }),
-    ),
-  )
+  const beginning = beginningToDrop(made)
+  if (live.instance.missing.length > 0 || !live.committed?.meta) return made
+  return withObserved(made, await readWouldDrop(paths, live, beginning))
 }
 
 /** Whether there are records of interfaces that vanished or were detached, and that the plan does not attach. */

@@ -5,6 +5,7 @@ import type { Diagnostic } from '../diagnostics.ts'
 import type { AddressSet } from '../model/address.ts'
 import type { Cuts } from '../model/contact.ts'
 import type { AttachedProgram, Drift, ObjectKey, Slots } from '../model/live.ts'
+import type { Observed } from '../model/observed.ts'
 import type { Policy } from '../model/policy.ts'
 import type { RateLimit } from '../model/rate-limit.ts'
 import type { Backend, LeavingBackend, Service } from '../model/service.ts'
@@ -42,12 +43,6 @@ interface Objects {
 
 export type Kind = keyof Objects
 
-/** Packets that entries with `action: observe` matched since they began to. */
-export interface Observed {
-  readonly packets: number
-  readonly bytes: number
-}
-
 interface Common {
   readonly key: ObjectKey
   readonly impact: Impact
@@ -58,7 +53,7 @@ interface Common {
   readonly origin?: Origin
   /** For lists: the addresses that apply adds to each set and removes from it. */
   readonly delta?: ListDelta
-  /** For lists whose entries observed and are to drop: what all of its observing entries have matched. */
+  /** For what observed and is to drop: lists, with all of their observing entries, rate limits, and anomalies of the policy. */
   readonly observed?: Observed
   /** For services: the changes of backends, and the share of flows that moves. */
   readonly balance?: ServiceDelta

@@ -90,13 +90,16 @@ function summaryLines(summary: ScopeSummary, style: Paint): string[] {
   ]
 }
 
-/** Packets that entries would have dropped while they observed. */
-const observedLines = ({ observed }: Change): string[] =>
-  observed === undefined
-    ? []
-    : [
-        `while it observed, it would have dropped ${plural(observed.packets, 'packet')} (${formatBytes(observed.bytes)})`,
-      ]
+/** Packets that would have been dropped while only observed. */
+function observedLines({ observed }: Change): string[] {
+  if (observed === undefined) return []
+  return (observed.anomalies ?? [{ ...observed, name: undefined }]).map(({ packets, bytes, sources, name }) => {
+    const about = sources === undefined || sources < 20 ? '' : 'about '
+    const from = sources === undefined || packets === 0 ? '' : ` from ${about}${plural(sources, 'source')}`
+    const count = `${plural(packets, 'packet')} (${formatBytes(bytes)})${from}`
+    return `while ${name ?? 'it'} ${name ? 'was only observed' : 'observed'}, it would have dropped ${count}`
+  })
+}
 
 function listLines(
   change: Extract<Change, { kind: 'list' }>,
@@ -135,13 +138,13 @@ export function changeLines(change: Change, provenance: Provenance | undefined, 
     case 'program':
       return programLines(change.before, change.after)
     case 'policy':
-      return policyLines(change.before, change.after)
+      return [...policyLines(change.before, change.after), ...observedLines(change)]
     case 'interface':
       return interfaceLines(change)
     case 'list':
       return listLines(change, provenance, most, style)
     case 'rate_limit':
-      return rateLimitLines(change, provenance, most, style)
+      return [...rateLimitLines(change, provenance, most, style), ...observedLines(change)]
     case 'service':
       return serviceLines(change, provenance, most, style)
     default:

@@ -59,7 +59,7 @@ function deltaJson(change: Change, provenance: Provenance | undefined, most: num
       removed_samples: removedSamples.map(sampleJson),
     }),
   )
-  return { delta, ...(change.observed && { observed: change.observed }) }
+  return { delta }
 }
 
 function balanceOf(change: Change, provenance: Provenance | undefined) {
@@ -68,8 +68,8 @@ function balanceOf(change: Change, provenance: Provenance | undefined) {
 }
 
 /**
- * One change, in one shape for every kind. Lists add `delta` and `observed`, services `balance`, interfaces `displaces`, rate limits
- * `at`.
+ * One change, in one shape for every kind. Lists add `delta`, services `balance`, interfaces `displaces`, rate limits `at`, and
+ * changes from observing to dropping `observed`.
  */
 export function changeJson(change: Change, provenance: Provenance | undefined, most: number) {
   const { op, kind, key, impact, reason, origin } = change
@@ -83,6 +83,7 @@ export function changeJson(change: Change, provenance: Provenance | undefined, m
     ...(change.cuts === undefined ? {} : { cuts: change.cuts }),
     reason,
     ...(origin === undefined ? {} : { drifted: origin.drifted, edited: origin.edited ?? null }),
+    ...(change.observed && { observed: change.observed }),
     ...deltaJson(change, provenance, most),
     ...balanceOf(change, provenance),
     ...displaces,

@@ -1,6 +1,7 @@
 // Packets for entries that ask for header fields, and for entries that only observe.
 
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { distinctSources } from '../../src/model/distinct.ts'
 import type { PacketMatch } from '../../src/model/packet-match.ts'
 import type { Scope } from '../../src/model/state.ts'
 import { DataPlane } from '../support/bpf.ts'
@@ -184,4 +185,27 @@ test('an entry that observes hides no entry that drops, counts once a list, and 
   })
   expect(await plane.observed([0, 1, 2])).toEqual([count(), count(tcp, udp), count()])
   expect(await plane.lists([0, 1, 2])).toEqual([count(office), count(), count(udp)])
+})
+
+test('a list that observes counts its sources, those of IPv6 by networks of 64 bits', async () => {
+  const observe: Scope = { ...ANY, action: 'observe' }
+  await plane.loadState(policy('pass', block('seen', ['198.51.0.0/16', observe], ['2001:db8::/32', observe])))
+  await plane.reset(1, [0])
+  await plane.attachTestRuns(1)
+  const four = Array.from({ length: 400 }, (_, i) => `198.51.${100 + (i >> 8)}.${i & 255}`)
+  const six = Array.from({ length: 40 }, (_, i) => `2001:db8:0:${i % 10}::${i}`)
+  const frames = [
+    ...four.flatMap((source) => [0, 1].map(() => frame(p.ipv4({ source }), p.udp()))),
+    ...six.map((source) => frame(p.ipv6({ source }), p.udp())),
+  ]
+  await plane.run(
+    frames.map((one) => ({ frame: one })),
+    'filter',
+  )
+  await plane.attachTestRuns(0)
+  expect(await plane.observed([0])).toMatchObject([{ packets: 840 }])
+  // The standard error is 6.5 %.
+  const [ranks = new Uint8Array()] = await plane.valuesAt('observe_sources', [0])
+  const estimate = distinctSources(ranks)
+  expect(Math.abs(estimate / 410 - 1)).toBeLessThan(0.26)
 })

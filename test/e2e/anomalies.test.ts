@@ -42,6 +42,7 @@ test('observed ones go on and are counted, and the plan shows the names', async 
 test('those that drop do, keep their counters, and why proves it', async () => {
   lab.write('xdp.yaml', config('bogons'))
   expect(await lab.ok('plan')).toContain('anomalies: bogons observe on eth0, tcp_null, ip_options -> bogons')
+  expect(await lab.ok('plan')).toContain('while bogons was only observed, it would have dropped 5 packets (490 B)\n')
   await lab.ok('apply', '--auto-approve')
   expect(await lab.ping(HOST, { count: 3 })).toBe(0)
   expect(await anomalies('stats')).toMatchObject([{ name: 'bogons', packets: 8, dropped_packets: 3 }])

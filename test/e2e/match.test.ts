@@ -59,9 +59,9 @@ test('an entry that observes drops nothing, and every report says what it would 
 test('the plan that makes it drop shows what it would have dropped, and begins at zero when it observes again', async () => {
   const dropping = BIG.replace('"100-65535"', '"50-65535"')
   lab.write('xdp.yaml', config(dropping))
-  expect(await lab.ok('plan')).toContain('while it observed, it would have dropped 4 packets (392 B)')
+  expect(await lab.ok('plan')).toContain('while it observed, it would have dropped 4 packets (392 B) from 1 source\n')
   const { changes } = JSON.parse(await lab.ok('plan', '--json'))
-  expect(changes).toMatchObject([{ key: 'list:big', observed: { packets: 4, bytes: 392 } }])
+  expect(changes).toMatchObject([{ key: 'list:big', observed: { packets: 4, bytes: 392, sources: 1 } }])
   await lab.ok('apply', '--auto-approve')
   expect(await lab.ping(HOST, { count: 2 })).toBe(0)
   expect(await lists()).toMatchObject([{ name: 'big', packets: 2 }])

@@ -22,6 +22,7 @@ interface Limit {
   readonly name: string
   readonly packets: number
   readonly exceeding_packets: number
+  readonly exceeding_bytes: number
 }
 const limits = async (command: 'status' | 'stats' = 'status'): Promise<readonly Limit[]> =>
   (JSON.parse(await lab.ok(command, '--json')) as { rate_limits: Limit[] }).rate_limits
@@ -43,13 +44,17 @@ test('drops packets beyond the burst, and every report says so', async () => {
 })
 
 test('an edit of something else keeps what a source has used, and the counters', async () => {
-  lab.write('xdp.yaml', config(PINGS, 'blocklist: [203.0.113.0/24]\n'))
-  const before = await limits()
-  await burst(20)
+  // Large enough that a slow apply does not refill it.
+  const large = PINGS.replace('burst: 5', 'burst: 20')
+  lab.write('xdp.yaml', config(large))
   await lab.ok('apply', '--auto-approve')
-  expect(await burst(10)).toBeLessThan(5)
+  const before = await limits()
+  await burst(30)
+  lab.write('xdp.yaml', config(large, 'blocklist: [203.0.113.0/24]\n'))
+  await lab.ok('apply', '--auto-approve')
+  expect(await burst(18)).toBeLessThan(18)
   const after = await limits()
-  expect(after[0]?.packets).toBe((before[0]?.packets ?? 0) + 30)
+  expect(after[0]?.packets).toBe((before[0]?.packets ?? 0) + 48)
 })
 
 test('an edited rate holds from the next packet; observe drops nothing', async () => {
@@ -57,7 +62,14 @@ test('an edited rate holds from the next packet; observe drops nothing', async (
   expect(await lab.ok('plan')).toContain('observe')
   await lab.ok('apply', '--auto-approve')
   expect(await burst(20)).toBe(20)
-  expect((await limits())[0]?.exceeding_packets).toBeGreaterThan(30)
+  // Counted since it observes: what it would have dropped.
+  const [pings] = await limits()
+  expect(pings?.packets).toBe(20)
+  expect(pings?.exceeding_packets).toBeGreaterThan(12)
+  lab.write('xdp.yaml', config(PINGS))
+  const { exceeding_packets: packets = 0, exceeding_bytes: bytes } = pings ?? {}
+  expect(JSON.parse(await lab.ok('plan', '--json')).changes).toMatchObject([{ observed: { packets, bytes } }])
+  expect(await lab.ok('plan')).toContain(`while it observed, it would have dropped ${packets} packets (`)
 })
 
 test('why names the limit, the line and what is left', async () => {
