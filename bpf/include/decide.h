@@ -153,7 +153,7 @@ static __always_inline int judge_packet(struct xdp_md *ctx, const struct setting
 	if (PART(match) && needs_traits(decision->class))
 		read_traits(ctx, offsets_of(packet->network, packet->behind), packet->head, kind_of(packet, account));
 	if (PART(observe))
-		forget_observed(ctx, packet->network);
+		forget_observed();
 	if (PART(socketless) && !may_be_socketless(ctx, packet))
 		subject.socket = SOCKET_SOME;
 	decides = judge_class(settings, &subject, decision);
@@ -218,6 +218,8 @@ __noinline __u32 observe_ban(struct xdp_md *ctx, __u32 origin, __u32 banned, __u
 {
 	const struct account account = { .origin = origin };
 
+	if (PART(observe))
+		note_observed(ctx, origin);
 	if (!(banned & OBSERVED) || reason == REASON_ALLOWLIST)
 		return reason;
 	if (is_live(&account))

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <linux/bpf.h>
-#include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 #include "abi.h"
 #include "abi_stats.h"
@@ -34,43 +33,31 @@ struct {
 	__uint(max_entries, LIST_SLOTS);
 } observe_sources SEC(".maps");
 
-/*
- * Before the rules of a class: no list has observed the packet, whose IP header is at an offset from its start. A global function
- * for the verifier's sake, as the others.
- */
-__noinline int forget_observed(struct xdp_md *ctx, __u32 network)
+/* Before the rules of a class: no list has observed the packet. A global function for the verifier's sake, as the others. */
+__noinline int forget_observed(void)
 {
 	struct scratch *scratch = open_scratch();
-	__be32 header[4] = {};
 
-	if (!scratch)
-		return 0;
-	bpf_xdp_load_bytes(ctx, network & 0xffff, header, sizeof(header));
-	scratch->observed = (struct observed){
-		/* The source of IPv4, or the first half of that of IPv6. */
-		.source = bpf_ntohl(header[3]) | (__u64)(bpf_ntohl(header[0]) >> 28 == 6 ? bpf_ntohl(header[2]) : 0) << 32,
-		.list = NOT_OBSERVED,
-		.counted = NOT_OBSERVED,
-	};
+	if (scratch)
+		scratch->observed = (struct observed){ .list = NOT_OBSERVED, .counted = NOT_OBSERVED };
 	return 0;
 }
 
 /*
- * Adds the source of the packet to those that a list has seen: HyperLogLog, which forgets no source and adds none twice
- * (Flajolet, Fusy, Gandouet and Meunier, 2007). Two CPUs that write one register at once may lose one of two writes, which
- * the next packet of that source repairs.
+ * Adds a source to those that a list has seen: HyperLogLog, which forgets no source and adds none twice (Flajolet, Fusy,
+ * Gandouet and Meunier, 2007). Two CPUs that write one register at once may lose one of two writes, which the next packet of
+ * that source repairs.
  */
-__noinline int note_source(__u32 list)
+__noinline int note_source(__u32 list, __u64 source)
 {
 	struct source_registers *registers = bpf_map_lookup_elem(&observe_sources, &list);
-	const struct scratch *scratch = open_scratch();
 	__u64 hash, rest;
 	__u32 number;
 	__u8 rank = 1;
 
-	if (!registers || !scratch)
+	if (!registers)
 		return 0;
-	hash = mixed(scratch->observed.source * HASH_SOURCE_HIGH);
+	hash = mixed(source * HASH_SOURCE_HIGH);
 	number = hash % SOURCE_REGISTERS;
 	rest = hash / SOURCE_REGISTERS;
 	/* Position of the lowest bit that is set, by halves. */
@@ -127,10 +114,51 @@ __noinline int observe(const struct subject *subject, const struct rule *rule)
 		scratch->observed.scope = rule->scope;
 	}
 	scratch->observed.counted = list;
-	if (is_live(&subject->account)) {
-		count(bpf_map_lookup_elem(&observe_stats, &list), &subject->account);
-		note_source(list);
-	}
+	if (!is_live(&subject->account))
+		return 0;
+	count(bpf_map_lookup_elem(&observe_stats, &list), &subject->account);
+	/* The source of a packet that a ban drops says nothing about the list. */
+	if (!subject->banned && scratch->observed.lists < OBSERVERS)
+		scratch->observed.seen[scratch->observed.lists++] = list;
 	return 0;
 }
 
+/*
+ * The source of an IP packet behind at most as many tags as lists observe: an IPv4 address, or the first half of an IPv6 one;
+ * 0: none. Read again, because the verifier of Linux 6.1 would take twice as long over a program that keeps it.
+ */
+static __always_inline __u64 read_source(struct xdp_md *ctx, __u32 bare)
+{
+	__u32 offset = bare ? 0 : ETH_HLEN - sizeof(__be16);
+	__be32 header[4] = {};
+	__be16 ethertype = 0;
+
+	for (int i = 0; !bare && i < OBSERVERS; i++) {
+		if (bpf_xdp_load_bytes(ctx, offset, &ethertype, sizeof(ethertype)))
+			return 0;
+		offset += sizeof(ethertype);
+		if (!is_tag(ethertype))
+			break;
+		offset += sizeof(ethertype);
+	}
+	if (bpf_xdp_load_bytes(ctx, offset, header, sizeof(header)))
+		return 0;
+	if (bpf_ntohl(header[0]) >> 28 == 6)
+		return (__u64)bpf_ntohl(header[2]) << 32 | bpf_ntohl(header[3]);
+	return bpf_ntohl(header[3]);
+}
+
+/* Adds the source of the packet to those of the lists that have observed it, once. */
+static __always_inline void note_observed(struct xdp_md *ctx, __u32 origin)
+{
+	const struct account account = { .origin = origin };
+	struct scratch *scratch = open_scratch();
+	__u64 source;
+
+	if (!scratch || !scratch->observed.lists)
+		return;
+	source = read_source(ctx, flags_of(&account) & INTERFACE_IP);
+	for (__u32 i = 0; i < OBSERVERS && i < scratch->observed.lists; i++)
+		note_source(scratch->observed.seen[i], source);
+	scratch->observed.lists = 0;
+}

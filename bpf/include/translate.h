@@ -90,12 +90,16 @@ struct traits {
 	__be32 copy[10];	/* of bytes that are not linear */
 };
 
+/* Lists that observe one packet and count its source: of more, it is not one of theirs. */
+#define OBSERVERS 4
+
 /* The lists that observe a packet: see observe.h. */
 struct observed {
-	__u64 source;		/* of the packet: an IPv4 address, or the first half of an IPv6 one */
 	__u16 list;		/* slot of the first; NOT_OBSERVED: none */
 	__u16 scope;		/* of its rule */
 	__u16 counted;		/* slot of the list counted last */
+	__u16 seen[OBSERVERS];	/* slots of the first lists whose sources count the packet's */
+	__u16 lists;		/* of them */
 };
 
 /*
