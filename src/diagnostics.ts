@@ -243,6 +243,7 @@ export const CODES = {
   W264: { name: 'empty-system', exit: EXIT.ok },
   W270: { name: 'limits-nothing', exit: EXIT.ok },
   W271: { name: 'limits-everything-together', exit: EXIT.ok },
+  W272: { name: 'host-without-addresses', exit: EXIT.ok },
   W400: { name: 'not-imported', exit: EXIT.ok },
   W401: { name: 'interface-guessed', exit: EXIT.ok },
   W402: { name: 'replies-dropped', exit: EXIT.ok },

@@ -27,9 +27,10 @@ import { readRadius } from './radius.ts'
 import { readServices } from './services/services.ts'
 import { readDuration } from './text/duration.ts'
 import { fileNumber } from './text/file-number.ts'
+import { hostText } from './text/own-host.ts'
 import { type Part, soundField } from './text/part.ts'
 import { createReport, type Report } from './text/report.ts'
-import { isUnusable, newReads, type Reads, refuse, sourcesOf } from './text/source.ts'
+import { forgetFiles, isUnusable, newReads, type Reads, refuse, sourcesOf } from './text/source.ts'
 import { wordsOf } from './text/words.ts'
 import type { WrittenLimits } from './text/written.ts'
 import { warnOfEverything, warnOfIdleEntries, warnOfIdleServices, warnOfRateLimits, warnOfSecret } from './warn.ts'
@@ -106,6 +107,8 @@ function digest(bytes: Buffer, { files, digests }: Reads): string {
 export interface Loaded {
   readonly desired: Desired
   readonly warnings: readonly Diagnostic[]
+  /** The addresses of the host, if the config names them. */
+  readonly host?: string
 }
 
 export interface LoadOptions {
@@ -133,7 +136,7 @@ function load(path: string, { shelf = {}, reads = newReads() }: LoadOptions): Lo
   const entries = LISTS.flatMap((kind) => parts.flatMap((part) => soundEntries(part, kind)))
   const { services, health, places } = readServices(parts, report)
   const vips = new Map([...services].map(([name, { vip }]) => [name, vip] as const))
-  const interfaces = { names: interfaceNames(parts), sets: new Set<string>(), vips }
+  const interfaces = { names: interfaceNames(parts), sets: new Set<string>(), vips, host: reads.host }
   const { lists, provenance, feeds } = readLists(entries, reads, report, shelf, interfaces, top)
   checkLimit(top, lists, report)
   const anomalies = anomalyTexts(readAnomalies(top, interfaces, report))
@@ -179,5 +182,12 @@ function load(path: string, { shelf = {}, reads = newReads() }: LoadOptions): Lo
  * @throws XdpError with the errors of all files, in file order, at most 20; `omitted` counts the rest
  */
 export async function loadConfig(path: string, options: LoadOptions = {}): Promise<Loaded> {
-  return load(path, options)
+  const { reads = newReads() } = options
+  const loaded = load(path, { ...options, reads })
+  const { host } = reads
+  if (!host.isNamed || host.addresses !== undefined) return loaded
+  // Only a config that names the host waits for its addresses, which is why it is read twice.
+  host.addresses = await host.read()
+  forgetFiles(reads)
+  return { ...load(path, { ...options, reads }), host: hostText(host.addresses) }
 }

@@ -3,7 +3,9 @@
 import { examineHost } from '../kernel/doctor/doctor.ts'
 import { defaultRouteInterfaces, type Filter, type Printed, readFilter } from '../kernel/host/filters.ts'
 import { writeLastApply } from '../kernel/host/last-apply.ts'
+import { readOwnAddresses } from '../kernel/host/protect.ts'
 import { waitForInterfaces as waitForLinks } from '../kernel/host/wait.ts'
+import type { Address } from '../model/address.ts'
 import type { Desired } from '../model/desired.ts'
 import { EMPTY_STATE } from '../model/state.ts'
 import type { ProcessIdentity } from '../report/last-apply.ts'
@@ -32,6 +34,9 @@ export const keepLastApply = (host: Host, render: (self: ProcessIdentity) => str
 /** The rules of another filter of this host, as its own tool prints them. Needs neither bpffs nor instance. */
 export const printFilter = (host: Host, filter: Filter): Promise<readonly Printed[]> =>
   interruptible(host, () => readFilter(filter))
+
+/** All addresses of this host, in this network namespace. Throws XdpError if `ip` is missing or fails. */
+export const ownAddresses = (): Promise<readonly Address[]> => readOwnAddresses()
 
 /** Interfaces of the default routes. */
 export const routedInterfaces = (): Promise<readonly string[]> => defaultRouteInterfaces()

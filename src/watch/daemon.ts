@@ -10,6 +10,7 @@ import { openStore } from '../fetch/store.ts'
 import type { Kept } from '../kernel/host/memory.ts'
 import type { KernelEvent } from '../kernel/host/monitor.ts'
 import { serviceManager } from '../kernel/host/notify.ts'
+import { readOwnAddresses } from '../kernel/host/protect.ts'
 import { openStandings } from '../kernel/host/standings.ts'
 import { haveNextHopsChanged, requestUnresolved, verifyHops } from '../kernel/host/surroundings.ts'
 import { openCheckPath } from '../kernel/live/check-path.ts'
@@ -44,6 +45,7 @@ import { createWriter } from './state-file.ts'
 import { createDebounce } from './time/debounce.ts'
 import { type Emitted, limitRepeats } from './time/repeats.ts'
 import { MONOTONIC } from './time/scheduler.ts'
+import { given } from './time/signal.ts'
 
 export interface DaemonOptions {
   /** Its `signal` stops the daemon. */
@@ -229,6 +231,7 @@ function begin(first: Loaded, file: ConfigFile, options: DaemonOptions, audience
   const onEvents = (kinds: ReadonlySet<KernelEvent>): void => {
     if (NEXT_HOP_EVENTS.some((kind) => kinds.has(kind))) host.kept.nextHops = new Map()
     if (kinds.has('link')) links.touch()
+    if (kinds.has('address')) void file.hasReaddressed().then((yes) => (yes ? loop.request('edit') : undefined))
     hops.touch()
   }
   const kernel = listenToKernel(['link', 'address', 'route', 'rule', 'nexthop', 'neighbour'], {
@@ -275,14 +278,6 @@ const quiet = ({
   ...(signal && { signal }),
 })
 
-/** Resolves to the name of the signal when it arrives. */
-const given = (signal: AbortSignal | undefined): Promise<string> =>
-  new Promise((resolve) => {
-    const settle = (): void => resolve(String(signal?.reason))
-    if (signal?.aborted) settle()
-    else signal?.addEventListener('abort', settle, { once: true })
-  })
-
 interface Started extends Running {
   readonly watcher: Watcher
   readonly audience: Audience
@@ -292,7 +287,7 @@ interface Started extends Running {
 /** A separate function, so that no variable of `runDaemon` keeps the first config in memory. */
 async function start(options: DaemonOptions): Promise<Started> {
   const { host, path, trust } = options
-  const file = openConfig(path, host.cache, trust, host.copies)
+  const file = openConfig(path, host.cache, trust, host.copies, readOwnAddresses)
   const sources = followSources({
     scheduler: MONOTONIC,
     store: openStore(host.copies?.directory ?? DEFAULT_COPIES.directory, host.copies?.uid ?? 0),

@@ -200,9 +200,9 @@ const movedIn = ({ changes }: Plan, { drift }: Live): ReadonlySet<ObjectKey> =>
     ),
   )
 
-/** Identifies the content of a config and the age of its feeds, by which the guard on old feeds decides. */
-const editionOf = ({ desired: { config, feeds } }: Loaded): string =>
-  [config.sha256, ...feeds.flatMap(({ files }) => files.map(({ updatedAt }) => updatedAt))].join()
+/** Identifies a config, the addresses that it names, and the age of its feeds, by which the guard on old feeds decides. */
+const editionOf = ({ desired: { config, feeds }, host = '' }: Loaded): string =>
+  [config.sha256, host, ...feeds.flatMap(({ files }) => files.map(({ updatedAt }) => updatedAt))].join()
 
 /** Stopping the daemon interrupts its reconcile, which is not a failure. */
 const isInterruption = ({ diagnostics }: XdpError): boolean => diagnostics.some(({ code }) => code === 'E112')

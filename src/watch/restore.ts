@@ -6,6 +6,7 @@ import { type Copies, DEFAULT_COPIES } from '../config/text/remote.ts'
 import { isUnusable, LIST_LIMIT, newReads, readBytes, sha256 } from '../config/text/source.ts'
 import type { Trust } from '../config/text/trust.ts'
 import { fail, XdpError } from '../diagnostics.ts'
+import { readOwnAddresses } from '../kernel/host/protect.ts'
 import type { Overruled } from '../model/sources.ts'
 import { filesOf, type Held, overruledBy } from '../pipelines/history.ts'
 import type { Host } from '../pipelines/session.ts'
@@ -38,7 +39,7 @@ export async function loadEntry(
   overrules: Overruled,
   trust: Trust | undefined,
 ): Promise<Loaded> {
-  const reads = newReads(KEPT, filesOf(host, entry, unchanged(trust)), copiesOf(host))
+  const reads = newReads(KEPT, filesOf(host, entry, unchanged(trust)), copiesOf(host), readOwnAddresses)
   const { desired, warnings } = await loadConfig(entry.config.path, { reads })
   if (desired.config.sha256 !== entry.config.sha256) {
     throw fail('E236', `the apply ${entry.number} cannot be restored: its files do not make up its config`)

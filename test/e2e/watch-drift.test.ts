@@ -122,3 +122,19 @@ test('finds written tables at a resync, because they make no event', async () =>
   expect((await status()).drift).toBe(false)
   expect([await passes(), await passes('192.0.2.2')]).toEqual([0, 1])
 })
+
+test('an entry for the addresses of the host follows them', async () => {
+  lab.write(
+    'xdp.yaml',
+    `${config()}  - { cidr: 192.0.2.2, protocol: icmp, destination: host }\n`.replace(/\[(.*)\]/, '\n  - cidrs: [$1]'),
+  )
+  await daemon.hear('applied', ({ trigger }) => trigger === 'edit')
+  expect(await passes('192.0.2.2')).toBe(0)
+  lab.in(lab.host, 'ip', 'addr', 'add', '192.0.2.77/32', 'dev', 'eth0')
+  const { changes } = await daemon.hear('applied', ({ trigger }) => trigger === 'edit')
+  expect(changes).toHaveLength(1)
+  expect(await passes('192.0.2.2', '192.0.2.77')).toBe(0)
+  lab.in(lab.host, 'ip', 'addr', 'del', '192.0.2.77/32', 'dev', 'eth0')
+  await daemon.hear('applied', ({ trigger }) => trigger === 'edit')
+  expect(await lab.ok('plan', '--detailed-exitcode')).toContain('No changes.')
+})

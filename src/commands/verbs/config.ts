@@ -28,9 +28,14 @@ export interface Loaded {
   readonly copies: ReadonlySet<string>
 }
 
+/** The addresses of this host. Loads what it needs only for a config that names them. */
+const readAddresses = async () => (await import('../../pipelines/host.ts')).ownAddresses()
+
 /** Loads a config. Reads files, which may be large, or pipes that never end. */
 export async function loadFrom(context: Context, path: string, missing: Copies['missing'] = 'error'): Promise<Loaded> {
-  const reads = newReads(trustOf(context), undefined, { ...copiesOf(context), missing })
+  // A config can be checked on a host whose addresses cannot be read.
+  const readHost = missing === 'warn' ? () => readAddresses().catch(() => []) : readAddresses
+  const reads = newReads(trustOf(context), undefined, { ...copiesOf(context), missing }, readHost)
   const loaded = await computing(context.host, () => loadConfig(path, { shelf: { cache: context.cache }, reads }))
   const copies = new Set(reads.remotes.map((remote) => remote.path))
   return { ...loaded, inputs: () => inputsOf(loaded.desired, reads), copies }

@@ -1,6 +1,6 @@
 // Keys of an entry that ask more of a packet than its source, protocol and ports → a match in canonical form.
 
-import type { Address } from '../../model/address.ts'
+import { type Address, isLoopback } from '../../model/address.ts'
 import { MATCH_DESTINATIONS } from '../../model/limits.ts'
 import { nearest } from '../../model/nearest.ts'
 import { formatCount } from '../../model/numbers.ts'
@@ -15,6 +15,7 @@ import {
   type TcpFlags,
 } from '../../model/packet-match.ts'
 import { type PortRange, TCP } from '../../model/ports.ts'
+import type { OwnHost } from '../text/own-host.ts'
 import type { Report } from '../text/report.ts'
 import { quote } from '../text/show.ts'
 import type { Source } from '../text/source.ts'
@@ -28,6 +29,7 @@ interface Context {
   readonly report: Report
   /** VIPs of the services of the config, by name. */
   readonly vips: ReadonlyMap<string, Address>
+  readonly host: OwnHost
 }
 
 /** One key of an entry, with its place. */
@@ -165,11 +167,47 @@ function readDscp(written: NonNullable<WrittenEntry['dscp']>, key: Key): readonl
 
 const range = rangeBuffer()
 
+/** Stands for the addresses of this machine. */
+const HOST = 'host'
+
+/** fe80::/10, which every interface has an address of: packets to others do not reach this machine. */
+const LINK_LOCAL = [Uint32Array.of(0xfe800000, 0, 0, 0), Uint32Array.of(0xfebfffff, ~0, ~0, ~0)] as const
+const isLinkLocal = ([first = 0]: Uint32Array): boolean => first >>> 22 === 0xfe800000 >>> 22
+
+/** Adds the addresses of this machine, except those that only it can reach. */
+function addHost(v4: EntryCollector, v6: EntryCollector, key: Key): void {
+  const { host, vips } = key
+  host.isNamed = true
+  if (vips.has(HOST))
+    refuse(
+      key,
+      'E128',
+      '"host" is a service of the config, and stands for this machine',
+      'rename the service, or write its VIP',
+    )
+  const others = (host.addresses ?? []).filter((address) => !isLoopback(address))
+  for (const { family, words } of others) {
+    if (family === 4) v4.add(words, words, 1)
+    else if (isLinkLocal(words)) v6.add(LINK_LOCAL[0], LINK_LOCAL[1], 1)
+    else v6.add(words, words, 1)
+  }
+  if (host.addresses === undefined || others.length > 0) return
+  const { source, report, placed } = key
+  const hint = '`xdp watch` applies the config again when it has some'
+  report.warning(
+    'W272',
+    source.locate(placed.from, placed.to),
+    'this host has no addresses yet: the entry matches no packet',
+    hint,
+  )
+}
+
 function readDestinations(written: NonNullable<WrittenEntry['destination']>, key: Key): PacketMatch['destinations'] {
   const [v4, v6] = [new EntryCollector(4), new EntryCollector(6)]
   for (const [text, placed] of itemsOf(written, key)) {
     const vip = key.vips.get(text)
-    if (vip) (vip.family === 4 ? v4 : v6).add(vip.words, vip.words, 1)
+    if (text === HOST) addHost(v4, v6, { ...key, placed })
+    else if (vip) (vip.family === 4 ? v4 : v6).add(vip.words, vip.words, 1)
     else if (readRangeText(text, range)) (range.family === 4 ? v4 : v6).add(range.start, range.end, 1)
     else refuseDestination(text, { ...key, placed })
   }
@@ -183,10 +221,10 @@ function readDestinations(written: NonNullable<WrittenEntry['destination']>, key
 
 function refuseDestination(text: string, key: Key): void {
   if (/^[a-z][\w.-]*$/i.test(text) && !/^[0-9a-f:.]+$/i.test(text)) {
-    const meant = nearest(text, key.vips.keys())
+    const meant = nearest(text, [...key.vips.keys(), HOST])
     const hint = meant
       ? `did you mean ${meant}?`
-      : 'write an address, CIDR or range, or the name of a service of the config'
+      : 'write an address, CIDR or range, the name of a service of the config, or host for the addresses of this machine'
     refuse(key, 'E128', `${quote(text)} is neither an address nor a service of the config`, hint)
     return
   }

@@ -7,6 +7,7 @@ import type { Established } from '../../model/policy.ts'
 import { type PortRange, TCP, WRITTEN_PROTOCOLS } from '../../model/ports.ts'
 import { ANY, canonicalPorts } from '../../model/scope.ts'
 import type { ListKind, Scope } from '../../model/state.ts'
+import type { OwnHost } from '../text/own-host.ts'
 import type { Report } from '../text/report.ts'
 import { quote } from '../text/show.ts'
 import type { Source } from '../text/source.ts'
@@ -21,6 +22,7 @@ export interface KnownInterfaces {
   readonly sets: Set<string>
   /** VIPs of its services, by name. */
   readonly vips: ReadonlyMap<string, Address>
+  readonly host: OwnHost
 }
 
 export interface ScopeContext {
@@ -142,7 +144,7 @@ export function readScope(kind: ListKind, entry: WrittenEntry, placed: Placed, c
   const established = readEstablished(kind, entry, placed, context)
   const interfaces = readInterfaces(entry.interfaces, placed.fields?.get('interfaces'), context)
   const socket = readSocket(kind, entry, placed, context)
-  const match = readMatch(entry, placed, { ...context, vips: context.interfaces.vips })
+  const match = readMatch(entry, placed, { ...context, vips: context.interfaces.vips, host: context.interfaces.host })
   const action = readAction(kind, entry, placed, context)
   const limited = {
     ...(interfaces && { interfaces }),

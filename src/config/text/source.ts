@@ -8,6 +8,7 @@ import { resolve } from 'node:path'
 import { gunzipSync } from 'node:zlib'
 import { type Diagnostic, type Location, XdpError } from '../../diagnostics.ts'
 import type { KeptFiles, Sources } from '../../model/sources.ts'
+import type { OwnHost } from './own-host.ts'
 import { type Copies, DEFAULT_COPIES, type Remote } from './remote.ts'
 import { withoutSecrets } from './secrets.ts'
 import { ANY_FILE, type Trust } from './trust.ts'
@@ -36,9 +37,16 @@ export interface Reads {
   readonly copies: Copies
   /** Sources in the network that entries name. */
   readonly remotes: Remote[]
+  readonly host: OwnHost
 }
 
-export const newReads = (trust: Trust = ANY_FILE, kept?: KeptFiles, copies: Copies = DEFAULT_COPIES): Reads => ({
+/** `readHost`: without it, the host has no addresses. */
+export const newReads = (
+  trust: Trust = ANY_FILE,
+  kept?: KeptFiles,
+  copies: Copies = DEFAULT_COPIES,
+  readHost: OwnHost['read'] = async () => [],
+): Reads => ({
   files: [],
   digests: new Map(),
   patterns: new Map(),
@@ -47,7 +55,15 @@ export const newReads = (trust: Trust = ANY_FILE, kept?: KeptFiles, copies: Copi
   kept,
   copies,
   remotes: [],
+  host: { read: readHost, addresses: undefined, isNamed: false },
 })
+
+/** Forgets all files, so that a config can be read a second time. */
+export function forgetFiles({ files, digests, patterns, found, remotes }: Reads): void {
+  files.length = 0
+  remotes.length = 0
+  for (const map of [digests, patterns, found]) map.clear()
+}
 
 /** The files and patterns of a config that was read without an error. */
 export const sourcesOf = ({ files, digests, found, patterns }: Reads): Sources => ({

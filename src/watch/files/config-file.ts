@@ -4,6 +4,7 @@ import { statSync } from 'node:fs'
 import type { Cache } from '../../cache/cache.ts'
 import type { Shelf } from '../../config/lists/shelf.ts'
 import { type Loaded, loadConfig } from '../../config/load.ts'
+import { hasOtherAddresses, type OwnHost } from '../../config/text/own-host.ts'
 import { DEFAULT_COPIES } from '../../config/text/remote.ts'
 import { newReads, type Reads } from '../../config/text/source.ts'
 import type { Trust } from '../../config/text/trust.ts'
@@ -21,6 +22,8 @@ export interface ConfigFile {
   readonly look: (force: boolean) => Promise<Look>
   /** Whether any file may have changed; reads none. */
   readonly hasMoved: () => boolean
+  /** Whether the addresses of the host, which the config names, are others than the last look read: it has to look again. */
+  readonly hasReaddressed: () => Promise<boolean>
   /** The paths that the last look read. */
   readonly reads: () => Reads
 }
@@ -40,11 +43,13 @@ export function openConfig(
   cache?: Cache,
   trust?: Trust,
   place?: { readonly directory: string },
+  readHost?: OwnHost['read'],
 ): ConfigFile {
   const copies = { ...DEFAULT_COPIES, ...place }
   const contents = createContents()
-  let reads = newReads(trust, undefined, copies)
+  let reads = newReads(trust, undefined, copies, readHost)
   const shelf: Shelf = { cache, kept: new Map(), services: new Map() }
+  let isReaddressed = false
   let ages: ReadonlyMap<string, number | undefined> = new Map()
   const aged = ({ desired }: Loaded): Map<string, number | undefined> =>
     new Map(
@@ -53,7 +58,8 @@ export function openConfig(
         .flatMap(({ files }) => files.map((file) => [file.path, writtenAt(file.path)] as const)),
     )
   const load = async (): Promise<Look> => {
-    reads = newReads(trust, undefined, copies)
+    reads = newReads(trust, undefined, copies, readHost)
+    isReaddressed = false
     ages = new Map()
     try {
       const loaded = await loadConfig(path, { reads, shelf })
@@ -65,11 +71,16 @@ export function openConfig(
     }
   }
   const isOld = (): boolean =>
+    !isReaddressed &&
     reads.files.length > 0 &&
     !contents.differFrom(reads) &&
     [...ages].every(([file, written]) => writtenAt(file) === written)
   return {
     reads: () => reads,
+    async hasReaddressed() {
+      isReaddressed ||= await hasOtherAddresses(reads.host)
+      return isReaddressed
+    },
     hasMoved: () => contents.moved(reads),
     async look(force) {
       return !force && isOld() ? { kind: 'same' } : load()

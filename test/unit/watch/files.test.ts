@@ -3,6 +3,9 @@ import { linkSync, mkdirSync, renameSync, rmSync, statSync, symlinkSync, utimesS
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { newReads } from '../../../src/config/text/source.ts'
+import type { Address } from '../../../src/model/address.ts'
+import { scopeKey } from '../../../src/model/state.ts'
+import { parseAddress } from '../../../src/model/text.ts'
 import { openConfig } from '../../../src/watch/files/config-file.ts'
 import { placesOf } from '../../../src/watch/files/places.ts'
 import { HEAD, writeFiles } from '../../support/config.ts'
@@ -99,6 +102,31 @@ describe('a look at the config', () => {
     expect(await kind()).toBe('same')
     write('xdp.yaml', START)
     expect(await kind()).toBe('good')
+  })
+
+  test('looks again when the host has other addresses, if the config names it', async () => {
+    const entry = 'blocklist: [{ cidr: any, destination: host }]\n'
+    const directory = writeFiles({ 'xdp.yaml': `${HEAD}${entry}` })
+    let addresses = ['192.0.2.1', 'fe80::1']
+    const read = async () => addresses.map((text) => parseAddress(text) as Address)
+    const file = openConfig(join(directory, 'xdp.yaml'), undefined, undefined, undefined, read)
+    const destinations = async () => {
+      const look = await file.look(false)
+      if (look.kind !== 'good') return look.kind
+      const [list] = look.loaded.desired.state.lists.values()
+      return list?.sets.map(({ scope }) => scopeKey(scope))
+    }
+    expect(await destinations()).toEqual(['any to 192.0.2.1,fe80::/10'])
+    expect(await file.hasReaddressed()).toBe(false)
+    addresses = ['fe80::2', '192.0.2.1']
+    expect(await file.hasReaddressed()).toBe(true)
+    addresses = ['127.0.0.1', '192.0.2.1', '192.0.2.7', '2001:db8::7']
+    expect(await destinations()).toEqual(['any to 192.0.2.1,192.0.2.7,2001:db8::7'])
+    expect(await destinations()).toBe('same')
+    writeFileSync(join(directory, 'xdp.yaml'), HEAD)
+    expect(await file.look(false)).toMatchObject({ kind: 'good' })
+    addresses = []
+    expect(await file.hasReaddressed()).toBe(false)
   })
 
   test('goes by content: a file rewritten with equal content counts as unchanged', async () => {
