@@ -20,7 +20,7 @@ const filtering = ({ interfaces }: State, { links }: Live): Link[] =>
     .sort((left, right) => (left.name < right.name ? -1 : 1))
 
 /** Refuses kernels without cookies, the offload mode, and VRFs. */
-export function guardSyn({ state, options }: Desired, live: Live): Diagnostic[] {
+export function guardSyn({ state, options, provenance }: Desired, live: Live): Diagnostic[] {
   if (protectionOf(state) === undefined) return []
   const refuse = (message: string, hint: string, at?: Diagnostic['at']): Diagnostic => ({
     ...{ code: 'E252', severity: 'error', message, hint },
@@ -28,7 +28,13 @@ export function guardSyn({ state, options }: Desired, live: Live): Diagnostic[] 
   })
   const noCookies =
     live.tcp !== undefined && live.tcp.cookies === undefined
-      ? [refuse('syn_protection needs SYN cookies, and this kernel was built without them', 'remove syn_protection')]
+      ? [
+          refuse(
+            'syn_protection needs SYN cookies, and this kernel was built without them',
+            'remove syn_protection',
+            provenance.synProtection,
+          ),
+        ]
       : []
   const interfaces = filtering(state, live).flatMap((link): Diagnostic[] => {
     const { name } = link
@@ -89,9 +95,14 @@ function warnTranslated({ ports }: SynProtection, { forwards }: Live): Diagnosti
   return [warning('W260', message, 'leave translated ports out of syn_protection')]
 }
 
-/** Warns about what the protection cannot do here. */
-export function warnSyn(state: State, live: Live): Diagnostic[] {
+/** Warns about what the protection cannot do here. `at`: place of its key. */
+export function warnSyn(state: State, live: Live, at: Diagnostic['at']): Diagnostic[] {
   const protection = protectionOf(state)
   if (protection === undefined) return []
-  return [...warnCookies(protection, live), ...warnServices(protection, state), ...warnTranslated(protection, live)]
+  const found = [
+    ...warnCookies(protection, live),
+    ...warnServices(protection, state),
+    ...warnTranslated(protection, live),
+  ]
+  return at === undefined ? found : found.map((one) => ({ ...one, at }))
 }

@@ -55,6 +55,19 @@ console.log(good)
 
 const status = async () => JSON.parse(await lab.ok('status', '--json')).syn_protection
 
+test('doctor reads the settings of this host', async () => {
+  lab.write('xdp.yaml', config('always'))
+  const found = async (cookies: number, timestamps: number) => {
+    lab.in(lab.host, 'sysctl', '-qw', `net.ipv4.tcp_syncookies=${cookies}`, `net.ipv4.tcp_timestamps=${timestamps}`)
+    const { checks } = JSON.parse((await lab.xdp('doctor', '--json')).stdout) as {
+      checks: { id: string; level: string }[]
+    }
+    return checks.flatMap(({ id, level }) => (id.startsWith('syn_protection.') ? [`${id} ${level}`] : []))
+  }
+  expect(await found(1, 1)).toEqual(['syn_protection.cookies warn', 'syn_protection.options warn'])
+  expect(await found(2, 2)).toEqual(['syn_protection.cookies ok', 'syn_protection.options ok'])
+})
+
 test('connects every client under a flood of forged SYNs, which begins and counts by itself', async () => {
   lab.write('xdp.yaml', config('auto'))
   await lab.ok('apply', '--auto-approve')

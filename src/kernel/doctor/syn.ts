@@ -1,14 +1,16 @@
 // Checks the settings of TCP that the protection of ports from SYN floods depends on. Part of the report only if the config
 // has one.
 
+import type { TcpSettings } from '../../model/live.ts'
 import type { State } from '../../model/state.ts'
 import type { Check } from '../../report/result.ts'
 import { readTcpSettings } from '../host/tcp-settings.ts'
 import { bad, ok, warn } from './check.ts'
 
-export async function checkSyn({ policy }: Pick<State, 'policy'>): Promise<Check[]> {
-  if (!policy?.syn_protection) return []
-  const { cookies, timestamps } = await readTcpSettings()
+export const checkSyn = async ({ policy }: Pick<State, 'policy'>): Promise<Check[]> =>
+  policy?.syn_protection ? checkTcp(await readTcpSettings()) : []
+
+export function checkTcp({ cookies, timestamps }: Pick<TcpSettings, 'cookies' | 'timestamps'>): Check[] {
   const [ofCookies, ofOptions] = ['syn_protection.cookies', 'syn_protection.options']
   if (cookies === undefined)
     return [bad(ofCookies, 'this kernel was built without SYN cookies', 'remove syn_protection')]
