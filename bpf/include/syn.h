@@ -59,18 +59,26 @@ __noinline int is_syn_port(__u32 line, __u32 port)
 	return 0;
 }
 
-/* Whether one host can have sent the packet whose IP header has been copied: else the kernel drops it. */
-static __always_inline int has_sender(const struct syn_local *local, __u32 ipv6)
+static __always_inline int is_host4(__u8 first)
+{
+	return first != NET_THIS && first != NET_LOOPBACK && first < NET_MULTICAST;
+}
+
+static __always_inline int is_host6(const __u64 *address)
+{
+	return *(const __u8 *)address != MULTICAST6 && (address[0] || address[1] & bpf_cpu_to_be64(~1ull));
+}
+
+/* Whether the packet whose headers have been copied is from one host to another: else the kernel drops it. */
+static __always_inline int is_between_hosts(const struct syn_local *local, __u32 ipv6)
 {
 	const __u64 *source = (const void *)&local->tuple, *destination = source + 2;
 	const __u8 *bytes = (const void *)source;
 
 	if (!ipv6)
-		return bytes[0] != NET_THIS && bytes[0] != NET_LOOPBACK && bytes[0] < NET_MULTICAST &&
-		       local->tuple.ipv4.saddr != local->tuple.ipv4.daddr;
-	if (bytes[0] == MULTICAST6 || (!source[0] && !(source[1] & bpf_cpu_to_be64(~1ull))))
-		return 0;
-	return source[0] != destination[0] || source[1] != destination[1];
+		return is_host4(bytes[0]) && is_host4(bytes[4]) && local->tuple.ipv4.saddr != local->tuple.ipv4.daddr;
+	return is_host6(source) && is_host6(destination) &&
+	       (source[0] != destination[0] || source[1] != destination[1]);
 }
 
 /* Copies the headers, `size` bytes of TCP, and the tuple of the packet. */
@@ -160,6 +168,15 @@ __noinline int write_syn_answer(struct xdp_md *ctx, __u32 place, __u32 cookie)
 	return write_answer(ctx, local, network_at(place), ipv6);
 }
 
+/* Whether the TCP header of the SYN that has been copied ends in its datagram: else the kernel drops it. */
+static __always_inline int ends_in_datagram(const struct syn_local *local, __u32 place)
+{
+	const __be16 *halves = (const void *)local->ip;
+	const __u32 total = is_ipv6_at(place) ? bpf_ntohs(halves[2]) + sizeof(struct ipv6hdr) : bpf_ntohs(halves[1]);
+
+	return transport_at(place) + local->options.end <= network_at(place) + total;
+}
+
 /* Answers a SYN, or of a test run says so. Returns 0 if the kernel is to have it: there is no listener, or it gives no cookie. */
 __noinline int answer_syn(struct xdp_md *ctx, __u32 origin, __u32 place)
 {
@@ -172,8 +189,8 @@ __noinline int answer_syn(struct xdp_md *ctx, __u32 origin, __u32 place)
 	if (!header || !local || bpf_xdp_load_bytes(ctx, transport_at(place) + 12, &offset, 1))
 		return 0;
 	local->options = (struct syn_options){ .at = TCP_HEADER, .end = (offset >> 4) * 4 };
-	if (copy_headers(ctx, local, place, (offset >> 4) * 4) || !has_sender(local, is_ipv6_at(place)) ||
-	    !is_for_host(ctx, origin, place))
+	if (copy_headers(ctx, local, place, (offset >> 4) * 4) || !ends_in_datagram(local, place) ||
+	    !is_between_hosts(local, is_ipv6_at(place)) || !is_for_host(ctx, origin, place))
 		return 0;
 	cookie = ask_listener(ctx, is_ipv6_at(place), header->receive_max);
 	/* A listener with keys signs its answers. */

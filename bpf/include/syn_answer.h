@@ -136,7 +136,7 @@ static __always_inline void write_options(struct xdp_md *ctx, struct syn_local *
 	answer->words[3] = 0;
 }
 
-/* Turns the SYN round. Returns 0, with the packet unchanged, if the frame has no room for the answer. */
+/* Turns the SYN round. Returns 0, with the packet unchanged, if the frame has no room for the answer or is not in one piece. */
 static __always_inline int write_answer(struct xdp_md *ctx, const struct syn_local *local, __u32 network, __u32 ipv6)
 {
 	const __u32 headers = ipv6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr);
@@ -146,7 +146,8 @@ static __always_inline int write_answer(struct xdp_md *ctx, const struct syn_loc
 	__u64 sum;
 	void *data, *ip;
 
-	if (bpf_xdp_adjust_tail(ctx, (int)(network + headers + answer->size - bpf_xdp_get_buff_len(ctx))))
+	if (frame_end(ctx) - (const void *)frame_at(ctx, 0) != bpf_xdp_get_buff_len(ctx) ||
+	    bpf_xdp_adjust_tail(ctx, (int)(network + headers + answer->size - bpf_xdp_get_buff_len(ctx))))
 		return 0;
 	data = frame_at(ctx, 0);
 	ip = frame_at(ctx, network);
