@@ -37,7 +37,7 @@ static __always_inline __u32 is_ipv6_at(__u32 place)
 
 static __always_inline int is_port_in(__u32 range, __u32 port)
 {
-	return range && range >> 16 <= port && port <= (range & 0xffff);
+	return range >> 16 <= port && port <= (range & 0xffff);
 }
 
 /* Whether the settings name the port. A global function for the verifier's sake, as judge_class. */
@@ -49,13 +49,19 @@ __noinline int is_syn_port(__u32 line, __u32 port)
 		return 0;
 	/* Unrolled, the loops would take more of the stack than there is. */
 #pragma clang loop unroll(disable)
-	for (int i = 0; i < 8; i++)
+	for (int i = 0; i < 8; i++) {
+		if (!ports->first[i])
+			return 0;
 		if (is_port_in(ports->first[i], port))
 			return 1;
+	}
 #pragma clang loop unroll(disable)
-	for (int i = 0; i < 7; i++)
+	for (int i = 0; i < 7; i++) {
+		if (!ports->more[i])
+			return 0;
 		if (is_port_in(ports->more[i], port))
 			return 1;
+	}
 	return 0;
 }
 
@@ -81,27 +87,55 @@ static __always_inline int is_between_hosts(const struct syn_local *local, __u32
 	       (source[0] != destination[0] || source[1] != destination[1]);
 }
 
+/* Copies bytes of the frame: word by word where they are in its linear part, which costs less than the helper. */
+static __always_inline int copy_words(struct xdp_md *ctx, __u32 at, __u8 *to, __u32 size)
+{
+	const __u32 *from = frame_at(ctx, at);
+
+	if ((const void *)from + size > frame_end(ctx))
+		return bpf_xdp_load_bytes(ctx, at, to, size);
+#pragma unroll
+	for (__u32 i = 0; i < size / 4; i++)
+		((__u32 *)to)[i] = from[i];
+	return 0;
+}
+
 /* Copies the headers, `size` bytes of TCP, and the tuple of the packet. */
 static __always_inline int copy_headers(struct xdp_md *ctx, struct syn_local *local, __u32 place, __u32 size)
 {
-	const __u32 ipv6 = is_ipv6_at(place);
-	const __be32 *ports = (const void *)local->tcp;
+	const __u32 at = transport_at(place);
+	__u32 *tuple = (void *)&local->tuple;
+	const __u32 *ip = (const void *)local->ip;
 
-	if (size < TCP_HEADER || size > TCP_HEADER + TCP_OPTIONS ||
-	    bpf_xdp_load_bytes(ctx, transport_at(place), local->tcp, size))
+	/* Of usual SYNs, the options have this size. */
+	if (size == TCP_HEADER) {
+		if (copy_words(ctx, at, local->tcp, TCP_HEADER))
+			return -1;
+	} else if (size == TCP_HEADER + USUAL_OPTIONS) {
+		if (copy_words(ctx, at, local->tcp, TCP_HEADER + USUAL_OPTIONS))
+			return -1;
+	} else if (size < TCP_HEADER || size > TCP_HEADER + TCP_OPTIONS ||
+		   bpf_xdp_load_bytes(ctx, at, local->tcp, size)) {
 		return -1;
-	__builtin_memset(&local->tuple, 0, sizeof(local->tuple));
-	if (ipv6) {
-		if (bpf_xdp_load_bytes(ctx, network_at(place), local->ip, sizeof(struct ipv6hdr)))
-			return -1;
-		__builtin_memcpy(local->tuple.ipv6.saddr, local->ip + IPV6_ADDRESSES, 32);
-		*(__be32 *)&local->tuple.ipv6.sport = *ports;
-	} else {
-		if (bpf_xdp_load_bytes(ctx, network_at(place), local->ip, sizeof(struct iphdr)))
-			return -1;
-		__builtin_memcpy(&local->tuple.ipv4.saddr, local->ip + IPV4_ADDRESSES, 8);
-		*(__be32 *)&local->tuple.ipv4.sport = *ports;
 	}
+	if (is_ipv6_at(place)) {
+		if (copy_words(ctx, network_at(place), local->ip, sizeof(struct ipv6hdr)))
+			return -1;
+#pragma unroll
+		for (int i = 0; i < 8; i++)
+			tuple[i] = ip[IPV6_ADDRESSES / 4 + i];
+		tuple[8] = *(const __u32 *)local->tcp;
+		return 0;
+	}
+	if (copy_words(ctx, network_at(place), local->ip, sizeof(struct iphdr)))
+		return -1;
+	tuple[0] = ip[IPV4_ADDRESSES / 4];
+	tuple[1] = ip[IPV4_ADDRESSES / 4 + 1];
+	tuple[2] = *(const __u32 *)local->tcp;
+	/* For mark_of. */
+#pragma unroll
+	for (int i = 3; i < 9; i++)
+		tuple[i] = 0;
 	return 0;
 }
 
@@ -111,13 +145,31 @@ static __always_inline struct bpf_sock *find_socket(struct xdp_md *ctx, struct s
 		      bpf_skc_lookup_tcp(ctx, &local->tuple, sizeof(local->tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
 }
 
-/* Whether this host receives the packet: its frame is for it, and no route leads it on. */
-static __always_inline int is_for_host(struct xdp_md *ctx, __u32 origin, __u32 place)
+/* Whether this host receives the packet whose headers have been copied: its frame is for it, and no route leads it on. */
+static __always_inline int is_for_host(struct xdp_md *ctx, struct syn_local *local, __u32 origin, __u32 ipv6)
 {
 	const struct account account = { .origin = origin };
+	struct bpf_fib_lookup *route = &local->route;
+	const __u32 *tuple = (const void *)&local->tuple;
 
-	return is_received(ctx, &account) &&
-	       is_delivered(ctx, network_at(place), receiving_interface(ctx, origin), is_ipv6_at(place));
+	if (!is_received(ctx, &account))
+		return 0;
+	/* The result is in the place of some fields. */
+	__builtin_memset(route, 0, sizeof(*route));
+	route->family = ipv6 ? AF_INET6 : AF_INET;
+	route->l4_protocol = IPPROTO_TCP;
+	route->ifindex = receiving_interface(ctx, origin);
+	if (ipv6) {
+#pragma unroll
+		for (int i = 0; i < 4; i++) {
+			route->ipv6_src[i] = tuple[i];
+			route->ipv6_dst[i] = tuple[4 + i];
+		}
+	} else {
+		route->ipv4_src = tuple[0];
+		route->ipv4_dst = tuple[1];
+	}
+	return is_kept(bpf_fib_lookup(ctx, route, sizeof(*route), 0));
 }
 
 /*
@@ -161,7 +213,9 @@ __noinline int write_syn_answer(struct xdp_md *ctx, __u32 place, __u32 cookie)
 
 	if (!local)
 		return 0;
-	bpf_loop(TCP_OPTIONS, read_option, &unused, 0);
+	/* Without timestamps the answer has no other options. */
+	if (local->answer.listener.flags & LISTENER_TIMESTAMPS && !read_usual_options(local))
+		bpf_loop(TCP_OPTIONS, read_option, &unused, 0);
 	local->answer.words[0] = bpf_htonl(cookie);
 	local->answer.words[1] = bpf_htonl(bpf_ntohl(*(const __be32 *)(local->tcp + 4)) + 1);
 	write_options(ctx, local, asks_ecn(local, ipv6), headers + TCP_HEADER);
@@ -183,14 +237,16 @@ __noinline int answer_syn(struct xdp_md *ctx, __u32 origin, __u32 place)
 	const struct account account = { .origin = origin };
 	const struct syn_header *header = lookup_syn();
 	struct syn_local *local = open_syn_local();
+	const __u8 *tcp = frame_at(ctx, transport_at(place));
 	__s64 cookie;
-	__u8 offset;
+	__u32 size;
 
-	if (!header || !local || bpf_xdp_load_bytes(ctx, transport_at(place) + 12, &offset, 1))
+	if (!header || !local || (const void *)tcp + TCP_HEADER > frame_end(ctx))
 		return 0;
-	local->options = (struct syn_options){ .at = TCP_HEADER, .end = (offset >> 4) * 4 };
-	if (copy_headers(ctx, local, place, (offset >> 4) * 4) || !ends_in_datagram(local, place) ||
-	    !is_between_hosts(local, is_ipv6_at(place)) || !is_for_host(ctx, origin, place))
+	size = (tcp[12] >> 4) * 4;
+	local->options = (struct syn_options){ .at = TCP_HEADER, .end = size };
+	if (copy_headers(ctx, local, place, size) || !ends_in_datagram(local, place) ||
+	    !is_between_hosts(local, is_ipv6_at(place)) || !is_for_host(ctx, local, origin, is_ipv6_at(place)))
 		return 0;
 	cookie = ask_listener(ctx, is_ipv6_at(place), header->receive_max);
 	/* A listener with keys signs its answers. */
@@ -249,7 +305,8 @@ __noinline int judge_acknowledgment(struct xdp_md *ctx, __u32 origin, __u32 plac
 		return 0;
 	mark = mark_of(local);
 	if (found == ACKNOWLEDGES_NOTHING) {
-		if (!answering || is_marked(local, mark, now) || !is_for_host(ctx, origin, place))
+		if (!answering || is_marked(local, mark, now) ||
+		    !is_for_host(ctx, local, origin, is_ipv6_at(place)))
 			return 0;
 		if (is_live(&account))
 			counter->invalid++;
