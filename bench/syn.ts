@@ -23,7 +23,7 @@ const { values: options } = parseArgs({
 })
 const ROUNDS = Number(options.rounds)
 const CLIENTS = Number(options.clients)
-const AT_ONCE = 32
+const AT_ONCE = 64
 
 const above = (all: readonly Measured[], name: string): number => {
   const of = (wanted: string): number => median(all.find((one) => one.name === wanted)?.times ?? [])
@@ -44,10 +44,17 @@ function showLive({ measured, answered, busy }: LiveResult): void {
   console.log(`\n${table(['live frames, per SYN', 'ns', 'range', '/ ours', 'answered', 'busy'], rows)}`)
 }
 
-/** Of the clients, those that get an answer within five seconds, for each way to meet the flood. */
-async function connectAll(): Promise<Map<string, number>> {
+interface Connected {
+  /** Clients with an answer within five seconds. */
+  readonly good: number
+  /** Until the last client had one, or gave up. */
+  readonly seconds: number
+}
+
+/** What becomes of the clients, for each way to meet the flood. */
+async function connectAll(): Promise<Map<string, Connected>> {
   const flooded = new SynFlood()
-  const found = new Map<string, number>()
+  const found = new Map<string, Connected>()
   try {
     await flooded.open()
     const round = async (name: string): Promise<void> => {
@@ -55,7 +62,9 @@ async function connectAll(): Promise<Map<string, number>> {
       await flooded.flood()
       // The flood fills queues, or begins to be answered.
       await new Promise((resolve) => setTimeout(resolve, 2000))
-      found.set(name, await flooded.connect(CLIENTS, AT_ONCE))
+      const start = performance.now()
+      const good = await flooded.connect(CLIENTS, AT_ONCE)
+      found.set(name, { good, seconds: (performance.now() - start) / 1000 })
       await flooded.calm()
     }
     for (const cookies of [0, 1, 2]) {
@@ -82,11 +91,13 @@ const reason = whyNoFlood()
 const live = reason ? undefined : await measureLive(ROUNDS, Number(options.milliseconds), options['real-time'])
 if (live) showLive(live)
 for (const skipped of live?.skipped ?? [`live frames: ${reason}`]) console.log(`SKIP ${skipped}`)
-const clients = options['skip-clients'] ? new Map<string, number>() : await connectAll()
+const clients = options['skip-clients'] ? new Map<string, Connected>() : await connectAll()
 if (clients.size > 0) {
-  const shares = [...clients].map(([name, good]) => [name, `${good}`, `${((100 * good) / CLIENTS).toFixed(1)} %`])
-  console.log(`\n${table([`${CLIENTS} clients during a flood`, 'connected', ''], shares)}`)
-  const failed = 1 - (clients.get('with protection') ?? 0) / CLIENTS
+  const shares = [...clients].map(([name, { good, seconds }]) => [
+    ...[name, `${good}`, `${((100 * good) / CLIENTS).toFixed(1)} %`, seconds.toFixed(1)],
+  ])
+  console.log(`\n${table([`${CLIENTS} clients during a flood`, 'connected', '', 'seconds'], shares)}`)
+  const failed = 1 - (clients.get('with protection')?.good ?? 0) / CLIENTS
   claims.push({ kind: 'budget', what: 'clients that fail with protection', limit: 0.001, measured: failed })
 }
 conclude('syn', claims, { alone, live: live?.measured, clients: Object.fromEntries(clients) })

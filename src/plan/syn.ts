@@ -51,7 +51,7 @@ export function guardSyn({ state, options, provenance }: Desired, live: Live): D
   return [...noCookies, ...interfaces]
 }
 
-const warning = (code: 'W258' | 'W260', message: string, hint: string): Diagnostic => ({
+const warning = (code: 'W258' | 'W260' | 'W267', message: string, hint: string): Diagnostic => ({
   ...{ code, severity: 'warning', message, hint },
 })
 
@@ -95,6 +95,14 @@ function warnTranslated({ ports }: SynProtection, { forwards }: Live): Diagnosti
   return [warning('W260', message, 'leave translated ports out of syn_protection')]
 }
 
+/** Connection tracking of this host sees a connection by cookie first at its acknowledgment. */
+function warnTracked({ tcp }: Live): Diagnostic[] {
+  if (tcp?.loose !== 0) return []
+  const message =
+    'net.netfilter.nf_conntrack_tcp_loose is 0: a firewall of this host that tracks connections sees those that begin with a cookie first at their acknowledgment, takes that for invalid, and breaks them'
+  return [warning('W267', message, 'sysctl -w net.netfilter.nf_conntrack_tcp_loose=1')]
+}
+
 /** Warns about what the protection cannot do here. `at`: place of its key. */
 export function warnSyn(state: State, live: Live, at: Diagnostic['at']): Diagnostic[] {
   const protection = protectionOf(state)
@@ -103,6 +111,7 @@ export function warnSyn(state: State, live: Live, at: Diagnostic['at']): Diagnos
     ...warnCookies(protection, live),
     ...warnServices(protection, state),
     ...warnTranslated(protection, live),
+    ...warnTracked(live),
   ]
   return at === undefined ? found : found.map((one) => ({ ...one, at }))
 }

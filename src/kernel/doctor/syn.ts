@@ -10,8 +10,10 @@ import { bad, ok, warn } from './check.ts'
 export const checkSyn = async ({ policy }: Pick<State, 'policy'>): Promise<Check[]> =>
   policy?.syn_protection ? checkTcp(await readTcpSettings()) : []
 
-export function checkTcp({ cookies, timestamps }: Pick<TcpSettings, 'cookies' | 'timestamps'>): Check[] {
-  const [ofCookies, ofOptions] = ['syn_protection.cookies', 'syn_protection.options']
+export function checkTcp({ cookies, timestamps, loose }: Omit<TcpSettings, 'receiveMax'>): Check[] {
+  const [ofCookies, ofOptions, ofTracking] = [
+    ...['syn_protection.cookies', 'syn_protection.options', 'syn_protection.tracking'],
+  ] as [string, string, string]
   if (cookies === undefined)
     return [bad(ofCookies, 'this kernel was built without SYN cookies', 'remove syn_protection')]
   const set = 'sysctl -w net.ipv4.tcp_syncookies=2'
@@ -32,5 +34,16 @@ export function checkTcp({ cookies, timestamps }: Pick<TcpSettings, 'cookies' | 
           `net.ipv4.tcp_timestamps is ${timestamps}, so connections by cookie have neither window scaling nor SACK nor ECN`,
           'sysctl -w net.ipv4.tcp_timestamps=2',
         ),
+    ...(loose === undefined
+      ? []
+      : [
+          loose === 0
+            ? warn(
+                ofTracking,
+                'net.netfilter.nf_conntrack_tcp_loose is 0, so a firewall that tracks connections takes those by cookie for invalid',
+                'sysctl -w net.netfilter.nf_conntrack_tcp_loose=1',
+              )
+            : ok(ofTracking, 'connection tracking takes up connections by cookie at their acknowledgment'),
+        ]),
   ]
 }

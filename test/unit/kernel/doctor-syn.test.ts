@@ -27,6 +27,15 @@ test.each([
   expect(found?.fix).toBe(fix)
 })
 
+test.each([
+  [undefined, undefined, undefined],
+  [0, 'warn', 'sysctl -w net.netfilter.nf_conntrack_tcp_loose=1'],
+  [1, 'ok', undefined],
+] as const)('nf_conntrack_tcp_loose %s: %s', (loose, level, fix) => {
+  const [, , found] = checkTcp({ cookies: 2, timestamps: 2, loose })
+  expect([found?.level, found?.fix]).toEqual([level, fix])
+})
+
 test('without syn_protection the settings do not matter', async () => {
   expect(await checkSyn({ policy: DEFAULT_POLICY })).toEqual([])
   expect(await checkSyn({ policy: undefined })).toEqual([])
