@@ -15,7 +15,7 @@ afterAll(() => flooded?.close())
 
 const status = async () => JSON.parse(await flooded.lab.ok('status', '--json')).syn_protection
 
-test('doctor reads the settings of this host', async () => {
+inTurns('doctor reads the settings of this host', async () => {
   flooded.lab.write('xdp.yaml', protectedBy('always', 500))
   const found = async (cookies: number, timestamps: number) => {
     flooded.set(cookies, timestamps)
