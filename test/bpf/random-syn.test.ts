@@ -4,6 +4,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { synStateCodec } from '../../src/abi/generated.ts'
 import { ANYWHERE } from '../../src/abi/packet.ts'
 import { DEFAULT_POLICY } from '../../src/model/policy.ts'
 import type { State } from '../../src/model/state.ts'
@@ -106,9 +107,22 @@ const POLICIES = [
   policy('drop', allow('office', '198.51.100.0/24 2001:db8::/32 203.0.113.0/24')),
 ] as const
 
-function randomState(random: Random, receiveMax: number, mode: 'always' | 'auto' | 'off'): State {
+const MODES = ['always', 'flooded', 'auto', 'off'] as const
+/** `flooded`: auto, while SYNs are answered. */
+type Mode = (typeof MODES)[number]
+
+/** Says until when SYNs are answered, in minutes from now. */
+async function answerFor(minutes: bigint): Promise<void> {
+  const bytes = new Uint8Array(synStateCodec.size)
+  const until = minutes === 0n ? 0n : process.hrtime.bigint() + minutes * 60_000_000_000n
+  const state = { opened: 0n, open: 0n, watching: until, answering: until, since: 0n, times: 0n }
+  synStateCodec.encode(state, new DataView(bytes.buffer))
+  await plane.setValue('syn_state', 0, bytes)
+}
+
+function randomState(random: Random, receiveMax: number, mode: Mode): State {
   const base = random.pick(POLICIES)
-  const setting = mode === 'off' ? '' : `${mode} 2000 443-445,447,8000`
+  const setting = mode === 'off' ? '' : `${mode === 'always' ? 'always' : 'auto'} 2000 443-445,447,8000`
   return { ...base, policy: { ...(base.policy ?? DEFAULT_POLICY), syn_protection: setting }, receiveMax }
 }
 
@@ -159,16 +173,18 @@ test(`program and models agree on ${ROUNDS} rounds of ${PACKETS} segments, seed 
   const random = randomFrom(seed)
   let answered = 0
   for (let round = 0; round < ROUNDS; round++) {
-    const mode = round % 4 < 2 ? 'always' : random.pick(['auto', 'off'] as const)
+    const mode = MODES[round % MODES.length] as Mode
+    const answers = mode === 'always' || mode === 'flooded'
     const settings = settle(random)
     const state = randomState(random, settings.receiveMax, mode)
     await plane.loadState(state)
+    await answerFor(mode === 'flooded' ? 10n : 0n)
     const frames = Array.from({ length: PACKETS }, () => randomSegment(random, ENDS))
     const compare = async (all: readonly Uint8Array[], proven: (i: number) => boolean): Promise<void> => {
       const found = await plane.run(all.map((frame) => ({ frame, arrival: { ...ANYWHERE, slot: SLOT } })))
       const wrong = found.flatMap(({ verdict, explanation }, i) => {
         const frame = all[i] as Uint8Array
-        const listens = mode === 'always' && listenerOf(frame) !== undefined
+        const listens = answers && listenerOf(frame) !== undefined
         const circumstances: Circumstances = {
           answered: listens && opens(frame),
           unproven: listens && acknowledges(frame) && !proven(i),
@@ -185,16 +201,16 @@ test(`program and models agree on ${ROUNDS} rounds of ${PACKETS} segments, seed 
       expect(wrong, `seed ${seed}, round ${round}, ${mode}`).toEqual([])
     }
     await compare(frames, () => false)
-    if (mode !== 'always') continue
+    if (!answers) continue
 
     const before = Math.floor(performance.now())
     const outcomes = await plane.send(SLOT, frames)
-    const answers = outcomes.flatMap(({ verdict, output }, i) =>
+    const sent = outcomes.flatMap(({ verdict, output }, i) =>
       verdict === 'tx' ? [{ output, frame: frames[i] as Uint8Array }] : [],
     )
-    answered += answers.length
+    answered += sent.length
     const times: number[] = []
-    for (const { output, frame } of answers) {
+    for (const { output, frame } of sent) {
       const { bytes, time } = masked(output)
       const listener = { ...settings, ...(listenerOf(frame) as (typeof LISTENERS)[number]) } as Listener
       const where = `seed ${seed}, round ${round}, ${Buffer.from(frame).toString('hex')}`
@@ -205,7 +221,7 @@ test(`program and models agree on ${ROUNDS} rounds of ${PACKETS} segments, seed 
     // Milliseconds of the kernel's clock, rounded down to make room for the options.
     const taken = performance.now() - before + 200
     if (times.length > 1) expect(Math.max(...times) - Math.min(...times)).toBeLessThan(taken)
-    const replies = answers.map(({ output }) => acknowledgmentOf(random, output))
+    const replies = sent.map(({ output }) => acknowledgmentOf(random, output))
     await compare(
       replies.map(({ frame }) => frame),
       (i) => replies[i]?.isValid === true,
