@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Only for benchmarks: runs a pinned XDP program on live frames (64-byte UDP datagrams) for some time. bpftool has no
+ * Only for benchmarks: runs a pinned XDP program on live frames (UDP datagrams, of 64 bytes by default) for some time. bpftool has no
  * option for that, and a sender with a socket would measure how veth copies socket buffers for XDP.
  *
- * generator PINNED-PROGRAM MILLISECONDS DESTINATION-MAC DESTINATION-ADDRESS
+ * generator PINNED-PROGRAM MILLISECONDS DESTINATION-MAC DESTINATION-ADDRESS [SIZE]
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #define FRAME_SIZE 64
+#define MOST_SIZE 1500
 #define DISCARD_PORT 9
 
 static volatile sig_atomic_t over;
@@ -45,7 +46,7 @@ static unsigned short checksum(const void *header, int words)
 	return ~(sum + (sum >> 16));
 }
 
-static int make_frame(unsigned char *frame, const char *mac, const char *address)
+static int make_frame(unsigned char *frame, int size, const char *mac, const char *address)
 {
 	struct ethhdr *eth = (void *)frame;
 	struct iphdr *ip = (void *)(eth + 1);
@@ -56,11 +57,11 @@ static int make_frame(unsigned char *frame, const char *mac, const char *address
 	eth->h_proto = htons(ETH_P_IP);
 	ip->version = 4;
 	ip->ihl = 5;
-	ip->tot_len = htons(FRAME_SIZE - sizeof(*eth));
+	ip->tot_len = htons(size - sizeof(*eth));
 	ip->ttl = 64;
 	ip->protocol = IPPROTO_UDP;
 	udp->source = udp->dest = htons(DISCARD_PORT);
-	udp->len = htons(FRAME_SIZE - sizeof(*eth) - sizeof(*ip));
+	udp->len = htons(size - sizeof(*eth) - sizeof(*ip));
 	if (inet_pton(AF_INET, address, &ip->daddr) != 1 ||
 	    sscanf(mac, "%hhx:%hhx:%hhx:%hhx:%hhx:%hhx", to, to + 1, to + 2, to + 3, to + 4, to + 5) != 6)
 		return -1;
@@ -70,14 +71,14 @@ static int make_frame(unsigned char *frame, const char *mac, const char *address
 
 int main(int argc, char **argv)
 {
-	unsigned char frame[FRAME_SIZE] = {};
+	unsigned char frame[MOST_SIZE] = {};
 	union bpf_attr attr = {};
 	struct itimerval timer = {};
 	struct sigaction action = { .sa_handler = stop };
-	long program, milliseconds;
+	long program, milliseconds, size = argc > 5 ? atol(argv[5]) : FRAME_SIZE;
 
-	if (argc != 5 || make_frame(frame, argv[3], argv[4])) {
-		fprintf(stderr, "usage: %s PROGRAM MILLISECONDS MAC ADDRESS\n", argv[0]);
+	if (argc < 5 || size < FRAME_SIZE || size > MOST_SIZE || make_frame(frame, size, argv[3], argv[4])) {
+		fprintf(stderr, "usage: %s PROGRAM MILLISECONDS MAC ADDRESS [SIZE]\n", argv[0]);
 		return 64;
 	}
 	attr.pathname = (unsigned long)argv[1];
@@ -95,7 +96,7 @@ int main(int argc, char **argv)
 		memset(&attr, 0, sizeof(attr));
 		attr.test.prog_fd = program;
 		attr.test.data_in = (unsigned long)frame;
-		attr.test.data_size_in = FRAME_SIZE;
+		attr.test.data_size_in = size;
 		/* As many as the time permits: starting a run costs more than thousands of frames. */
 		attr.test.repeat = 2000000000;
 		attr.test.flags = BPF_F_TEST_XDP_LIVE_FRAMES;

@@ -241,6 +241,7 @@ export const CODES = {
   W262: { name: 'fetch-failed', exit: EXIT.ok },
   W263: { name: 'shrunken-download', exit: EXIT.ok },
   W264: { name: 'empty-system', exit: EXIT.ok },
+  W267: { name: 'syn-protection-untracked', exit: EXIT.ok },
   W270: { name: 'limits-nothing', exit: EXIT.ok },
   W271: { name: 'limits-everything-together', exit: EXIT.ok },
   W272: { name: 'host-without-addresses', exit: EXIT.ok },

@@ -17,9 +17,9 @@ import { type Host, sh, which } from './host.ts'
 
 const OBJECT = fileURLToPath(new URL('./flood.bpf.o', import.meta.url))
 const GENERATOR = fileURLToPath(new URL('../../bench/generator.c', import.meta.url))
-const SENDER_CPU = '0'
-const RECEIVER_CPU = '1'
-const TARGET = '192.0.2.1'
+export const SENDER_CPU = '0'
+export const RECEIVER_CPU = '1'
+export const TARGET = '192.0.2.1'
 const GATEWAY = '192.0.2.2'
 
 export interface Flooded {
@@ -66,19 +66,20 @@ export function whyNoFlood(): string | undefined {
 }
 
 /** Compiles the generator; throws without a libc. */
-function compileGenerator(directory: string): string {
+export function compileGenerator(directory: string): string {
   const binary = join(directory, 'generator')
   sh('clang', '-O2', '-Wall', '-o', binary, GENERATOR)
   return binary
 }
 
-const sysfs = (netns: string, path: string, value: string): string =>
+export const sysfs = (netns: string, path: string, value: string): string =>
   sh('ip', 'netns', 'exec', netns, 'sh', '-c', `echo ${value} > /sys/class/net/${path}`)
 
-const macOf = (netns: string, device: string): string =>
+export const macOf = (netns: string, device: string): string =>
   (JSON.parse(sh('ip', '-n', netns, '-j', 'link', 'show', 'dev', device)) as [{ address: string }])[0].address
 
-function setUp(host: Host): void {
+/** Addresses and routes of the wire, and a receiving thread. */
+export function setUp(host: Host): void {
   const { netns, device, peer, peerDevice } = host
   const quiet = ['net.ipv6.conf.all.disable_ipv6=1', 'net.ipv6.conf.default.disable_ipv6=1']
   const routing = ['net.ipv4.conf.all.rp_filter=0', `net.ipv4.conf.${device}.rp_filter=0`]
@@ -95,7 +96,7 @@ function setUp(host: Host): void {
 }
 
 /** The receiving kernel thread, found by its name: the device name is unique. */
-function receiver(device: string): string {
+export function receiver(device: string): string {
   const found = readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
     .find((pid) => {
@@ -109,14 +110,17 @@ function receiver(device: string): string {
   return found
 }
 
-const runtime = (pid: string): number => Number(readFileSync(`/proc/${pid}/schedstat`, 'utf8').split(' ')[0])
+export const runtime = (pid: string): number => Number(readFileSync(`/proc/${pid}/schedstat`, 'utf8').split(' ')[0])
 
-const received = (host: Host): number =>
+/** Packets that a device has received. */
+export const packetsOf = (netns: string, device: string): number =>
   (
-    JSON.parse(sh('ip', '-n', host.netns, '-s', '-j', 'link', 'show', 'dev', host.device)) as [
+    JSON.parse(sh('ip', '-n', netns, '-s', '-j', 'link', 'show', 'dev', device)) as [
       { stats64: { rx: { packets: number } } },
     ]
   )[0].stats64.rx.packets
+
+const received = ({ netns, device }: Host): number => packetsOf(netns, device)
 
 function arrived(host: Host): number {
   const [names, values] = host

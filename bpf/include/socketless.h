@@ -61,11 +61,16 @@ static __always_inline int may_be_socketless(const struct xdp_md *ctx, const str
 /* Whether the frame is addressed to this host, as is_addressed, however short its linear part. */
 static __always_inline int is_received(struct xdp_md *ctx, const struct account *account)
 {
+	const __u64 *start = frame_at(ctx, 0);
 	__u64 frame;
 
 	if (flags_of(account) & INTERFACE_IP)
 		return 1;
-	if (bpf_xdp_load_bytes(ctx, 0, &frame, sizeof(frame)) || *(const __u8 *)&frame & 1)
+	if ((const void *)(start + 1) <= frame_end(ctx))
+		frame = *start;
+	else if (bpf_xdp_load_bytes(ctx, 0, &frame, sizeof(frame)))
+		return 0;
+	if (*(const __u8 *)&frame & 1)
 		return 0;
 	return !is_live(account) || is_mac_of(slot_of(account), &frame);
 }
@@ -154,11 +159,16 @@ __noinline int has_tcp_socket(struct xdp_md *ctx, __u32 network, __u32 transport
 	return found;
 }
 
+/* Whether the kernel keeps a packet with this result of bpf_fib_lookup: it does not forward it. */
+static __always_inline int is_kept(long result)
+{
+	return result == BPF_FIB_LKUP_RET_NOT_FWDED || result == BPF_FIB_LKUP_RET_FWD_DISABLED;
+}
+
 /* Whether the kernel delivers such packets to this host or drops them, as its routes say: it does not forward them. */
 __noinline int is_delivered(struct xdp_md *ctx, __u32 network, __u32 ifindex, __u32 ipv6)
 {
 	struct bpf_fib_lookup route = { .family = ipv6 ? AF_INET6 : AF_INET, .l4_protocol = IPPROTO_TCP, .ifindex = ifindex };
-	long result;
 
 	if (ipv6) {
 		if (bpf_xdp_load_bytes(ctx, network + IPV6_ADDRESSES, route.ipv6_src, 16) ||
@@ -168,8 +178,7 @@ __noinline int is_delivered(struct xdp_md *ctx, __u32 network, __u32 ifindex, __
 		   bpf_xdp_load_bytes(ctx, network + IPV4_ADDRESSES + 4, &route.ipv4_dst, 4)) {
 		return 0;
 	}
-	result = bpf_fib_lookup(ctx, &route, sizeof(route), 0);
-	return result == BPF_FIB_LKUP_RET_NOT_FWDED || result == BPF_FIB_LKUP_RET_FWD_DISABLED;
+	return is_kept(bpf_fib_lookup(ctx, &route, sizeof(route), 0));
 }
 
 /* Whether a packet to which may_be_socketless applies is one. `flags`: enum socketless_flag. */

@@ -10,34 +10,16 @@
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 #include "abi.h"
-#include "socketless.h"
 #include "syn_answer.h"
 #include "syn_count.h"
+#include "syn_packet.h"
 #include "verdict.h"
 
 const volatile __u32 part_syn = 1;
 
-/* Where the headers of a packet are, as one number: offset of the IP header, that of TCP, and whether it is IPv6. */
-#define SYN_PLACE(network, transport, ipv6) ((__u32)(network) & 0x7fff | (__u32)!!(ipv6) << 15 | (__u32)(transport) << 16)
-
-static __always_inline __u32 network_at(__u32 place)
-{
-	return place & 0x7fff;
-}
-
-static __always_inline __u32 transport_at(__u32 place)
-{
-	return place >> 16;
-}
-
-static __always_inline __u32 is_ipv6_at(__u32 place)
-{
-	return place & 0x8000;
-}
-
 static __always_inline int is_port_in(__u32 range, __u32 port)
 {
-	return range && range >> 16 <= port && port <= (range & 0xffff);
+	return range >> 16 <= port && port <= (range & 0xffff);
 }
 
 /* Whether the settings name the port. A global function for the verifier's sake, as judge_class. */
@@ -49,67 +31,20 @@ __noinline int is_syn_port(__u32 line, __u32 port)
 		return 0;
 	/* Unrolled, the loops would take more of the stack than there is. */
 #pragma clang loop unroll(disable)
-	for (int i = 0; i < 8; i++)
+	for (int i = 0; i < 8; i++) {
+		if (!ports->first[i])
+			return 0;
 		if (is_port_in(ports->first[i], port))
 			return 1;
+	}
 #pragma clang loop unroll(disable)
-	for (int i = 0; i < 7; i++)
+	for (int i = 0; i < 7; i++) {
+		if (!ports->more[i])
+			return 0;
 		if (is_port_in(ports->more[i], port))
 			return 1;
-	return 0;
-}
-
-/* Whether one host can have sent the packet whose IP header has been copied: else the kernel drops it. */
-static __always_inline int has_sender(const struct syn_local *local, __u32 ipv6)
-{
-	const __u64 *source = (const void *)&local->tuple, *destination = source + 2;
-	const __u8 *bytes = (const void *)source;
-
-	if (!ipv6)
-		return bytes[0] != NET_THIS && bytes[0] != NET_LOOPBACK && bytes[0] < NET_MULTICAST &&
-		       local->tuple.ipv4.saddr != local->tuple.ipv4.daddr;
-	if (bytes[0] == MULTICAST6 || (!source[0] && !(source[1] & bpf_cpu_to_be64(~1ull))))
-		return 0;
-	return source[0] != destination[0] || source[1] != destination[1];
-}
-
-/* Copies the headers, `size` bytes of TCP, and the tuple of the packet. */
-static __always_inline int copy_headers(struct xdp_md *ctx, struct syn_local *local, __u32 place, __u32 size)
-{
-	const __u32 ipv6 = is_ipv6_at(place);
-	const __be32 *ports = (const void *)local->tcp;
-
-	if (size < TCP_HEADER || size > TCP_HEADER + TCP_OPTIONS ||
-	    bpf_xdp_load_bytes(ctx, transport_at(place), local->tcp, size))
-		return -1;
-	__builtin_memset(&local->tuple, 0, sizeof(local->tuple));
-	if (ipv6) {
-		if (bpf_xdp_load_bytes(ctx, network_at(place), local->ip, sizeof(struct ipv6hdr)))
-			return -1;
-		__builtin_memcpy(local->tuple.ipv6.saddr, local->ip + IPV6_ADDRESSES, 32);
-		*(__be32 *)&local->tuple.ipv6.sport = *ports;
-	} else {
-		if (bpf_xdp_load_bytes(ctx, network_at(place), local->ip, sizeof(struct iphdr)))
-			return -1;
-		__builtin_memcpy(&local->tuple.ipv4.saddr, local->ip + IPV4_ADDRESSES, 8);
-		*(__be32 *)&local->tuple.ipv4.sport = *ports;
 	}
 	return 0;
-}
-
-static __always_inline struct bpf_sock *find_socket(struct xdp_md *ctx, struct syn_local *local, __u32 ipv6)
-{
-	return ipv6 ? bpf_skc_lookup_tcp(ctx, &local->tuple, sizeof(local->tuple.ipv6), BPF_F_CURRENT_NETNS, 0) :
-		      bpf_skc_lookup_tcp(ctx, &local->tuple, sizeof(local->tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
-}
-
-/* Whether this host receives the packet: its frame is for it, and no route leads it on. */
-static __always_inline int is_for_host(struct xdp_md *ctx, __u32 origin, __u32 place)
-{
-	const struct account account = { .origin = origin };
-
-	return is_received(ctx, &account) &&
-	       is_delivered(ctx, network_at(place), receiving_interface(ctx, origin), is_ipv6_at(place));
 }
 
 /*
@@ -153,7 +88,9 @@ __noinline int write_syn_answer(struct xdp_md *ctx, __u32 place, __u32 cookie)
 
 	if (!local)
 		return 0;
-	bpf_loop(TCP_OPTIONS, read_option, &unused, 0);
+	/* Without timestamps the answer has no other options. */
+	if (local->answer.listener.flags & LISTENER_TIMESTAMPS && !read_usual_options(local))
+		bpf_loop(TCP_OPTIONS, read_option, &unused, 0);
 	local->answer.words[0] = bpf_htonl(cookie);
 	local->answer.words[1] = bpf_htonl(bpf_ntohl(*(const __be32 *)(local->tcp + 4)) + 1);
 	write_options(ctx, local, asks_ecn(local, ipv6), headers + TCP_HEADER);
@@ -166,14 +103,16 @@ __noinline int answer_syn(struct xdp_md *ctx, __u32 origin, __u32 place)
 	const struct account account = { .origin = origin };
 	const struct syn_header *header = lookup_syn();
 	struct syn_local *local = open_syn_local();
+	const __u8 *tcp = frame_at(ctx, transport_at(place));
 	__s64 cookie;
-	__u8 offset;
+	__u32 size;
 
-	if (!header || !local || bpf_xdp_load_bytes(ctx, transport_at(place) + 12, &offset, 1))
+	if (!header || !local || (const void *)tcp + TCP_HEADER > frame_end(ctx))
 		return 0;
-	local->options = (struct syn_options){ .at = TCP_HEADER, .end = (offset >> 4) * 4 };
-	if (copy_headers(ctx, local, place, (offset >> 4) * 4) || !has_sender(local, is_ipv6_at(place)) ||
-	    !is_for_host(ctx, origin, place))
+	size = (tcp[12] >> 4) * 4;
+	local->options = (struct syn_options){ .at = TCP_HEADER, .end = size };
+	if (copy_headers(ctx, local, place, size) || !ends_in_datagram(local, place) ||
+	    !is_between_hosts(local, is_ipv6_at(place)) || !is_for_host(ctx, local, origin, is_ipv6_at(place)))
 		return 0;
 	cookie = ask_listener(ctx, is_ipv6_at(place), header->receive_max);
 	/* A listener with keys signs its answers. */
@@ -232,7 +171,8 @@ __noinline int judge_acknowledgment(struct xdp_md *ctx, __u32 origin, __u32 plac
 		return 0;
 	mark = mark_of(local);
 	if (found == ACKNOWLEDGES_NOTHING) {
-		if (!answering || is_marked(local, mark, now) || !is_for_host(ctx, origin, place))
+		if (!answering || is_marked(local, mark, now) ||
+		    !is_for_host(ctx, local, origin, is_ipv6_at(place)))
 			return 0;
 		if (is_live(&account))
 			counter->invalid++;

@@ -75,6 +75,30 @@ static long read_option(__u32 index, void *unused)
 	return 0;
 }
 
+/* The options of Linux: size of segments, SACK, timestamp, none, scale. */
+#define USUAL_OPTIONS 20
+#define USUAL_FIRST (OPTION_SEGMENT << 24 | 4 << 16)
+#define USUAL_SECOND (OPTION_SACK << 24 | 2 << 16 | OPTION_TIMESTAMP << 8 | 10)
+#define USUAL_LAST (OPTION_NONE << 24 | OPTION_SCALE << 16 | 3 << 8)
+
+/* Reads the options if they are those of Linux; else returns 0. */
+static __always_inline int read_usual_options(struct syn_local *local)
+{
+	const __be32 *words = (const void *)(local->tcp + TCP_HEADER);
+	struct syn_options *options = &local->options;
+	const __u32 last = bpf_ntohl(words[4]);
+
+	if (options->end != TCP_HEADER + USUAL_OPTIONS || (words[0] & bpf_htonl(0xffff0000)) != bpf_htonl(USUAL_FIRST) ||
+	    words[1] != bpf_htonl(USUAL_SECOND) || (last & 0xffffff00) != USUAL_LAST)
+		return 0;
+	options->has_timestamp = 1;
+	options->has_scale = 1;
+	options->has_sack = 1;
+	options->timestamp = words[2];
+	options->scale = last;
+	return 1;
+}
+
 /* The largest segment of the listener that the interface receives. */
 static __always_inline __u32 own_segment(struct xdp_md *ctx, const struct listener *listener, __u32 headers)
 {
@@ -87,10 +111,10 @@ static __always_inline __u32 own_segment(struct xdp_md *ctx, const struct listen
 	return listener->most_segment && listener->most_segment < segment ? listener->most_segment : segment;
 }
 
-/* The timestamp of an answer: cookie_init_timestamp. */
+/* The timestamp of an answer: cookie_init_timestamp. The clock of the tick will do, because its lowest bits are overwritten. */
 static __always_inline __u32 cookie_timestamp(__u32 bits)
 {
-	const __u32 now = bpf_ktime_get_ns() / MILLISECOND;
+	const __u32 now = monotonic_now() / MILLISECOND;
 	__u32 timestamp = now >> COOKIE_BITS << COOKIE_BITS | bits;
 
 	return timestamp > now ? timestamp - (1 << COOKIE_BITS) : timestamp;
@@ -136,17 +160,21 @@ static __always_inline void write_options(struct xdp_md *ctx, struct syn_local *
 	answer->words[3] = 0;
 }
 
-/* Turns the SYN round. Returns 0, with the packet unchanged, if the frame has no room for the answer. */
+/* Turns the SYN round. Returns 0, with the packet unchanged, if the frame has no room for the answer or is not in one piece. */
 static __always_inline int write_answer(struct xdp_md *ctx, const struct syn_local *local, __u32 network, __u32 ipv6)
 {
 	const __u32 headers = ipv6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr);
 	const struct syn_answer *answer = &local->answer;
+	const __u32 size = network + headers + answer->size, length = bpf_xdp_get_buff_len(ctx);
 	const __be32 *old = (const void *)local->tcp;
 	__be32 *tcp;
 	__u64 sum;
 	void *data, *ip;
 
-	if (bpf_xdp_adjust_tail(ctx, (int)(network + headers + answer->size - bpf_xdp_get_buff_len(ctx))))
+	if (frame_end(ctx) - (const void *)frame_at(ctx, 0) != length)
+		return 0;
+	/* Of usual SYNs, the answer has their size. */
+	if (length != size && bpf_xdp_adjust_tail(ctx, (int)(size - length)))
 		return 0;
 	data = frame_at(ctx, 0);
 	ip = frame_at(ctx, network);

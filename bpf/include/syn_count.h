@@ -71,10 +71,11 @@ struct syn_local {
 	__u32 opened;		/* not added yet: SYNs */
 	__s32 open;		/* and SYNs less completions */
 	struct bpf_sock_tuple tuple;
-	__u8 ip[40];
+	__u8 ip[40] __attribute__((aligned(8)));
 	__u8 tcp[64];
 	struct syn_options options;
 	struct syn_answer answer;
+	struct bpf_fib_lookup route;
 	__u64 flows[SYN_FLOWS];	/* tag << 32 | time in 2^20 ns */
 };
 

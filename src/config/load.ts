@@ -140,7 +140,8 @@ function load(path: string, { shelf = {}, reads = newReads() }: LoadOptions): Lo
   const { lists, provenance, feeds } = readLists(entries, reads, report, shelf, interfaces, top)
   checkLimit(top, lists, report)
   const anomalies = anomalyTexts(readAnomalies(top, interfaces, report))
-  const own = { protect: protectTexts(protect), anomalies, syn_protection: readSynProtection(top, report) }
+  const syn = readSynProtection(top, report)
+  const own = { protect: protectTexts(protect), anomalies, syn_protection: syn.text }
   const policy = readPolicy(parts, own, report)
   const rates = readRateLimits(parts, interfaces, report)
   for (const part of parts) warnOfSecret(part, reads, report)
@@ -156,7 +157,7 @@ function load(path: string, { shelf = {}, reads = newReads() }: LoadOptions): Lo
   const desired: Desired = {
     state,
     options,
-    provenance: { ...provenance, services: places, rateLimits: rates.places },
+    provenance: { ...provenance, services: places, rateLimits: rates.places, synProtection: syn.at },
     feeds,
     health,
     protect,

@@ -70,6 +70,8 @@ export interface Provenance {
   readonly services: ReadonlyMap<string, ServicePlaces>
   /** The name of each rate limit, by that name. */
   readonly rateLimits: ReadonlyMap<string, Location>
+  /** The key `syn_protection`; absent: not written. */
+  readonly synProtection?: Location | undefined
 }
 
 /** One file of a feed, and the result of reading it. */

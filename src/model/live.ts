@@ -73,6 +73,8 @@ export interface TcpSettings {
   readonly timestamps: number
   /** net.core.rmem_max; 0: not to be read here. */
   readonly receiveMax: number
+  /** net.netfilter.nf_conntrack_tcp_loose; absent: the kernel tracks no connections. */
+  readonly loose?: number | undefined
 }
 
 /** One end of a connection. */

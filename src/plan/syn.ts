@@ -20,7 +20,7 @@ const filtering = ({ interfaces }: State, { links }: Live): Link[] =>
     .sort((left, right) => (left.name < right.name ? -1 : 1))
 
 /** Refuses kernels without cookies, the offload mode, and VRFs. */
-export function guardSyn({ state, options }: Desired, live: Live): Diagnostic[] {
+export function guardSyn({ state, options, provenance }: Desired, live: Live): Diagnostic[] {
   if (protectionOf(state) === undefined) return []
   const refuse = (message: string, hint: string, at?: Diagnostic['at']): Diagnostic => ({
     ...{ code: 'E252', severity: 'error', message, hint },
@@ -28,7 +28,13 @@ export function guardSyn({ state, options }: Desired, live: Live): Diagnostic[] 
   })
   const noCookies =
     live.tcp !== undefined && live.tcp.cookies === undefined
-      ? [refuse('syn_protection needs SYN cookies, and this kernel was built without them', 'remove syn_protection')]
+      ? [
+          refuse(
+            'syn_protection needs SYN cookies, and this kernel was built without them',
+            'remove syn_protection',
+            provenance.synProtection,
+          ),
+        ]
       : []
   const interfaces = filtering(state, live).flatMap((link): Diagnostic[] => {
     const { name } = link
@@ -45,7 +51,7 @@ export function guardSyn({ state, options }: Desired, live: Live): Diagnostic[] 
   return [...noCookies, ...interfaces]
 }
 
-const warning = (code: 'W258' | 'W260', message: string, hint: string): Diagnostic => ({
+const warning = (code: 'W258' | 'W260' | 'W267', message: string, hint: string): Diagnostic => ({
   ...{ code, severity: 'warning', message, hint },
 })
 
@@ -89,9 +95,23 @@ function warnTranslated({ ports }: SynProtection, { forwards }: Live): Diagnosti
   return [warning('W260', message, 'leave translated ports out of syn_protection')]
 }
 
-/** Warns about what the protection cannot do here. */
-export function warnSyn(state: State, live: Live): Diagnostic[] {
+/** Connection tracking of this host sees a connection by cookie first at its acknowledgment. */
+function warnTracked({ tcp }: Live): Diagnostic[] {
+  if (tcp?.loose !== 0) return []
+  const message =
+    'net.netfilter.nf_conntrack_tcp_loose is 0: a firewall of this host that tracks connections sees those that begin with a cookie first at their acknowledgment, takes that for invalid, and breaks them'
+  return [warning('W267', message, 'sysctl -w net.netfilter.nf_conntrack_tcp_loose=1')]
+}
+
+/** Warns about what the protection cannot do here. `at`: place of its key. */
+export function warnSyn(state: State, live: Live, at: Diagnostic['at']): Diagnostic[] {
   const protection = protectionOf(state)
   if (protection === undefined) return []
-  return [...warnCookies(protection, live), ...warnServices(protection, state), ...warnTranslated(protection, live)]
+  const found = [
+    ...warnCookies(protection, live),
+    ...warnServices(protection, state),
+    ...warnTranslated(protection, live),
+    ...warnTracked(live),
+  ]
+  return at === undefined ? found : found.map((one) => ({ ...one, at }))
 }

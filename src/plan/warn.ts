@@ -148,7 +148,7 @@ export function warn(desired: Desired, state: State, live: Live, changes: readon
           ...warnPolicy(state),
           ...warnOwn(state, live),
           ...warnSockets(state, live),
-          ...warnSyn(state, live),
+          ...warnSyn(state, live, desired.provenance.synProtection),
         ]
       : []),
     ...attached.flatMap((attachment) =>

@@ -195,6 +195,8 @@ export interface Circumstances {
   readonly socketless?: boolean | undefined
   /** It opens a connection to a socket that listens on this host, and SYNs are answered now. */
   readonly answered?: boolean | undefined
+  /** It acknowledges something to a socket that listens on this host, without a valid cookie, and SYNs are answered now. */
+  readonly unproven?: boolean | undefined
 }
 
 /** A test run that stands for no interface of the file arrives on lo, always the first device of a namespace. */
@@ -235,19 +237,21 @@ export function judge(
 const isDroppedFor = (policy: Policy, facts: IpFacts, ingress: Ingress): boolean =>
   metAnomalies(policy, facts, ingress).at(-1)?.action === 'drop'
 
-/** A SYN to a protected port that would pass to this host is answered, if it is time to. */
+/** While SYNs are answered, one to a protected port is, if it would pass to this host, and acknowledgments need a cookie. */
 function guarded(
   { policy }: JudgedState,
   facts: Facts,
-  { answered = false }: Circumstances,
+  { answered = false, unproven = false }: Circumstances,
   { roles }: Ingress,
   passing: Judged,
 ): Judged {
   const port = facts.kind === 'ip' && facts.protocol === TCP ? facts.ports?.destination : undefined
-  if (!answered || port === undefined || passing.verdict !== 'pass' || !roles.includes('filter')) return passing
+  if (!(answered || unproven) || port === undefined || passing.verdict !== 'pass' || !roles.includes('filter'))
+    return passing
   const { ports = [] } = parseSyn(policy?.syn_protection ?? '') ?? {}
-  const isProtected = ports.some(({ first, last }) => first <= port && port <= last)
-  return isProtected ? { ...passing, verdict: 'tx', reason: 'syn-answered' } : passing
+  if (!ports.some(({ first, last }) => first <= port && port <= last)) return passing
+  const reason = answered ? 'syn-answered' : 'syn-cookie-invalid'
+  return { ...passing, verdict: verdictOf(reason), reason }
 }
 
 const ESTABLISHED = { verdict: 'pass', reason: 'established' } as const

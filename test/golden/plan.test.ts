@@ -9,7 +9,7 @@ import { join, relative } from 'node:path'
 import { expect, test } from 'vitest'
 import { parse } from 'yaml'
 import { loadConfig } from '../../src/config/load.ts'
-import type { AttachedProgram, Link, Live, ObjectKey, ProgramOwner } from '../../src/model/live.ts'
+import type { AttachedProgram, Link, Live, ObjectKey, ProgramOwner, TcpSettings } from '../../src/model/live.ts'
 import type { NextHop } from '../../src/model/service.ts'
 import { type AttachMode, EMPTY_STATE, type Program, type State } from '../../src/model/state.ts'
 import { guard } from '../../src/plan/guard.ts'
@@ -49,6 +49,8 @@ interface Facts {
   readonly stripping?: Readonly<Record<string, readonly string[]>>
   readonly forwards?: boolean
   readonly ssh?: Readonly<Record<string, number>>
+  /** Absent `cookies`: a kernel without them. */
+  readonly tcp?: Partial<TcpSettings>
 }
 
 /** Parses a text of `hops`; undefined: the next hop is unknown. */
@@ -106,6 +108,7 @@ function readLive(before: State, names: readonly string[], facts: Facts): Live {
     gateways = {},
     forwards = true,
     ssh = {},
+    tcp,
   } = facts
   const known = [...new Set(['lo', ...names, ...Object.keys(links)])].filter((name) => !absent.includes(name))
   const existing = known.map((name) => {
@@ -129,6 +132,7 @@ function readLive(before: State, names: readonly string[], facts: Facts): Live {
     forwards: { v4: forwards, v6: forwards },
     sshEnds: Object.entries(ssh).map(([text, port]) => ({ address: address(text), port })),
     bootSeconds: 1000,
+    ...(tcp && { tcp: { cookies: undefined, timestamps: 1, receiveMax: 212_992, ...tcp } }),
   })
 }
 

@@ -10,12 +10,13 @@ const readNumber = async (path: string): Promise<number | undefined> => {
 
 /** Those of this namespace. Before Linux 6.13, only the first namespace shows net.core.rmem_max. */
 export async function readTcpSettings(): Promise<TcpSettings> {
-  const [cookies, timestamps = 1, receiveMax = 0] = await Promise.all([
+  const [cookies, timestamps = 1, receiveMax = 0, loose] = await Promise.all([
     readNumber('ipv4/tcp_syncookies'),
     readNumber('ipv4/tcp_timestamps'),
     readNumber('core/rmem_max'),
+    readNumber('netfilter/nf_conntrack_tcp_loose'),
   ])
-  return { cookies, timestamps, receiveMax }
+  return { cookies, timestamps, receiveMax, loose }
 }
 
 /** The clause if the largest receive buffer is no longer that of the tables. */
