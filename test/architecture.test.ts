@@ -103,7 +103,7 @@ const EDGES: Readonly<Record<string, readonly string[]>> = {
   pipelines: ['model', 'report', 'abi', 'history', 'plan', 'tables', 'features', 'kernel'],
   metrics: ['report', 'features'],
   render: ['model', 'report', 'plan', 'features/forwarding'],
-  saved: ['model', 'abi'],
+  saved: ['model', 'abi', 'features/forwarding'],
   'watch/time': ['report'],
   'watch/files': ['report', 'cache', 'config', 'watch/time'],
   'watch/health': ['model', 'abi', 'kernel/host', 'watch/time'],

@@ -12,6 +12,7 @@ import { diagnosticsJson } from './diagnostic.ts'
 import { driftJson, programJson } from './drift.ts'
 import { jsonDocument } from './json.ts'
 import { SAMPLES, type Sample, summarizeList } from './list-summary.ts'
+import { offlineJson } from './offline.ts'
 import type { PlanView } from './plan.ts'
 import { shownPolicy } from './policy.ts'
 import { rateLimitJson, rateLimitPlace } from './rate-limit.ts'
@@ -129,7 +130,7 @@ const mostOf = ({ detail }: Pick<PlanView, 'detail'>): number =>
   ({ full: Number.POSITIVE_INFINITY, normal: SAMPLES, summary: 0 })[detail]
 
 /** The plan as one JSON document. `view.detail` `full` lists every prefix, `summary` none. */
-export const renderPlanJson = (plan: Plan, view: Omit<PlanView, 'color'>): string =>
+export const renderPlanJson = (plan: Parameters<typeof planFields>[0], view: Omit<PlanView, 'color'>): string =>
   jsonDocument(planFields(plan, view))
 
 /** The fields of that document. */
@@ -137,7 +138,7 @@ export function planFields(
   plan: Pick<Plan, 'changes' | 'drift' | 'warnings' | 'cuts'>,
   view: Omit<PlanView, 'color'>,
 ): Readonly<Record<string, unknown>> {
-  const { config, provenance, commands, saved, total } = view
+  const { config, provenance, commands, saved, total, offline } = view
   return {
     config: config ?? null,
     changes: plan.changes.map((change) => changeJson(change, provenance, mostOf(view))),
@@ -147,6 +148,7 @@ export function planFields(
     partial: plan.changes.length !== total,
     warnings: diagnosticsJson(plan.warnings),
     ...(commands === undefined ? {} : { commands }),
+    ...(offline === undefined ? {} : { against: offlineJson(offline) }),
     ...(saved === undefined ? {} : { saved: { path: saved.path, sha256: saved.sha256, accepted: saved.accepted } }),
   }
 }

@@ -125,9 +125,16 @@ function banLines({ reason, by, ttlLeft, observe }: Ban): string[] {
   return [`Banned${author} ${time}${why}. \`xdp unban\` lifts it; bans are not in the file.`]
 }
 
+/** An answer from the file alone says what it leaves open. */
+const offlineLines = ({ unread, unknown }: NonNullable<WhyResult['offline']>): string[] => [
+  ...(unread === undefined ? [] : [`live: not read: ${unread}`]),
+  'By the file alone. It does not say:',
+  ...unknown.map(({ why }) => `  - ${why}`),
+]
+
 /** `file`: the path of the config, for its row. */
 export function renderWhy(
-  { address, advice, live, desired }: WhyResult,
+  { address, advice, live, desired, offline }: WhyResult,
   file: string | undefined,
   color: boolean,
 ): string {
@@ -141,7 +148,8 @@ export function renderWhy(
   const columns = [{ title: address }, { title: 'VERDICT' }, { title: 'BECAUSE OF' }, { title: '' }]
   const [head = '', ...body] = formatTable(columns, rows)
   const lines = [style.bold(head), ...body.map((line, at) => tint(line, judgements[at] as Judgement, style))]
-  if (live === undefined) lines.push('live: this instance has nothing in the kernel, so every packet passes.')
+  if (offline) lines.push(...offlineLines(offline))
+  else if (live === undefined) lines.push('live: this instance has nothing in the kernel, so every packet passes.')
   if (desired === undefined) lines.push('file: no config file was found.')
   if (judgements.some(({ unlessEstablished }) => unlessEstablished))
     lines.push('Packets of connections that this host opened pass.')
@@ -200,10 +208,13 @@ const liveJson = (live: LiveJudgement) => ({
   ban: live.ban ? banJson(live.ban) : null,
 })
 
-export function renderWhyJson({ address, advice, live, desired }: WhyResult): string {
+export function renderWhyJson({ address, advice, live, desired, offline }: WhyResult): string {
   return jsonDocument({
     address,
     advice,
+    offline: offline
+      ? { unread: offline.unread ?? null, unknown: offline.unknown.map(({ what, why }) => ({ what, why })) }
+      : null,
     live: live ? { ...liveJson(live), elsewhere: live.elsewhere.map(liveJson) } : null,
     desired: desired ? { ...judgementJson(desired), elsewhere: desired.elsewhere.map(judgementJson) } : null,
   })

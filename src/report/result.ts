@@ -2,6 +2,7 @@
 
 import type { Anomaly, AnomalyName } from '../model/anomaly.ts'
 import type { Ban } from '../model/ban.ts'
+import type { Unknown } from '../model/exported.ts'
 import type { Drift } from '../model/live.ts'
 import type { ServiceMode } from '../model/overlay.ts'
 import type { Policy } from '../model/policy.ts'
@@ -260,6 +261,8 @@ export interface WhyResult {
   readonly live: Everywhere<LiveJudgement> | undefined
   /** undefined: no config file was found. */
   readonly desired: Everywhere<Judgement> | undefined
+  /** Only of an answer from the file alone. `unread`: why the live state was not read; undefined: it was not asked for. */
+  readonly offline?: { readonly unread: string | undefined; readonly unknown: readonly Unknown[] } | undefined
 }
 
 export type CheckLevel = 'ok' | 'warn' | 'fail'

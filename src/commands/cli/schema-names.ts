@@ -9,6 +9,7 @@ export const SCHEMA_NAMES = [
   'history',
   'watch',
   'status',
+  'state',
   'stats',
   'why',
   'ban',

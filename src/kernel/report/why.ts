@@ -3,47 +3,42 @@
 import type { Explanation } from '../../abi/generated.ts'
 import { factsFor, NONE, type TestPacket as Packet } from '../../abi/packet.ts'
 import type { Paths } from '../../abi/paths.ts'
-import { ingressOn, PLACES, type Place, placeOn } from '../../abi/place.ts'
+import { type Place, placeOn } from '../../abi/place.ts'
 import { XdpError } from '../../diagnostics.ts'
 import { FILTER } from '../../features/filter.ts'
 import type { Address } from '../../model/address.ts'
 import type { Desired } from '../../model/desired.ts'
-import { shapesOf } from '../../model/link.ts'
 import { nearest } from '../../model/nearest.ts'
-import { type Origin, originOf } from '../../model/provenance.ts'
+import { originOf } from '../../model/provenance.ts'
 import { contains, WIDTH } from '../../model/ranges.ts'
-import { type ScopedSet, type State, scopeKey } from '../../model/state.ts'
+import type { ScopedSet } from '../../model/state.ts'
 import { formatAddress, formatRange, type Prefix } from '../../model/text.ts'
 import { withNextHops } from '../../plan/next-hops.ts'
 import { adviceFor } from '../../plan/own-vip.ts'
 import type { Verdict } from '../../report/reason.ts'
-import type { Covering, Everywhere, Judgement, LiveJudgement, WhyResult } from '../../report/result.ts'
+import type { LiveJudgement, WhyResult } from '../../report/result.ts'
 import { anomaliesMet } from '../../semantics/anomalies-met.ts'
-import {
-  type Circumstances,
-  coversOf,
-  dependsOnInterface,
-  type Ingress,
-  isExcepted,
-  judge,
-  type Match,
-  needsSocket,
-} from '../../semantics/judge.ts'
+import { type Circumstances, type Ingress, isExcepted, judge, needsSocket } from '../../semantics/judge.ts'
 import type { Memory } from '../host/memory.ts'
 import { readBan } from '../live/bans.ts'
 import { REASON_NAMES } from '../live/counters.ts'
 import { explainPacket, verdictOfAction } from '../live/probe.ts'
 import { requirePins } from '../observe/instance.ts'
 import { type Observation, observe, refuseOtherNamespace } from '../observe/observe.ts'
+import {
+  anywhere,
+  coveringOf,
+  desiredJudgement,
+  type Local,
+  merged,
+  type Named,
+  namesFor,
+  originIn,
+  type Query,
+} from './why-file.ts'
 import { limitsOf, usedBy } from './why-limits.ts'
 import { agreesWithTables, balancedPart, liveBalanced } from './why-services.ts'
 import { askWithSockets, socketsOf } from './why-sockets.ts'
-
-/** The packet to judge, and the interface on which it arrives. */
-export interface Query extends Packet {
-  /** The receiving interface, whose program judges; undefined = each of ours, by the committed program. */
-  readonly interface: string | undefined
-}
 
 /** The range of a merged set that contains the address, as text. */
 function coveringRange({ addresses }: ScopedSet, { family, words }: Address): string | undefined {
@@ -53,129 +48,6 @@ function coveringRange({ addresses }: ScopedSet, { family, words }: Address): st
 }
 
 const formatPrefix = ({ family, start, end }: Prefix): string => formatRange(family, start, end)
-
-/** The part of a judgement that neither a list nor a service decided. */
-const NOTHING = {
-  list: undefined,
-  prefix: undefined,
-  at: undefined,
-  about: undefined,
-  service: undefined,
-  backend: undefined,
-  backup: false,
-} as const
-
-/** The part of a judgement that holds on one interface, or without one. */
-type Local<T> = Omit<T, 'interfaces' | 'elsewhere'>
-
-/** The entries that cover the packet's source. `origin`: the entry of the file and its line. */
-function coveringOf(
-  state: State,
-  query: Query,
-  ingress: Ingress,
-  circumstances: Circumstances,
-  origin: (match: Match) => Pick<Covering, 'prefix' | 'at' | 'about'>,
-): Covering[] {
-  return coversOf(state, factsFor(query), ingress, circumstances).map((cover) => ({
-    list: cover.list.name,
-    kind: cover.list.kind,
-    scope: scopeKey(cover.set.scope),
-    ...origin(cover),
-    matches: cover.matches,
-  }))
-}
-
-/** The entry of the file for an address of a list under one scope; undefined: the file has none. */
-function originIn(desired: Desired | undefined, { list, set }: Match, { family, words }: Address): Origin | undefined {
-  const key = scopeKey(set.scope)
-  const index = desired?.state.lists.get(list.name)?.sets.findIndex(({ scope }) => scopeKey(scope) === key) ?? -1
-  return desired && index >= 0 ? originOf(desired.provenance, list.name, family, words, 0, index) : undefined
-}
-
-/** Merges judgements that are equal apart from their interface. Empty only if there are none. */
-function merged<T extends Judgement>(
-  judgements: readonly (Named & { readonly judgement: Local<T> })[],
-  isAsked: boolean,
-): Everywhere<T> {
-  const groups = new Map<string, { readonly names: string[]; readonly judgement: Local<T> }>()
-  for (const { name, judgement } of judgements) {
-    const key = JSON.stringify(judgement, (_, value) => (typeof value === 'bigint' ? `${value}` : value))
-    const group = groups.get(key) ?? { names: [], judgement }
-    groups.set(key, group)
-    if (name !== undefined) group.names.push(name)
-  }
-  const [first, ...others] = [...groups.values()].map(({ names, judgement }) => {
-    const interfaces = groups.size > 1 || isAsked ? names : []
-    return { ...judgement, interfaces } as unknown as T
-  })
-  return { ...(first as T), elsewhere: others }
-}
-
-/** An interface to judge a packet on, or one that stands for all. */
-interface Named {
-  /** undefined: the verdict is the same on every interface, or the policy has none. */
-  readonly name: string | undefined
-}
-
-/** The interfaces to judge a packet on: that of the query, else each of the state if the verdict may depend on it. */
-function namesFor(state: State, live: Observation, { interface: name }: Query): string[] {
-  if (name !== undefined) return [name]
-  return dependsOnInterface(state) ? [...state.interfaces.keys()].filter((one) => live.links.has(one)).sort() : []
-}
-
-/** Where no interface is named: the packet arrives as it would on those of the policy. */
-const anywhere = ({ interfaces }: State, { links }: Observation): Place & Named => ({
-  name: undefined,
-  ...PLACES[shapesOf(interfaces.keys(), links)[0] ?? 'ethernet'],
-})
-
-/** The judgement by the file, with the current next hops of backends. `sockets`: what the kernel says about the packet. */
-function desiredJudgement(
-  desired: Desired,
-  live: Observation,
-  query: Query,
-  sockets: Circumstances,
-): Everywhere<Judgement> {
-  const state = { ...desired.state, services: withNextHops(desired.state.services, live) }
-  const named = namesFor(state, live, query).flatMap((name) => {
-    const link = live.links.get(name)
-    return link ? [{ name, ingress: ingressOn(link, state.interfaces.get(name)?.roles) }] : []
-  })
-  const judgements = (named.length > 0 ? named : [anywhere(state, live)]).map(({ name, ingress }) => ({
-    name,
-    judgement: desiredOn(state, desired, query, ingress, sockets),
-  }))
-  return merged<Judgement>(judgements, query.interface !== undefined)
-}
-
-function desiredOn(
-  state: State,
-  desired: Desired,
-  query: Query,
-  ingress: Ingress,
-  sockets: Circumstances,
-): Local<Judgement> {
-  const facts = factsFor(query)
-  const judged = judge(state, facts, sockets, ingress)
-  const { verdict, reason, matches, balanced } = judged
-  const lists = coveringOf(state, query, ingress, sockets, (cover) => {
-    const origin = originIn(desired, cover, query.source)
-    return { prefix: origin?.entry, at: origin?.at, about: origin?.about }
-  })
-  const conditions = {
-    unlessEstablished: isExcepted(state, facts, judged),
-    needsSocket: needsSocket(state, facts, sockets, ingress),
-    anomalies: anomaliesMet(state, facts, sockets, ingress),
-    observed: judged.observed,
-    rateLimits: limitsOf(state, facts, ingress, sockets, desired),
-  }
-  const common = { ...NOTHING, lists, verdict, reason, ...conditions }
-  if (balanced) return { ...common, ...balancedPart(balanced, desired) }
-  const [match] = matches
-  if (!match) return common
-  const origin = originIn(desired, match, query.source)
-  return { ...common, list: match.list.name, prefix: origin?.entry, at: origin?.at, about: origin?.about }
-}
 
 /** The generation that the interface runs; the committed one if no interface is given. */
 function generationFor(live: Observation, name: string | undefined): number | undefined {
