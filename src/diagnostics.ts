@@ -170,6 +170,7 @@ export const CODES = {
   E280: { name: 'not-a-state', exit: EXIT.badConfig },
   E281: { name: 'state-version', exit: EXIT.refused },
   E282: { name: 'not-in-the-file', exit: EXIT.usage },
+  E283: { name: 'nothing-to-list', exit: EXIT.failed },
   E265: { name: 'files-unusable', exit: EXIT.unavailable },
   E266: { name: 'half-reverted', exit: EXIT.refused },
   E300: { name: 'usage', exit: EXIT.usage },

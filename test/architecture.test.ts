@@ -29,7 +29,7 @@ const EDGES: Readonly<Record<string, readonly string[]>> = {
   'config/lists': ['model', 'cache', 'config/text', 'config/entries', 'config/feed', 'config/services'],
   config: ['model', 'config/text', 'config/feed', 'config/services', 'config/lists'],
   fetch: ['model', 'report', 'cache', 'config/text'],
-  import: ['model'],
+  import: ['model', 'features/forwarding'],
   plan: ['model', 'features/forwarding', 'semantics'],
   'tables/lines': ['model', 'abi'],
   'tables/classes': ['model', 'abi', 'tables/lines'],

@@ -20,6 +20,7 @@ import { SCHEMA_NAMES } from './cli/schema-names.ts'
 import { type CommandSpec, command, GUARD } from './cli/specification.ts'
 import { FETCH_COMMANDS } from './table-fetch.ts'
 import { HISTORY_COMMANDS } from './table-history.ts'
+import { LIST_COMMANDS } from './table-list.ts'
 
 export const COMMANDS: readonly CommandSpec[] = [
   command({
@@ -136,6 +137,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     usesHistory: true,
     load: () => import('./verbs/status.ts'),
   }),
+  ...LIST_COMMANDS,
   command({
     name: 'stats',
     summary: 'show counters, rates, and the fill of tables',

@@ -116,6 +116,17 @@ export const STATUS_FLAGS = {
   },
 } as const satisfies FlagSpecs
 
+export const LIST_FLAGS = {
+  output: {
+    type: 'string',
+    value: 'DIR',
+    help: 'write xdp.yaml and its list files to this directory; default: print the config',
+    completes: 'directory',
+  },
+  force: { type: 'boolean', help: 'replace existing files' },
+  secrets: { type: 'boolean', help: 'also write balancer.hash_key' },
+} as const satisfies FlagSpecs
+
 export const APPROVE_FLAGS = {
   'auto-approve': { type: 'boolean', help: 'do not ask for approval; required if stdin is no terminal' },
 } as const satisfies FlagSpecs

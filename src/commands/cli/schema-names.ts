@@ -10,6 +10,7 @@ export const SCHEMA_NAMES = [
   'watch',
   'status',
   'state',
+  'list',
   'stats',
   'why',
   'ban',
