@@ -8,15 +8,17 @@ import type { Change, Plan } from '../plan/change.ts'
 import { atOf, protocolOf } from '../plan/cuts.ts'
 import { prefixCount } from '../plan/delta.ts'
 import { summaryOf } from '../plan/summary.ts'
+import type { Places } from './change.ts'
 import { diagnosticsJson } from './diagnostic.ts'
 import { driftJson, programJson } from './drift.ts'
 import { jsonDocument } from './json.ts'
-import { SAMPLES, type Sample, summarizeList } from './list-summary.ts'
+import { SAMPLES, summarizeList } from './list-summary.ts'
 import { offlineJson } from './offline.ts'
 import type { PlanView } from './plan.ts'
 import { shownPolicy } from './policy.ts'
 import { rateLimitJson, rateLimitPlace } from './rate-limit.ts'
 import { balanceJson, serviceJson } from './service-json.ts'
+import type { Sample } from './typed.ts'
 
 const listJson = ({ name, kind, sets }: List) => ({
   name,
@@ -47,17 +49,22 @@ function objectsJson(change: Change): { before: unknown; after: unknown } {
   }
 }
 
-const sampleJson = ({ prefix, at }: Sample) => ({ prefix, at: at ?? null })
+const sampleJson = ({ prefix, at, within, stays }: Sample) => ({
+  prefix,
+  at: at ?? null,
+  ...(within !== undefined && { within }),
+  ...(stays && { stays }),
+})
 
-function deltaJson(change: Change, provenance: Provenance | undefined, most: number) {
+function deltaJson(change: Change, { provenance, earlier }: Places, most: number) {
   if (change.kind !== 'list') return {}
-  const delta = summarizeList(change, provenance, most).map(
+  const delta = summarizeList(change, provenance, most, earlier).map(
     ({ addedSamples, removedSamples, scope, added, removed }) => ({
       scope,
       added,
       removed,
-      added_samples: addedSamples.map(sampleJson),
-      removed_samples: removedSamples.map(sampleJson),
+      added_samples: addedSamples.samples.map(sampleJson),
+      removed_samples: removedSamples.samples.map(sampleJson),
     }),
   )
   return { delta, ...(change.observed && { observed: change.observed }) }
@@ -72,7 +79,8 @@ function balanceOf(change: Change, provenance: Provenance | undefined) {
  * One change, in one shape for every kind. Lists add `delta` and `observed`, services `balance`, interfaces `displaces`, rate limits
  * `at`.
  */
-export function changeJson(change: Change, provenance: Provenance | undefined, most: number) {
+export function changeJson(change: Change, places: Places, most: number) {
+  const { provenance } = places
   const { op, kind, key, impact, reason, origin } = change
   const displaces = change.displaces === undefined ? {} : { displaces: change.displaces.map(programJson) }
   return {
@@ -84,7 +92,7 @@ export function changeJson(change: Change, provenance: Provenance | undefined, m
     ...(change.cuts === undefined ? {} : { cuts: change.cuts }),
     reason,
     ...(origin === undefined ? {} : { drifted: origin.drifted, edited: origin.edited ?? null }),
-    ...deltaJson(change, provenance, most),
+    ...deltaJson(change, places, most),
     ...balanceOf(change, provenance),
     ...displaces,
     ...(change.kind === 'rate_limit' && { at: rateLimitPlace(change, provenance) ?? null }),
@@ -141,7 +149,7 @@ export function planFields(
   const { config, provenance, commands, saved, total, offline } = view
   return {
     config: config ?? null,
-    changes: plan.changes.map((change) => changeJson(change, provenance, mostOf(view))),
+    changes: plan.changes.map((change) => changeJson(change, view, mostOf(view))),
     drift: plan.drift.map(driftJson),
     cuts: cutsJson(plan.cuts, provenance),
     summary: summaryOf(plan.changes),
@@ -159,7 +167,7 @@ export function planFields(
  */
 export function savedPlanJson(plan: Plan, view: Pick<PlanView, 'provenance' | 'detail'>) {
   return {
-    changes: plan.changes.map((change) => changeJson(change, view.provenance, mostOf(view))),
+    changes: plan.changes.map((change) => changeJson(change, view, mostOf(view))),
     drift: plan.drift.map(driftJson),
     summary: summaryOf(plan.changes),
     warnings: diagnosticsJson(plan.warnings),

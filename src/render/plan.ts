@@ -21,6 +21,8 @@ export interface PlanView {
   /** undefined: the plan of `xdp destroy`, which reads no file. */
   readonly config: { readonly path: string; readonly sha256: string } | undefined
   readonly provenance: Provenance | undefined
+  /** Of the config that a plan without the kernel starts from. */
+  readonly earlier?: Provenance | undefined
   readonly detail: 'normal' | 'full' | 'summary'
   readonly color: boolean
   /** Equivalent command lines, with --commands. */
@@ -122,7 +124,7 @@ function changeBlock(change: Change, width: number, view: PlanView, style: Paint
     return [titleLine(change, width, style, summaryNote(change))]
   }
   const most = view.detail === 'full' ? Number.POSITIVE_INFINITY : SAMPLES
-  const lines = changeLines(change, view.provenance, most, style).map((line) => `      ${line}`)
+  const lines = changeLines(change, view, most, style).map((line) => `      ${line}`)
   return [titleLine(change, width, style, ''), ...lines]
 }
 

@@ -86,7 +86,7 @@ async function offline(context: Context, options: PlanOptions, path: string): Pr
   const shown = onlyTargets(made, options.target, desired.state, before)
   const plan = { ...shown, warnings: [...warnings, ...shown.warnings] }
   const base = viewOf(desired, options, made.changes.length)
-  const view = { ...base, color: context.color.stdout, commands: undefined, offline: sides }
+  const view = { ...base, color: context.color.stdout, commands: undefined, offline: sides, earlier: before.provenance }
   context.stdout(context.flags.json ? renderPlanJson(plan, view) : renderPlan(plan, view))
   return exitOf(options, plan.changes)
 }
