@@ -27,6 +27,7 @@ import {
   needsSocket,
 } from '../../semantics/judge.ts'
 import { limitsOf } from './why-limits.ts'
+import { casesOf } from './why-otherwise.ts'
 import { balancedPart } from './why-services.ts'
 
 /** The packet to judge, and the interface on which it arrives. */
@@ -136,6 +137,14 @@ export function desiredJudgement(
   return merged<Judgement>(judgements, query.interface !== undefined)
 }
 
+/** The place of an entry in the file. */
+const placeOf =
+  (desired: Desired, { source }: Query) =>
+  (match: Match): Pick<Covering, 'prefix' | 'at' | 'about'> => {
+    const origin = originIn(desired, match, source)
+    return { prefix: origin?.entry, at: origin?.at, about: origin?.about }
+  }
+
 function desiredOn(
   state: State,
   desired: Desired,
@@ -146,16 +155,14 @@ function desiredOn(
   const facts = factsFor(query)
   const judged = judge(state, facts, sockets, ingress)
   const { verdict, reason, matches, balanced } = judged
-  const lists = coveringOf(state, query, ingress, sockets, (cover) => {
-    const origin = originIn(desired, cover, query.source)
-    return { prefix: origin?.entry, at: origin?.at, about: origin?.about }
-  })
+  const lists = coveringOf(state, query, ingress, sockets, placeOf(desired, query))
   const conditions = {
     unlessEstablished: isExcepted(state, facts, judged),
     needsSocket: needsSocket(state, facts, sockets, ingress),
     anomalies: anomaliesMet(state, facts, sockets, ingress),
     observed: judged.observed,
     rateLimits: limitsOf(state, facts, ingress, sockets, desired),
+    otherwise: casesOf(state, query, verdict, { ingress, isBanned: false, place: placeOf(desired, query), desired }),
   }
   const common = { ...NOTHING, lists, verdict, reason, ...conditions }
   if (balanced) return { ...common, ...balancedPart(balanced, desired) }

@@ -1,6 +1,6 @@
 // Why a packet gets its verdict, by the loaded program (with a test packet) and by the file.
 
-import type { Explanation } from '../../abi/generated.ts'
+import { type Explanation, REASON } from '../../abi/generated.ts'
 import { factsFor, NONE, type TestPacket as Packet } from '../../abi/packet.ts'
 import type { Paths } from '../../abi/paths.ts'
 import { type Place, placeOn } from '../../abi/place.ts'
@@ -16,9 +16,9 @@ import { formatAddress, formatRange, type Prefix } from '../../model/text.ts'
 import { withNextHops } from '../../plan/next-hops.ts'
 import { adviceFor } from '../../plan/own-vip.ts'
 import type { Verdict } from '../../report/reason.ts'
-import type { LiveJudgement, WhyResult } from '../../report/result.ts'
+import type { Covering, LiveJudgement, WhyResult } from '../../report/result.ts'
 import { anomaliesMet } from '../../semantics/anomalies-met.ts'
-import { type Circumstances, type Ingress, isExcepted, judge, needsSocket } from '../../semantics/judge.ts'
+import { type Circumstances, type Ingress, isExcepted, judge, type Match, needsSocket } from '../../semantics/judge.ts'
 import type { Memory } from '../host/memory.ts'
 import { readBan } from '../live/bans.ts'
 import { REASON_NAMES } from '../live/counters.ts'
@@ -37,6 +37,7 @@ import {
   type Query,
 } from './why-file.ts'
 import { limitsOf, usedBy } from './why-limits.ts'
+import { casesOf, maybeBanned } from './why-otherwise.ts'
 import { agreesWithTables, balancedPart, liveBalanced } from './why-services.ts'
 import { askWithSockets, socketsOf } from './why-sockets.ts'
 
@@ -67,6 +68,9 @@ function generationFor(live: Observation, name: string | undefined): number | un
   ])
 }
 
+/** A packet of a protocol for experiments (RFC 3692), which no ordinary scope names. */
+const UNUSUAL = { protocol: 253, ttl: 63 } as const
+
 /** The judgement, and what the kernel says about the packet's socket. */
 interface Live {
   readonly judgement: WhyResult['live']
@@ -93,11 +97,26 @@ async function liveJudgement(
       places.map(({ arrival }) => arrival),
     )
   const explained = await askWithSockets(ask, query, live.state)
+  // An entry of the allowlist that applies to some packets only hides a ban from the question.
+  const mayHide = explained.some(
+    ({ explanation }, at) =>
+      explanation.reason === REASON.ALLOWLIST && maybeBanned(live.state, query, (places[at] as Place).ingress),
+  )
+  const others = mayHide ? await ask({ source: query.source, ...UNUSUAL }) : []
   const judgements = await Promise.all(
     explained.map(async (answer, at) => {
       const { name, ingress } = places[at] as Place & Named
       const sockets = socketsOf(answer)
-      return { name, judgement: await liveOn(paths, live, desired, query, { generation, ingress, sockets, ...answer }) }
+      return {
+        name,
+        judgement: await liveOn(paths, live, desired, query, {
+          generation,
+          ingress,
+          sockets,
+          ...answer,
+          other: others[at]?.explanation,
+        }),
+      }
     }),
   )
   const sockets = explained.map(socketsOf)
@@ -130,6 +149,8 @@ interface Answer {
   /** By its twin. */
   readonly explanation: Explanation
   readonly sockets: Circumstances
+  /** Of a packet that few entries of an allowlist apply to. */
+  readonly other: Explanation | undefined
 }
 
 async function liveOn(
@@ -137,12 +158,13 @@ async function liveOn(
   live: Observation,
   desired: Desired | undefined,
   query: Query,
-  { generation, ingress, verdict, explanation, sockets }: Answer,
+  { generation, ingress, verdict, explanation, sockets, other }: Answer,
 ): Promise<Local<LiveJudgement>> {
   const reason = REASON_NAMES[explanation.reason] ?? 'internal'
   // The scope of a ban is the length of its prefix.
   const isOfBan = reason === 'ban' || reason === 'ban-observed'
   const ban = isOfBan ? await readBan(paths, generation, query.source, explanation.scope) : undefined
+  const hidden = other?.reason === REASON.BAN ? await readBan(paths, generation, query.source, other.scope) : undefined
   const circumstances = { ...sockets, banned: ban?.observe === false, observed: ban?.observe === true }
   const model = judge(live.state, factsFor(query), circumstances, ingress)
   const balanced = liveBalanced(live, explanation)
@@ -150,21 +172,28 @@ async function liveOn(
   const match = model.matches.find((candidate) => candidate.list.name === list)
   const { family, words } = query.source
   const origin = list && desired ? originOf(desired.provenance, list, family, words) : undefined
+  const place = (one: Match): Pick<Covering, 'prefix' | 'at' | 'about'> => {
+    const origin = originIn(desired, one, query.source)
+    return { prefix: coveringRange(one.set, query.source), at: origin?.at, about: origin?.about }
+  }
   return {
     verdict,
     reason,
     list,
     prefix: ban ? formatPrefix(ban.prefix) : match && coveringRange(match.set, query.source),
     ban,
-    lists: coveringOf(live.state, query, ingress, circumstances, (cover) => {
-      const origin = originIn(desired, cover, query.source)
-      return { prefix: coveringRange(cover.set, query.source), at: origin?.at, about: origin?.about }
-    }),
+    lists: coveringOf(live.state, query, ingress, circumstances, place),
     unlessEstablished: isExcepted(live.state, factsFor(query), model),
     needsSocket: needsSocket(live.state, factsFor(query), circumstances, ingress),
     anomalies: anomaliesMet(live.state, factsFor(query), circumstances, ingress),
     observed: model.observed,
     rateLimits: limitsOf(live.state, factsFor(query), ingress, circumstances, desired, usedBy(live, explanation)),
+    otherwise: casesOf(live.state, query, verdict, {
+      ingress,
+      isBanned: ban?.observe === false || hidden?.observe === false,
+      place,
+      desired,
+    }).map((one) => (one.kind === 'ban' && hidden ? { ...one, prefix: formatPrefix(hidden.prefix) } : one)),
     ...balancedPart(balanced, desired),
     ...(origin ? { at: origin.at, about: origin.about } : {}),
     // The attached program, its twin, and the tables read back must agree.
