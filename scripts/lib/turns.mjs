@@ -9,7 +9,7 @@ const GROUPS = [
   ['sources', 'chain', 'fail2ban'],
   ['crash-matrix'],
   ['saved-plan', 'hanging', 'next-hops', 'many-errors'],
-  ['deprived', 'own-vip'],
+  ['deprived', 'own-vip', 'offline'],
   ['history', 'abi', 'repair'],
   ['strange-frames', 'match', 'balance-standby', 'import', 'mode-change'],
   ['watch-services', 'feeds', 'sshd', 'balance-edits'],

@@ -11,6 +11,7 @@ import {
   NO_FLAGS,
   PLAN_FLAGS,
   STATS_FLAGS,
+  STATUS_FLAGS,
   UNBAN_FLAGS,
   WATCH_FLAGS,
   WHY_FLAGS,
@@ -19,6 +20,7 @@ import { SCHEMA_NAMES } from './cli/schema-names.ts'
 import { type CommandSpec, command, GUARD } from './cli/specification.ts'
 import { FETCH_COMMANDS } from './table-fetch.ts'
 import { HISTORY_COMMANDS } from './table-history.ts'
+import { LIST_COMMANDS } from './table-list.ts'
 
 export const COMMANDS: readonly CommandSpec[] = [
   command({
@@ -51,6 +53,8 @@ export const COMMANDS: readonly CommandSpec[] = [
       { line: 'xdp plan --detailed-exitcode', does: 'exit 2 when there are changes, for scripts' },
       { line: 'xdp plan --drift-only --detailed-exitcode', does: 'exit 2 if another tool changed the live state' },
       { line: 'xdp plan --target blocklist:spamhaus --full', does: 'show every prefix that one list gains or loses' },
+      { line: 'xdp plan --against state.json', does: 'plan for the host of an exported state, without root' },
+      { line: 'xdp plan -f new.yaml --against old.yaml', does: 'show what changes from one config to another' },
       { line: 'xdp plan --commands', does: 'show the equivalent bpftool and ip commands' },
     ],
     usesHistory: true,
@@ -121,15 +125,19 @@ export const COMMANDS: readonly CommandSpec[] = [
   command({
     name: 'status',
     summary: 'show the live state: interfaces, lists, services, counters',
-    description: ['Reads only the kernel, not the config.'],
-    flags: NO_FLAGS,
+    description: [
+      'Reads only the kernel, not the config. --state also writes a file with everything that a plan needs, so that `xdp plan --against` can plan for this host on another machine, without root and without BPF.',
+    ],
+    flags: STATUS_FLAGS,
     examples: [
       { line: 'xdp status', does: 'show attachments, lists, services and counters' },
+      { line: 'xdp status --state - > state.json', does: 'export the live state, for plans elsewhere' },
       { line: "xdp status --json | jq '.lists[].packets'", does: 'get counters for a script' },
     ],
     usesHistory: true,
     load: () => import('./verbs/status.ts'),
   }),
+  ...LIST_COMMANDS,
   command({
     name: 'stats',
     summary: 'show counters, rates, and the fill of tables',
@@ -153,12 +161,14 @@ export const COMMANDS: readonly CommandSpec[] = [
     summary: 'explain the verdict of packets from an address',
     description: [
       'Shows the verdict of such a packet in the kernel and by the config, with the list, prefix and config line that decide it. Proves the live verdict by running a test packet through the loaded program. Exits 0 whatever the verdict.',
+      'With -f FILE answers by the file alone where nothing live can be read, as without root; --offline does so everywhere.',
     ],
     argument: { name: 'ADDRESS', required: true, help: 'source address of the packet, IPv4 or IPv6' },
     flags: WHY_FLAGS,
     examples: [
       { line: 'xdp why 203.0.113.9', does: 'is this address blocked, and by which list?' },
       { line: 'xdp why 203.0.113.9 --protocol udp --source-port 53', does: 'is a DNS answer from it blocked?' },
+      { line: 'xdp why 203.0.113.9 -f new.yaml --offline', does: 'what would this file do with it?' },
     ],
     load: () => import('./verbs/why.ts'),
   }),

@@ -138,6 +138,27 @@ export function findOrigin(
   return best
 }
 
+/** The place of a found entry as text. */
+const placeOf = ({ files }: Pick<Provenance, 'files'>, { source, entries, entry }: Found): string => {
+  const [file, line] = [files[source.file], entries.line[entry]]
+  return line ? `${file}:${line}` : `${file}`
+}
+
+/** Finds the origin with its bounds. */
+export function spanOf(
+  provenance: Pick<Provenance, 'files' | 'lists'>,
+  list: string,
+  family: Family,
+  words: Uint32Array,
+  set?: number,
+): { readonly start: Uint32Array; readonly end: Uint32Array; readonly at: string } | undefined {
+  const found = findOrigin(provenance, list, family, words, 0, set)
+  if (found === undefined) return undefined
+  const { entries, entry } = found
+  const [from, to] = [entry * WIDTH[family], (entry + 1) * WIDTH[family]]
+  return { start: entries.start.slice(from, to), end: entries.end.slice(from, to), at: placeOf(provenance, found) }
+}
+
 /** Finds the origin as text: the line of the config, and the entry. */
 export function originOf(
   provenance: Pick<Provenance, 'files' | 'lists'>,
@@ -150,9 +171,8 @@ export function originOf(
   const found = findOrigin(provenance, list, family, words, offset, set)
   if (found === undefined) return undefined
   const { source, entries, entry } = found
-  const [file, line] = [provenance.files[source.file], entries.line[entry]]
   return {
-    at: line ? `${file}:${line}` : `${file}`,
+    at: placeOf(provenance, found),
     about: source.about,
     entry: formatRange(family, entries.start, entries.end, entry * WIDTH[family]),
   }

@@ -50,12 +50,14 @@ function plannedChange(change: Change): PlannedChange {
 
 const changesOf = ({ changes }: Pick<Plan, 'changes'>): PlannedChange[] => changes.map(plannedChange)
 
-async function planHost({ bpffs, instance }: Host): Promise<PlanHost> {
+/** This host, as plans name it. */
+export async function planHost({ bpffs, instance }: Host): Promise<PlanHost> {
   const [identity, netns] = await Promise.all([hostIdentity(), ownNetns()])
   return { ...identity, netns: `${netns}`, bpffs: resolve(bpffs), instance }
 }
 
-const planBuild = ({ digest, abi }: Program): PlanBuild => ({ version: manifest.version, abi, digest })
+/** This build, as plans name it. */
+export const planBuild = ({ digest, abi }: Program): PlanBuild => ({ version: manifest.version, abi, digest })
 
 const liveFacts = async ({ paths }: Session, desired: Desired, live: Observation): Promise<readonly PlanFact[]> =>
   factsOf(desired, live, await objectFacts(paths, live))

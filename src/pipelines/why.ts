@@ -1,6 +1,8 @@
 // The pipeline of why: the verdict of a packet in the kernel and by the config.
 
-import { explain, type Query } from '../kernel/report/why.ts'
+import { CODES, EXIT, XdpError } from '../diagnostics.ts'
+import { explain } from '../kernel/report/why.ts'
+import { explainFile, type Query } from '../kernel/report/why-file.ts'
 import type { Desired } from '../model/desired.ts'
 import type { WhyResult } from '../report/result.ts'
 import { type Host, interruptible, openSession, reading } from './session.ts'
@@ -17,3 +19,25 @@ export async function why(host: Host, desired: Desired | undefined, query: Query
     return reading(paths, () => explain(paths, host, desired, query))
   })
 }
+
+/** Errors of a host that has no XDP to read, or does not let this user read it. */
+const isUnreadable = (error: unknown): error is XdpError =>
+  error instanceof XdpError &&
+  error.diagnostics.some(({ code }) => ([EXIT.unavailable, EXIT.notPermitted] as number[]).includes(CODES[code].exit))
+
+/**
+ * Explains the verdict, by the file alone if nothing live can be read. Throws E282 then for an interface that the file does
+ * not have.
+ */
+export async function whyIfAny(host: Host, desired: Desired, query: Query): Promise<WhyResult> {
+  try {
+    return await why(host, desired, query)
+  } catch (error) {
+    // A missing interface is an answer about this host.
+    if (!isUnreadable(error) || error.diagnostics.some(({ code }) => code === 'E103')) throw error
+    return explainFile(desired, query, error.message)
+  }
+}
+
+/** The verdict by the file alone. */
+export const whyOffline = (desired: Desired, query: Query): WhyResult => explainFile(desired, query, undefined)

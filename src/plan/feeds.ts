@@ -155,7 +155,7 @@ function take({ code }: Diagnostic): string {
  * Decides for each list with a feed whether it takes the content of its files or keeps the live content. A list that is
  * not live yet, or was of the other kind, takes the files whatever their age.
  */
-export function settle(desired: Desired, live: Live, terms: Terms): Settled {
+export function settle(desired: Desired, live: Pick<Live, 'state'>, terms: Terms): Settled {
   const { lists } = desired.state
   if (desired.feeds.length === 0) return { lists, warnings: [] }
   const settled = new Map(lists)

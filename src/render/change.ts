@@ -8,13 +8,14 @@ import { changedSettings, DEFAULT_POLICY, type Policy, SETTING_NAMES, settingOf 
 import { type Attachment, type List, type Program, scopeKey } from '../model/state.ts'
 import { chainedText } from '../plan/chain.ts'
 import type { Change } from '../plan/change.ts'
-import { type Sample, type ScopeSummary, summarizeList } from './list-summary.ts'
+import { type ScopeSummary, summarizeList } from './list-summary.ts'
 import { formatBytes } from './numbers.ts'
 import type { Paint } from './paint.ts'
 import { shownPolicy } from './policy.ts'
 import { rateLimitLines } from './rate-limit.ts'
 import { serviceLines } from './service.ts'
 import { SAME, setting } from './setting.ts'
+import type { Sample, Samples } from './typed.ts'
 
 function programLines(before: Program | undefined, after: Program | undefined): string[] {
   const digest = (program: Program | undefined) => program?.digest.slice(0, 16)
@@ -70,12 +71,20 @@ function scopeLines(before: List | undefined, after: List | undefined, { green, 
   return ['applies to:', ...lines]
 }
 
-function sampleLines(samples: readonly Sample[], total: number, sign: string, style: Paint): string[] {
+/** The place of a sample, and its relation to the rest of the edit. */
+function noteOf({ at, within, stays }: Sample): string {
+  const note = within === undefined ? (stays ? 'stays' : undefined) : `within ${within}`
+  return [at, note].filter((one) => one !== undefined).join(', ')
+}
+
+function sampleLines({ samples, rest }: Samples, sign: string, style: Paint): string[] {
   const width = samples.reduce((most, { prefix }) => Math.max(most, prefix.length), 0)
-  const lines = samples.map(({ prefix, at }) =>
-    at === undefined ? `  ${sign} ${prefix}` : `  ${sign} ${prefix.padEnd(width)}  ${style.dim(`# ${at}`)}`,
-  )
-  const rest = total - samples.length
+  const lines = samples.map((sample) => {
+    const note = noteOf(sample)
+    return note === ''
+      ? `  ${sign} ${sample.prefix}`
+      : `  ${sign} ${sample.prefix.padEnd(width)}  ${style.dim(`# ${note}`)}`
+  })
   return rest > 0 ? [...lines, `  ${sign} ... and ${formatCount(rest)} more (--full shows them)`] : lines
 }
 
@@ -85,8 +94,8 @@ function summaryLines(summary: ScopeSummary, style: Paint): string[] {
   const counts = `+${formatCount(added)} -${formatCount(removed)} prefixes`
   return [
     `${label}${counts} (before ${formatCount(before)} -> after ${formatCount(after)})`,
-    ...sampleLines(summary.addedSamples, added, style.green('+'), style),
-    ...sampleLines(summary.removedSamples, removed, style.red('-'), style),
+    ...sampleLines(summary.addedSamples, style.green('+'), style),
+    ...sampleLines(summary.removedSamples, style.red('-'), style),
   ]
 }
 
@@ -101,15 +110,21 @@ function observedLines({ observed }: Change): string[] {
   })
 }
 
+/** Places of entries in the config, and in the one before if that is known. */
+export interface Places {
+  readonly provenance: Provenance | undefined
+  readonly earlier?: Provenance | undefined
+}
+
 function listLines(
   change: Extract<Change, { kind: 'list' }>,
-  provenance: Provenance | undefined,
+  { provenance, earlier }: Places,
   most: number,
   style: Paint,
 ): string[] {
   const { before, after, delta = [] } = change
   const kind = before && after && before.kind !== after.kind ? [setting('kind', before.kind, after.kind)] : []
-  const summaries = summarizeList(change, provenance, most).flatMap((summary) => summaryLines(summary, style))
+  const summaries = summarizeList(change, provenance, most, earlier).flatMap((summary) => summaryLines(summary, style))
   const same = kind.length === 0 && delta.length === 0 ? [before && after ? SAME : 'no entries'] : []
   return [...kind, ...scopeLines(before, after, style), ...observedLines(change), ...summaries, ...same]
 }
@@ -133,7 +148,8 @@ function policyLines(before: Policy | undefined, after: Policy | undefined): str
 }
 
 /** The lines under the title of a change, not indented. `most`: most samples per direction of a list. */
-export function changeLines(change: Change, provenance: Provenance | undefined, most: number, style: Paint): string[] {
+export function changeLines(change: Change, places: Places, most: number, style: Paint): string[] {
+  const { provenance } = places
   switch (change.kind) {
     case 'program':
       return programLines(change.before, change.after)
@@ -142,7 +158,7 @@ export function changeLines(change: Change, provenance: Provenance | undefined, 
     case 'interface':
       return interfaceLines(change)
     case 'list':
-      return listLines(change, provenance, most, style)
+      return listLines(change, places, most, style)
     case 'rate_limit':
       return [...rateLimitLines(change, provenance, most, style), ...observedLines(change)]
     case 'service':

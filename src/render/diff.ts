@@ -6,7 +6,7 @@ import { paint } from './paint.ts'
 import { changeBlocks, countsOf, legendOf, type PlanView } from './plan.ts'
 import { planFields } from './plan-json.ts'
 
-export interface DiffView extends Pick<PlanView, 'config' | 'provenance' | 'detail' | 'color'> {
+export interface DiffView extends Pick<PlanView, 'config' | 'provenance' | 'earlier' | 'detail' | 'color'> {
   /** The two policies, in words. */
   readonly from: string
   readonly to: string

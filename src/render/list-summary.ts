@@ -1,22 +1,16 @@
-// Summarises changed lists: counts, and a few prefixes with the config line of each.
+// Summarises changed lists: counts, and a few entries with the config line of each.
 
-import type { AddressSet, Ranges } from '../model/address.ts'
+import type { AddressSet } from '../model/address.ts'
 import type { Provenance } from '../model/desired.ts'
-import { prefixes } from '../model/prefixes.ts'
-import { originOf } from '../model/provenance.ts'
-import { scopeKey } from '../model/state.ts'
-import { formatAddress } from '../model/text.ts'
+import { spanOf } from '../model/provenance.ts'
+import { EMPTY_SET } from '../model/ranges.ts'
+import { type List, scopeKey } from '../model/state.ts'
 import type { Change } from '../plan/change.ts'
 import { addressesByScope, prefixCount } from '../plan/delta.ts'
+import { exactDelta, type Find, type Samples, typedDelta } from './typed.ts'
 
 /** Most prefixes shown per direction. */
 export const SAMPLES = 5
-
-export interface Sample {
-  readonly prefix: string
-  /** `file:line`; undefined: not in the file. */
-  readonly at: string | undefined
-}
 
 /** The changes in one scope of a list. Counts are of the fewest prefixes that cover the addresses. */
 export interface ScopeSummary {
@@ -25,49 +19,49 @@ export interface ScopeSummary {
   readonly after: number
   readonly added: number
   readonly removed: number
-  readonly addedSamples: readonly Sample[]
-  readonly removedSamples: readonly Sample[]
+  readonly addedSamples: Samples
+  readonly removedSamples: Samples
 }
 
 type ListChange = Extract<Change, { kind: 'list' }>
-type Locate = (family: 4 | 6, words: Uint32Array) => string | undefined
 
-function take(ranges: Ranges, most: number, locate: Locate): Sample[] {
-  const { family } = ranges
-  const samples: Sample[] = []
-  if (most <= 0) return samples
-  for (const { words, length } of prefixes(ranges)) {
-    const address = formatAddress(family, words)
-    const prefix = length === (family === 4 ? 32 : 128) ? address : `${address}/${length}`
-    samples.push({ prefix, at: locate(family, words) })
-    if (samples.length >= most) break
-  }
-  return samples
+/** Finds entries of a list under a scope in the files of a config; undefined: it has none of that list. */
+function finderIn(provenance: Provenance | undefined, list: List | undefined, scope: string): Find | undefined {
+  if (provenance === undefined || list === undefined) return undefined
+  const set = list.sets.findIndex((candidate) => scopeKey(candidate.scope) === scope)
+  return set < 0 ? undefined : (family, words) => spanOf(provenance, list.name, family, words, set)
 }
 
-function sample({ v4, v6 }: AddressSet, most: number, locate: Locate): Sample[] {
-  const first = take(v4, most, locate)
-  return [...first, ...take(v6, most - first.length, locate)]
-}
-
-/** The scopes that differ, with at most `most` samples per direction. */
-export function summarizeList(change: ListChange, provenance: Provenance | undefined, most: number): ScopeSummary[] {
+/**
+ * The scopes that differ: as they were typed, with at most `most` samples per direction; without a limit exactly.
+ *
+ * @param earlier the places of entries before the change, if they are known
+ */
+export function summarizeList(
+  change: ListChange,
+  provenance: Provenance | undefined,
+  most: number,
+  earlier?: Provenance | undefined,
+): ScopeSummary[] {
   const before = addressesByScope(change.before)
   const after = addressesByScope(change.after)
   return (change.delta ?? []).map(({ scope, added, removed }) => {
-    const set = change.after?.sets.findIndex((candidate) => scopeKey(candidate.scope) === scope)
-    const name = change.after?.name
-    const locate: Locate = (family, words) =>
-      provenance && name !== undefined ? originOf(provenance, name, family, words, 0, set)?.at : undefined
-    const count = (addresses: AddressSet | undefined): number => (addresses ? prefixCount(addresses) : 0)
+    const [had, has] = [before.get(scope) ?? EMPTY_SET, after.get(scope) ?? EMPTY_SET]
+    const [find, found] = [finderIn(provenance, change.after, scope), finderIn(earlier, change.before, scope)]
+    const isTyped = Number.isFinite(most) && most > 0 && (find !== undefined || found !== undefined)
+    const nothing: Find = () => undefined
+    const samples = isTyped
+      ? typedDelta({ before: had, after: has, added, removed }, { after: find ?? nothing, before: found }, most)
+      : { added: exactDelta(added, find, most), removed: exactDelta(removed, found, most) }
+    const count = (addresses: AddressSet): number => prefixCount(addresses)
     return {
       scope,
-      before: count(before.get(scope)),
-      after: count(after.get(scope)),
-      added: prefixCount(added),
-      removed: prefixCount(removed),
-      addedSamples: sample(added, most, locate),
-      removedSamples: sample(removed, most, () => undefined),
+      before: count(had),
+      after: count(has),
+      added: count(added),
+      removed: count(removed),
+      addedSamples: samples.added,
+      removedSamples: samples.removed,
     }
   })
 }

@@ -8,14 +8,17 @@ import type { Change, Plan } from '../plan/change.ts'
 import { atOf, protocolOf } from '../plan/cuts.ts'
 import { prefixCount } from '../plan/delta.ts'
 import { summaryOf } from '../plan/summary.ts'
+import type { Places } from './change.ts'
 import { diagnosticsJson } from './diagnostic.ts'
 import { driftJson, programJson } from './drift.ts'
 import { jsonDocument } from './json.ts'
-import { SAMPLES, type Sample, summarizeList } from './list-summary.ts'
+import { SAMPLES, summarizeList } from './list-summary.ts'
+import { offlineJson } from './offline.ts'
 import type { PlanView } from './plan.ts'
 import { shownPolicy } from './policy.ts'
 import { rateLimitJson, rateLimitPlace } from './rate-limit.ts'
 import { balanceJson, serviceJson } from './service-json.ts'
+import type { Sample } from './typed.ts'
 
 const listJson = ({ name, kind, sets }: List) => ({
   name,
@@ -46,17 +49,22 @@ function objectsJson(change: Change): { before: unknown; after: unknown } {
   }
 }
 
-const sampleJson = ({ prefix, at }: Sample) => ({ prefix, at: at ?? null })
+const sampleJson = ({ prefix, at, within, stays }: Sample) => ({
+  prefix,
+  at: at ?? null,
+  ...(within !== undefined && { within }),
+  ...(stays && { stays }),
+})
 
-function deltaJson(change: Change, provenance: Provenance | undefined, most: number) {
+function deltaJson(change: Change, { provenance, earlier }: Places, most: number) {
   if (change.kind !== 'list') return {}
-  const delta = summarizeList(change, provenance, most).map(
+  const delta = summarizeList(change, provenance, most, earlier).map(
     ({ addedSamples, removedSamples, scope, added, removed }) => ({
       scope,
       added,
       removed,
-      added_samples: addedSamples.map(sampleJson),
-      removed_samples: removedSamples.map(sampleJson),
+      added_samples: addedSamples.samples.map(sampleJson),
+      removed_samples: removedSamples.samples.map(sampleJson),
     }),
   )
   return { delta }
@@ -71,7 +79,8 @@ function balanceOf(change: Change, provenance: Provenance | undefined) {
  * One change, in one shape for every kind. Lists add `delta`, services `balance`, interfaces `displaces`, rate limits `at`, and
  * changes from observing to dropping `observed`.
  */
-export function changeJson(change: Change, provenance: Provenance | undefined, most: number) {
+export function changeJson(change: Change, places: Places, most: number) {
+  const { provenance } = places
   const { op, kind, key, impact, reason, origin } = change
   const displaces = change.displaces === undefined ? {} : { displaces: change.displaces.map(programJson) }
   return {
@@ -84,7 +93,7 @@ export function changeJson(change: Change, provenance: Provenance | undefined, m
     reason,
     ...(origin === undefined ? {} : { drifted: origin.drifted, edited: origin.edited ?? null }),
     ...(change.observed && { observed: change.observed }),
-    ...deltaJson(change, provenance, most),
+    ...deltaJson(change, places, most),
     ...balanceOf(change, provenance),
     ...displaces,
     ...(change.kind === 'rate_limit' && { at: rateLimitPlace(change, provenance) ?? null }),
@@ -130,7 +139,7 @@ const mostOf = ({ detail }: Pick<PlanView, 'detail'>): number =>
   ({ full: Number.POSITIVE_INFINITY, normal: SAMPLES, summary: 0 })[detail]
 
 /** The plan as one JSON document. `view.detail` `full` lists every prefix, `summary` none. */
-export const renderPlanJson = (plan: Plan, view: Omit<PlanView, 'color'>): string =>
+export const renderPlanJson = (plan: Parameters<typeof planFields>[0], view: Omit<PlanView, 'color'>): string =>
   jsonDocument(planFields(plan, view))
 
 /** The fields of that document. */
@@ -138,16 +147,17 @@ export function planFields(
   plan: Pick<Plan, 'changes' | 'drift' | 'warnings' | 'cuts'>,
   view: Omit<PlanView, 'color'>,
 ): Readonly<Record<string, unknown>> {
-  const { config, provenance, commands, saved, total } = view
+  const { config, provenance, commands, saved, total, offline } = view
   return {
     config: config ?? null,
-    changes: plan.changes.map((change) => changeJson(change, provenance, mostOf(view))),
+    changes: plan.changes.map((change) => changeJson(change, view, mostOf(view))),
     drift: plan.drift.map(driftJson),
     cuts: cutsJson(plan.cuts, provenance),
     summary: summaryOf(plan.changes),
     partial: plan.changes.length !== total,
     warnings: diagnosticsJson(plan.warnings),
     ...(commands === undefined ? {} : { commands }),
+    ...(offline === undefined ? {} : { against: offlineJson(offline) }),
     ...(saved === undefined ? {} : { saved: { path: saved.path, sha256: saved.sha256, accepted: saved.accepted } }),
   }
 }
@@ -158,7 +168,7 @@ export function planFields(
  */
 export function savedPlanJson(plan: Plan, view: Pick<PlanView, 'provenance' | 'detail'>) {
   return {
-    changes: plan.changes.map((change) => changeJson(change, view.provenance, mostOf(view))),
+    changes: plan.changes.map((change) => changeJson(change, view, mostOf(view))),
     drift: plan.drift.map(driftJson),
     summary: summaryOf(plan.changes),
     warnings: diagnosticsJson(plan.warnings),

@@ -12,6 +12,7 @@ import { renderDiagnostics } from './diagnostic.ts'
 import { driftBlock } from './drift.ts'
 import { SAMPLES } from './list-summary.ts'
 import { changeTitle } from './names.ts'
+import { type OfflineView, offlineLines, sameText } from './offline.ts'
 import { type Paint, paint } from './paint.ts'
 import { rateText } from './rate-limit.ts'
 import { serviceNote } from './service.ts'
@@ -20,17 +21,24 @@ export interface PlanView {
   /** undefined: the plan of `xdp destroy`, which reads no file. */
   readonly config: { readonly path: string; readonly sha256: string } | undefined
   readonly provenance: Provenance | undefined
+  /** Of the config that a plan without the kernel starts from. */
+  readonly earlier?: Provenance | undefined
   readonly detail: 'normal' | 'full' | 'summary'
   readonly color: boolean
   /** Equivalent command lines, with --commands. */
   readonly commands: readonly string[] | undefined
   /** Count of changes in the whole plan; --target may leave some out of `plan`. */
   readonly total: number
+  /** The plan was made without the kernel. */
+  readonly offline?: OfflineView | undefined
   /** `plan` holds drift and the changes that revert it alone. */
   readonly isDriftOnly?: boolean
   /** The file that the plan was saved to. */
   readonly saved?: { readonly path: string; readonly sha256: string; readonly accepted: readonly string[] } | undefined
 }
+
+/** The parts of a plan that are shown. */
+type Shown = Pick<Plan, 'changes' | 'drift' | 'warnings' | 'cuts'>
 
 const SIGNS = { create: '+', update: '~', delete: '-', replace: '-/+' } as const satisfies Record<Op, string>
 const OPS = ['create', 'update', 'delete', 'replace'] as const
@@ -54,7 +62,7 @@ function sign(op: Op, { green, yellow, red }: Paint): string {
 export const legendOf = (changes: readonly Change[], style: Paint): string[] =>
   OPS.filter((op) => changes.some((change) => change.op === op)).map((op) => `${sign(op, style)} ${op}`)
 
-function header({ changes, drift }: Plan, { config }: PlanView, style: Paint): string[] {
+function header({ changes, drift }: Shown, { config }: PlanView, style: Paint): string[] {
   const title = config
     ? `Plan for ${config.path} (sha256 ${config.sha256.slice(0, 12)})`
     : 'Plan to remove everything of this instance from the kernel'
@@ -92,7 +100,7 @@ function impactText({ impact, cuts = 0 }: Change): string {
 }
 
 /** The live connections and other peers that the plan would cut. */
-function cutLines({ cuts }: Plan, { detail, provenance }: PlanView, style: Paint): string[] {
+function cutLines({ cuts }: Shown, { detail, provenance }: PlanView, style: Paint): string[] {
   const title = cuts && cutsTitle(cuts)
   if (cuts === undefined || title === undefined) return []
   const shown = cuts.cut.slice(0, { full: Number.POSITIVE_INFINITY, normal: SAMPLES, summary: 0 }[detail])
@@ -116,7 +124,7 @@ function changeBlock(change: Change, width: number, view: PlanView, style: Paint
     return [titleLine(change, width, style, summaryNote(change))]
   }
   const most = view.detail === 'full' ? Number.POSITIVE_INFINITY : SAMPLES
-  const lines = changeLines(change, view.provenance, most, style).map((line) => `      ${line}`)
+  const lines = changeLines(change, view, most, style).map((line) => `      ${line}`)
   return [titleLine(change, width, style, ''), ...lines]
 }
 
@@ -131,7 +139,7 @@ export function changeBlocks(changes: readonly Change[], view: PlanView, style: 
 }
 
 /** With --drift-only. */
-function driftFooter({ drift }: Plan): string {
+function driftFooter({ drift }: Shown): string {
   if (drift.length === 0) return 'No drift. The live state is as the last apply left it.'
   const count = drift.length === 1 ? '1 object differs' : `${formatCount(drift.length)} objects differ`
   return `Drift: ${count} from the last apply.`
@@ -144,7 +152,7 @@ export function countsOf(changes: readonly Change[]): string {
   return `${count('create')} to create, ${count('update')} to update, ${count('delete')} to delete${replaced}`
 }
 
-function footer(plan: Plan, { config, total, isDriftOnly }: PlanView): string[] {
+function footer(plan: Shown, { config, total, isDriftOnly, offline }: PlanView): string[] {
   if (isDriftOnly) return [driftFooter(plan)]
   const { changes } = plan
   const partial =
@@ -153,6 +161,7 @@ function footer(plan: Plan, { config, total, isDriftOnly }: PlanView): string[] 
       : [`Partial view: ${changes.length} of ${plural(total, 'change')}; apply makes all of them.`]
   if (changes.length > 0) return [...partial, `Plan: ${countsOf(changes)}.`]
   if (total > 0) return [...partial, 'Plan: no changes for the selected targets.']
+  if (offline && config) return [sameText(offline, config.path)]
   return [
     config
       ? `No changes. Live XDP state matches ${config.path}.`
@@ -168,7 +177,7 @@ const savedLines = ({ saved }: PlanView): string[] => {
 }
 
 /** The plan as text that ends with a newline; 80 columns wherever names allow. */
-export function renderPlan(plan: Plan, view: PlanView): string {
+export function renderPlan(plan: Shown, view: PlanView): string {
   const style = paint(view.color)
   const blocks = changeBlocks(plan.changes, view, style)
   const warnings =
@@ -185,6 +194,7 @@ export function renderPlan(plan: Plan, view: PlanView): string {
     ...cutLines(plan, view, style),
     ...commands,
     ...warnings,
+    ...(view.offline ? offlineLines(view.offline) : []),
     ...footer(plan, view),
     ...savedLines(view),
   ]

@@ -2,7 +2,15 @@
 // (schemas/why.schema.json).
 
 import type { Ban } from '../model/ban.ts'
-import type { CountingLimit, Covering, Everywhere, Judgement, LiveJudgement, WhyResult } from '../report/result.ts'
+import type {
+  CountingLimit,
+  Covering,
+  Everywhere,
+  Judgement,
+  LiveJudgement,
+  OtherwiseCase,
+  WhyResult,
+} from '../report/result.ts'
 import { banJson, showable } from './bans.ts'
 import { formatDuration } from './duration.ts'
 import { jsonDocument } from './json.ts'
@@ -125,9 +133,16 @@ function banLines({ reason, by, ttlLeft, observe }: Ban): string[] {
   return [`Banned${author} ${time}${why}. \`xdp unban\` lifts it; bans are not in the file.`]
 }
 
+/** An answer from the file alone says what it leaves open. */
+const offlineLines = ({ unread, unknown }: NonNullable<WhyResult['offline']>): string[] => [
+  ...(unread === undefined ? [] : [`live: not read: ${unread}`]),
+  'By the file alone. It does not say:',
+  ...unknown.map(({ why }) => `  - ${why}`),
+]
+
 /** `file`: the path of the config, for its row. */
 export function renderWhy(
-  { address, advice, live, desired }: WhyResult,
+  { address, advice, live, desired, offline }: WhyResult,
   file: string | undefined,
   color: boolean,
 ): string {
@@ -141,7 +156,8 @@ export function renderWhy(
   const columns = [{ title: address }, { title: 'VERDICT' }, { title: 'BECAUSE OF' }, { title: '' }]
   const [head = '', ...body] = formatTable(columns, rows)
   const lines = [style.bold(head), ...body.map((line, at) => tint(line, judgements[at] as Judgement, style))]
-  if (live === undefined) lines.push('live: this instance has nothing in the kernel, so every packet passes.')
+  if (offline) lines.push(...offlineLines(offline))
+  else if (live === undefined) lines.push('live: this instance has nothing in the kernel, so every packet passes.')
   if (desired === undefined) lines.push('file: no config file was found.')
   if (judgements.some(({ unlessEstablished }) => unlessEstablished))
     lines.push('Packets of connections that this host opened pass.')
@@ -157,7 +173,40 @@ export function renderWhy(
   // In sync, the entries of the file say more: they are not merged.
   if (live && (disagree || !desired)) lines.push(...coverLines('LIVE LIST', ours))
   if (desired) lines.push(...coverLines('LIST', files))
+  lines.push(...otherwiseLines(address, ours.length > 0 ? ours : files))
   return `${lines.join('\n')}\n`
+}
+
+/** Most cases that are shown; JSON has all. */
+const MOST_CASES = 10
+
+const verdictOfCase = ({ kind, verdict }: OtherwiseCase): string =>
+  kind === 'rate_limit' ? 'drop beyond the rate' : kind === 'service' ? 'to a backend' : verdict
+
+/** The cases that decide otherwise about other packets of the address, on any interface. */
+function otherwiseLines(address: string, judgements: readonly Judgement[]): string[] {
+  const all = new Map(
+    judgements.flatMap(({ otherwise }) => otherwise.map((one) => [JSON.stringify(one), one] as const)),
+  )
+  const rows = [...all.values()].map((one) => {
+    const { kind, name, prefix, packets, at } = one
+    const what = [kind.replaceAll('_', ' '), ...(name === undefined || name === kind ? [] : [name])].join(' ')
+    return [
+      verdictOfCase(one),
+      prefix === undefined ? what : `${what}: ${prefix}`,
+      packets,
+      at === undefined ? '' : `# ${at}`,
+    ]
+  })
+  if (rows.length === 0) return []
+  const titles = ['VERDICT', 'BECAUSE OF', 'PACKETS', ''].map((title) => ({ title }))
+  const rest = rows.length > MOST_CASES ? [`... and ${rows.length - MOST_CASES} more (--json shows them)`] : []
+  return [
+    '',
+    `Other packets from ${address} are judged otherwise:`,
+    ...formatTable(titles, rows.slice(0, MOST_CASES)),
+    ...rest,
+  ]
 }
 
 function judgementJson({ verdict, reason, list, prefix, at, about, service, backend, backup, ...rest }: Judgement) {
@@ -191,6 +240,14 @@ function judgementJson({ verdict, reason, list, prefix, at, about, service, back
       at: line ?? null,
       used: used ?? null,
     })),
+    otherwise: rest.otherwise.map(({ kind, verdict: other, name, packets, prefix: covering, at: line }) => ({
+      kind,
+      verdict: other,
+      name: name ?? null,
+      packets,
+      prefix: covering ?? null,
+      at: line ?? null,
+    })),
   }
 }
 
@@ -200,10 +257,13 @@ const liveJson = (live: LiveJudgement) => ({
   ban: live.ban ? banJson(live.ban) : null,
 })
 
-export function renderWhyJson({ address, advice, live, desired }: WhyResult): string {
+export function renderWhyJson({ address, advice, live, desired, offline }: WhyResult): string {
   return jsonDocument({
     address,
     advice,
+    offline: offline
+      ? { unread: offline.unread ?? null, unknown: offline.unknown.map(({ what, why }) => ({ what, why })) }
+      : null,
     live: live ? { ...liveJson(live), elsewhere: live.elsewhere.map(liveJson) } : null,
     desired: desired ? { ...judgementJson(desired), elsewhere: desired.elsewhere.map(judgementJson) } : null,
   })

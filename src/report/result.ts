@@ -2,6 +2,7 @@
 
 import type { Anomaly, AnomalyName } from '../model/anomaly.ts'
 import type { Ban } from '../model/ban.ts'
+import type { Unknown } from '../model/exported.ts'
 import type { Drift } from '../model/live.ts'
 import type { ServiceMode } from '../model/overlay.ts'
 import type { Policy } from '../model/policy.ts'
@@ -231,6 +232,30 @@ export interface Judgement {
   readonly observed: readonly string[]
   /** The rate limits that count the packet, in the order in which it meets them. */
   readonly rateLimits: readonly CountingLimit[]
+  /** Parts that decide otherwise about packets which differ in fields that the question leaves open, in the order of precedence. */
+  readonly otherwise: readonly OtherwiseCase[]
+}
+
+/** An entry, a limit or another part of a policy that decides otherwise about some packets. */
+export interface OtherwiseCase {
+  readonly kind:
+    | ListKind
+    | 'ban'
+    | 'anomaly'
+    | 'rate_limit'
+    | 'syn_protection'
+    | 'service'
+    | 'essential'
+    | 'unparsed'
+    | 'default'
+  /** Of a rate limit: beyond its rate. Of a service: `redirect` stands for `tx` too. */
+  readonly verdict: Verdict
+  readonly name: string | undefined
+  /** The packets, in words: of entries and limits the `scopeKey`. */
+  readonly packets: string
+  /** Of an entry, as in Judgement. */
+  readonly prefix: string | undefined
+  readonly at: string | undefined
 }
 
 /** A rate limit that counts a packet. */
@@ -260,6 +285,8 @@ export interface WhyResult {
   readonly live: Everywhere<LiveJudgement> | undefined
   /** undefined: no config file was found. */
   readonly desired: Everywhere<Judgement> | undefined
+  /** Only of an answer from the file alone. `unread`: why the live state was not read; undefined: it was not asked for. */
+  readonly offline?: { readonly unread: string | undefined; readonly unknown: readonly Unknown[] } | undefined
 }
 
 export type CheckLevel = 'ok' | 'warn' | 'fail'

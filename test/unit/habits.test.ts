@@ -31,7 +31,6 @@ async function hintIn(config: string): Promise<string | undefined> {
 
 test.each([
   [['version'], '--version'],
-  [['list'], 'xdp status'],
   [['log'], 'xdp history'],
   [['plan', '--dry-run'], 'xdp plan'],
   [['apply', '--dry-run'], 'xdp plan'],

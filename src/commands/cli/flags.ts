@@ -85,6 +85,12 @@ export const PLAN_FLAGS = {
     help: 'exit 2 if there are changes (with --drift-only: drift), 0 if there are none',
   },
   'drift-only': { type: 'boolean', help: 'show only what other tools changed since the last apply' },
+  against: {
+    type: 'string',
+    value: 'FILE',
+    help: 'plan without the kernel: against a state of `xdp status --state`, or from another config to this one',
+    completes: 'file',
+  },
   commands: { type: 'boolean', help: 'also show the equivalent bpftool and ip commands' },
   out: {
     type: 'string',
@@ -99,6 +105,26 @@ export const PLAN_FLAGS = {
     help: 'show only this object (repeatable): interface:NAME, blocklist:NAME, allowlist:NAME, rate_limit:NAME, service:NAME, policy or program',
     completes: ['policy', 'program', 'interface:', 'blocklist:', 'allowlist:', 'rate_limit:', 'service:'],
   },
+} as const satisfies FlagSpecs
+
+export const STATUS_FLAGS = {
+  state: {
+    type: 'string',
+    value: 'FILE',
+    help: 'export everything that a plan needs, for `xdp plan --against FILE`; - for stdout in place of the status',
+    completes: 'file',
+  },
+} as const satisfies FlagSpecs
+
+export const LIST_FLAGS = {
+  output: {
+    type: 'string',
+    value: 'DIR',
+    help: 'write xdp.yaml and its list files to this directory; default: print the config',
+    completes: 'directory',
+  },
+  force: { type: 'boolean', help: 'replace existing files' },
+  secrets: { type: 'boolean', help: 'also write balancer.hash_key' },
 } as const satisfies FlagSpecs
 
 export const APPROVE_FLAGS = {
@@ -237,6 +263,7 @@ export const WHY_FLAGS = {
   },
   vlan: { type: 'string', value: 'NUMBER', help: 'number in a VLAN tag of the frame' },
   interface: { type: 'string', value: 'NAME', help: 'interface on which the packet arrives', completes: 'interface' },
+  offline: { type: 'boolean', help: 'answer by the config alone: needs no root, no kernel and no tools' },
 } as const satisfies FlagSpecs
 
 export const IMPORT_FLAGS = {

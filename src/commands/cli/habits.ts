@@ -2,12 +2,11 @@
 
 const PLAN = '`xdp plan` shows what `xdp apply` would do, and changes nothing'
 const APPROVE = '`--auto-approve` applies without a question'
-const STATUS = '`xdp status` shows the live policy, `xdp bans` the bans'
+const STATUS = '`xdp status` shows the live policy, `xdp list` its entries as a config, `xdp bans` the bans'
 
 /** Word → hint, for a command that does not exist. */
 export const COMMAND_HABITS: Readonly<Record<string, string>> = {
   version: '`xdp --version` shows the version',
-  list: STATUS,
   ls: STATUS,
   show: STATUS,
   log: '`xdp history` lists the applies; `journalctl -u xdp-watch` has the log of the daemon',

@@ -57,7 +57,7 @@ function checkValue(raw: string, spec: FlagSpec, value: string | undefined, inli
     return
   }
   // A flag in place of a value means a forgotten value far more often than a value that begins with a dash.
-  if (value === undefined || value === '' || (value.startsWith('-') && !inline))
+  if (value === undefined || value === '' || (value.startsWith('-') && value !== '-' && !inline))
     throw fail('E300', `${raw} needs a value`, `write ${raw} ${spec.value ?? 'VALUE'}`)
 }
 

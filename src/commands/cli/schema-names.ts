@@ -9,6 +9,8 @@ export const SCHEMA_NAMES = [
   'history',
   'watch',
   'status',
+  'state',
+  'list',
   'stats',
   'why',
   'ban',

@@ -2,6 +2,7 @@
 
 import { inputsOf } from '../../config/inputs.ts'
 import { findConfig, loadConfig } from '../../config/load.ts'
+import type { OwnHost } from '../../config/text/own-host.ts'
 import { type Copies, DEFAULT_COPIES } from '../../config/text/remote.ts'
 import { newReads } from '../../config/text/source.ts'
 import { ANY_FILE, rootsRule, type Trust } from '../../config/text/trust.ts'
@@ -29,12 +30,23 @@ export interface Loaded {
 }
 
 /** The addresses of this host. Loads what it needs only for a config that names them. */
-const readAddresses = async () => (await import('../../pipelines/host.ts')).ownAddresses()
+const readAddresses: OwnHost['read'] = async () => (await import('../../pipelines/host.ts')).ownAddresses()
+
+/** As `readAddresses`, for commands that also run where these cannot be read: then none is known, which warns. */
+export const addressesIfAny: OwnHost['read'] = () => readAddresses().catch(() => [])
+
+interface Terms {
+  readonly missing?: Copies['missing']
+  /** Reads the addresses of the host that the config is for; those of this host by default. */
+  readonly readHost?: OwnHost['read'] | undefined
+}
 
 /** Loads a config. Reads files, which may be large, or pipes that never end. */
-export async function loadFrom(context: Context, path: string, missing: Copies['missing'] = 'error'): Promise<Loaded> {
-  // A config can be checked on a host whose addresses cannot be read.
-  const readHost = missing === 'warn' ? () => readAddresses().catch(() => []) : readAddresses
+export async function loadFrom(
+  context: Context,
+  path: string,
+  { missing = 'error', readHost = readAddresses }: Terms = {},
+): Promise<Loaded> {
   const reads = newReads(trustOf(context), undefined, { ...copiesOf(context), missing }, readHost)
   const loaded = await computing(context.host, () => loadConfig(path, { shelf: { cache: context.cache }, reads }))
   const copies = new Set(reads.remotes.map((remote) => remote.path))
@@ -42,12 +54,13 @@ export async function loadFrom(context: Context, path: string, missing: Copies['
 }
 
 /** Loads the file of --file, or the default one. Throws XdpError with all mistakes in it. */
-export async function load(context: Context, missing: Copies['missing'] = 'error'): Promise<Loaded> {
-  return loadFrom(context, findConfig(context.flags.file), missing)
+export async function load(context: Context, terms?: Terms): Promise<Loaded> {
+  return loadFrom(context, findConfig(context.flags.file), terms)
 }
 
 /** Loads a file that an argument names. */
-export const loadFile = (context: Context, path: string): Promise<Loaded> => loadFrom(context, path)
+export const loadFile = (context: Context, path: string, terms?: Terms): Promise<Loaded> =>
+  loadFrom(context, path, terms)
 
 /** Like `load`, but returns undefined without --file and without a default file. */
 export async function loadIfAny(context: Context): Promise<Loaded | undefined> {

@@ -51,6 +51,7 @@ export async function run(context: Context, { options, positionals }: Arguments<
       to: to.title,
       config: to.config,
       provenance: to.provenance,
+      earlier: from.provenance,
       detail: options.full ? 'full' : options.summary ? 'summary' : 'normal',
       color: context.color.stdout,
     } as const

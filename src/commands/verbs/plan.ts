@@ -10,6 +10,7 @@ import type { Context } from '../cli/context.ts'
 import type { Arguments, Options } from '../cli/flag.ts'
 import type { PLAN_FLAGS } from '../cli/flags.ts'
 import { acceptedBy } from './accepted.ts'
+import { checkAgainst, planAgainst } from './against.ts'
 import { load } from './config.ts'
 import { withHeld } from './held.ts'
 import { checkTarget, savePlan } from './saved-plan.ts'
@@ -31,6 +32,8 @@ function checkFlags({ full, summary, out, target, commands, 'drift-only': isDrif
 
 export async function run(context: Context, { options }: Arguments<typeof PLAN_FLAGS>): Promise<Exit> {
   checkFlags(options)
+  checkAgainst(options)
+  if (options.against !== undefined) return offline(context, options, options.against)
   if (options.out !== undefined) checkTarget(options.out)
   return withTools(() => (options['drift-only'] ? drift(context, options) : plan(context, options)))
 }
@@ -74,4 +77,16 @@ async function drift(context: Context, options: PlanOptions): Promise<Exit> {
   const view = { ...base, color: context.color.stdout, commands: undefined, isDriftOnly: true }
   context.stdout(context.flags.json ? renderPlanJson(found, view) : renderPlan(found, view))
   return exitOf(options, found.drift)
+}
+
+/** The plan against a file, without the kernel. */
+async function offline(context: Context, options: PlanOptions, path: string): Promise<Exit> {
+  const { loaded, plan: made, before, ...sides } = await planAgainst(context, path, acceptedBy(options))
+  const { desired, warnings } = loaded
+  const shown = onlyTargets(made, options.target, desired.state, before)
+  const plan = { ...shown, warnings: [...warnings, ...shown.warnings] }
+  const base = viewOf(desired, options, made.changes.length)
+  const view = { ...base, color: context.color.stdout, commands: undefined, offline: sides, earlier: before.provenance }
+  context.stdout(context.flags.json ? renderPlanJson(plan, view) : renderPlan(plan, view))
+  return exitOf(options, plan.changes)
 }

@@ -53,7 +53,12 @@ function parseTarget(text: string, states: readonly State[]): ObjectKey {
  * Limits the plan to the targets; returns the whole plan without targets. Throws E300 for a target that is neither in
  * the file nor in the kernel, because an empty plan would look like "in sync".
  */
-export function onlyTargets(plan: Plan, targets: readonly string[], desired: State, live: Live): Plan {
+export function onlyTargets<T extends Pick<Plan, 'changes' | 'drift'>>(
+  plan: T,
+  targets: readonly string[],
+  desired: State,
+  live: Pick<Live, 'state'>,
+): T {
   if (targets.length === 0) return plan
   const keys = new Set(targets.map((text) => parseTarget(text, [desired, live.state])))
   return {

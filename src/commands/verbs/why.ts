@@ -4,12 +4,13 @@ import { EXIT, type Exit, fail } from '../../diagnostics.ts'
 import type { Address } from '../../model/address.ts'
 import { TCP, UDP, WRITTEN_PROTOCOLS } from '../../model/ports.ts'
 import { parseAddress } from '../../model/text.ts'
-import { type Query, why } from '../../pipelines/why.ts'
+import { type Query, why, whyIfAny, whyOffline } from '../../pipelines/why.ts'
 import { renderWhy, renderWhyJson } from '../../render/why.ts'
+import type { WhyResult } from '../../report/result.ts'
 import type { Context } from '../cli/context.ts'
 import type { Arguments } from '../cli/flag.ts'
 import type { WHY_FLAGS } from '../cli/flags.ts'
-import { loadIfAny } from './config.ts'
+import { addressesIfAny, type Loaded, load, loadIfAny } from './config.ts'
 import { readFields, readNumber } from './why-packet.ts'
 
 const PROTOCOLS: Readonly<Record<string, number | 'icmp'>> = {
@@ -70,10 +71,22 @@ export function readQuery({ positionals: [source = ''], options }: Arguments<typ
   }
 }
 
+/** The config of the command. The file alone must be there; beside the live state it need not. */
+const configFor = (context: Context, isOffline: boolean): Promise<Loaded | undefined> =>
+  isOffline ? load(context, { readHost: addressesIfAny }) : loadIfAny(context)
+
+/** By the live state and the file. A file that the user names answers alone where nothing live can be read. */
+function answer({ flags, host }: Context, loaded: Loaded | undefined, query: Query, isOffline: boolean) {
+  if (loaded && isOffline) return whyOffline(loaded.desired, query)
+  if (loaded && flags.file !== undefined) return whyIfAny(host, loaded.desired, query)
+  return why(host, loaded?.desired, query)
+}
+
 export async function run(context: Context, args: Arguments<typeof WHY_FLAGS>): Promise<Exit> {
   const query = readQuery(args)
-  const loaded = await loadIfAny(context)
-  const result = await why(context.host, loaded?.desired, query)
+  const isOffline = args.options.offline
+  const loaded = await configFor(context, isOffline)
+  const result: WhyResult = await answer(context, loaded, query, isOffline)
   const text = renderWhy(result, loaded?.desired.config.path, context.color.stdout)
   context.stdout(context.flags.json ? renderWhyJson(result) : text)
   return EXIT.ok

@@ -193,11 +193,11 @@ function addHost(v4: EntryCollector, v6: EntryCollector, key: Key): void {
   }
   if (host.addresses === undefined || others.length > 0) return
   const { source, report, placed } = key
-  const hint = '`xdp watch` applies the config again when it has some'
+  const hint = '`xdp watch` reads the config again when it gets one'
   report.warning(
     'W272',
     source.locate(placed.from, placed.to),
-    'this host has no addresses yet: the entry matches no packet',
+    'no address of this host is known: the entry matches no packet',
     hint,
   )
 }

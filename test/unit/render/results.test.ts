@@ -323,6 +323,7 @@ describe('why', () => {
     observed: [],
     needsSocket: false,
     rateLimits: [],
+    otherwise: [],
     elsewhere: [],
   } as const
   const live_ = {

@@ -1,0 +1,82 @@
+// xdp plan --against: a plan without the kernel.
+
+import { isUnusable, readBytes, refuse } from '../../config/text/source.ts'
+import { fail } from '../../diagnostics.ts'
+import type { Desired } from '../../model/desired.ts'
+import type { Against, ExportedState, Unknown } from '../../model/exported.ts'
+import type { Live } from '../../model/live.ts'
+import type { State } from '../../model/state.ts'
+import { planAgainstConfig, planAgainstState, type Shown } from '../../pipelines/offline.ts'
+import type { Accepted } from '../../plan/feeds.ts'
+import { unknownToConfig, unknownToState } from '../../plan/offline.ts'
+import { withSecretsOf } from '../../render/policy.ts'
+import { openState, STATE_LIMIT } from '../../saved/state.ts'
+import type { Context } from '../cli/context.ts'
+import type { Options } from '../cli/flag.ts'
+import type { PLAN_FLAGS } from '../cli/flags.ts'
+import { addressesIfAny, type Loaded, load, loadFile } from './config.ts'
+
+/** Flags of a plan that need the kernel. */
+const NEED_KERNEL = ['out', 'drift-only', 'commands', 'allow-cut', 'force-cut'] as const
+
+/** Throws E300 for a flag that does not go with --against. */
+export function checkAgainst(options: Options<typeof PLAN_FLAGS>): void {
+  const isGiven = (flag: (typeof NEED_KERNEL)[number]): boolean => {
+    const value = options[flag]
+    return Array.isArray(value) ? value.length > 0 : value !== undefined && value !== false
+  }
+  const wrong = options.against === undefined ? undefined : NEED_KERNEL.find(isGiven)
+  if (wrong === undefined) return
+  throw fail(
+    'E300',
+    `--${wrong} needs the kernel, and a plan with --against has none`,
+    'leave one of the two flags out',
+  )
+}
+
+/** A plan that was made against a file. */
+export interface Offline {
+  readonly loaded: Loaded
+  readonly against: Against
+  readonly unknown: readonly Unknown[]
+  readonly plan: Shown
+  /** The live state of the file, or the other config's. */
+  readonly before: { readonly state: State; readonly provenance?: Desired['provenance'] }
+}
+
+/** The live state of a file. Secrets are compared by their fingerprints. */
+function liveOf({ live }: ExportedState, { state: { policy } }: Desired): Live {
+  const own = live.state.policy
+  return own && policy ? { ...live, state: { ...live.state, policy: withSecretsOf(own, policy) } } : live
+}
+
+async function againstState(
+  { host }: Context,
+  loaded: Loaded,
+  path: string,
+  state: ExportedState,
+  accepted: Accepted,
+): Promise<Offline> {
+  const { desired } = loaded
+  const live = liveOf(state, desired)
+  const plan = await planAgainstState(host, desired, state, live, accepted)
+  const unknown = unknownToState(desired, state)
+  return { loaded, against: { kind: 'state', path, state }, unknown, plan, before: { state: live.state } }
+}
+
+async function againstConfig(context: Context, loaded: Loaded, path: string, accepted: Accepted): Promise<Offline> {
+  const { desired } = loaded
+  const other = (await loadFile(context, path, { readHost: addressesIfAny })).desired
+  const plan = await planAgainstConfig(context.host, desired, other.state, accepted)
+  const against = { kind: 'config', path, sha256: other.config.sha256 } as const
+  return { loaded, against, unknown: unknownToConfig(desired), plan, before: other }
+}
+
+/** Makes the plan against a file: an exported state, or a config. */
+export async function planAgainst(context: Context, path: string, accepted: Accepted): Promise<Offline> {
+  const bytes = readBytes(path, STATE_LIMIT)
+  if (isUnusable(bytes)) return refuse(bytes)
+  const state = openState(path, bytes)
+  const loaded = await load(context, { readHost: state ? async () => state.live.ownAddresses : addressesIfAny })
+  return state ? againstState(context, loaded, path, state, accepted) : againstConfig(context, loaded, path, accepted)
+}
