@@ -55,16 +55,20 @@ class SureDrops {
   readonly #own: ReadonlyMap<Lane, ReadonlyMap<Step, readonly Part[]>>
   /** For steps of other chains: what the chain drops and lets pass nowhere. */
   readonly #sure: ReadonlyMap<Lane, PartSets>
+  /** As `#sure`, of known connections too. */
+  readonly #known: ReadonlyMap<Lane, PartSets>
   readonly #most: ReadonlyMap<Lane, PartSets>
 
   constructor({ lanes, cutting }: Scene) {
-    const sets = (lane: Lane, passes: (step: Step) => boolean): PartSets => {
+    const sets = (lane: Lane, passes: (step: Step) => boolean, spared = true): PartSets => {
       const drops = new PartSets()
-      for (const [{ rule }, parts] of dropsWithout(lane, passes)) for (const part of parts) drops.add(part, rule.place)
+      for (const [{ rule }, parts] of dropsWithout(lane, passes))
+        if (spared || !rule.spares) for (const part of parts) drops.add(part, rule.place)
       return drops
     }
     this.#own = new Map(lanes.map((lane) => [lane, dropsWithout(lane, (step) => cutting.has(step))]))
     this.#sure = new Map(lanes.map((lane) => [lane, sets(lane, () => true)]))
+    this.#known = new Map(lanes.map((lane) => [lane, sets(lane, () => true, false)]))
     this.#most = new Map(lanes.map((lane) => [lane, sets(lane, () => false)]))
   }
 
@@ -80,18 +84,24 @@ class SureDrops {
   /** Calls `visit` for each step that lets packets pass, with a function that takes what is surely dropped out of them. */
   walk(lane: Lane, visit: (step: Step, index: number, outside: (part: Part) => Ranges | Place) => void): void {
     const before = new PartSets()
-    const outside = (part: Part): Ranges | Place => {
+    const outside = (part: Part, others: ReadonlyMap<Lane, PartSets>): Ranges | Place => {
       let rest = before.outside(part)
-      for (const [other, drops] of this.#sure)
+      for (const [other, drops] of others)
         if (other !== lane && !isPlace(rest)) rest = drops.outside({ ...part, ranges: rest })
       return rest
     }
     for (const [index, step] of lane.steps.entries()) {
-      if (step.rule.kind === 'allowlist') visit(step, index, outside)
+      // Packets that another chain drops unless they are known would meet the drops behind the step as known ones.
+      const others = sparesBehind(lane, index) ? this.#sure : this.#known
+      if (step.rule.kind === 'allowlist') visit(step, index, (part) => outside(part, others))
       else for (const part of this.#own.get(lane)?.get(step) ?? []) before.add(part, step.rule.place)
     }
   }
 }
+
+/** Whether all drops behind a step that share packets with it, and the default, spare known connections. */
+const sparesBehind = (lane: Lane, index: number): boolean =>
+  (lane.default === 'pass' || lane.chain.spares) && behind(lane, index).every(({ rule }) => rule.spares)
 
 /** The drops behind a step that share packets with it. */
 const behind = ({ steps }: Lane, index: number): readonly Step[] => {

@@ -295,6 +295,17 @@ describe('a rule that lets packets pass and that a list cannot express', () => {
     })
     expect(rows(both)).toEqual(['block - tcp established pass: 0.0.0.0/0'])
   })
+
+  test('an accept before a default drop stays for connections of the host that a later chain spares', () => {
+    const raw = '*raw\n:PREROUTING DROP [0:0]\n-A PREROUTING -p udp -j ACCEPT\nCOMMIT\n'
+    const known = '-A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT'
+    const both = importText('iptables', `${raw}${save('ACCEPT', known, '-A INPUT -p udp -j DROP')}`, {
+      ignore: ['fragments'],
+    })
+    expect([both.default, both.established]).toEqual(['drop', 'judge'])
+    expect(rows(both)).toContain('allow - udp: 0.0.0.0/0')
+    expect(losses(both).join()).toContain('also lets pass packets that')
+  })
 })
 
 describe('goto', () => {
