@@ -7,10 +7,10 @@
 // reports that.
 
 import type { Diagnostic } from '../diagnostics.ts'
-import type { Family, Ranges } from '../model/address.ts'
+import type { Family } from '../model/address.ts'
 import type { DefaultVerdict, Established } from '../model/policy.ts'
-import { ANY } from '../model/scope.ts'
 import { EVERY } from './addresses.ts'
+import { ANY_BOX } from './boxes.ts'
 import { Groups } from './groups.ts'
 import { dropsWithout, type Lane, laneOf, type Step } from './lanes.ts'
 import { isPlace, meets, minusAll, type Part, PartSets } from './parts.ts'
@@ -82,12 +82,11 @@ class SureDrops {
   }
 
   /** Calls `visit` for each step that lets packets pass, with a function that takes what is surely dropped out of them. */
-  walk(lane: Lane, visit: (step: Step, index: number, outside: (part: Part) => Ranges | Place) => void): void {
+  walk(lane: Lane, visit: (step: Step, index: number, outside: (part: Part) => readonly Part[] | Place) => void): void {
     const before = new PartSets()
-    const outside = (part: Part, others: ReadonlyMap<Lane, PartSets>): Ranges | Place => {
-      let rest = before.outside(part)
-      for (const [other, drops] of others)
-        if (other !== lane && !isPlace(rest)) rest = drops.outside({ ...part, ranges: rest })
+    const outside = (part: Part, others: ReadonlyMap<Lane, PartSets>): readonly Part[] | Place => {
+      let rest = before.outside([part])
+      for (const [other, drops] of others) if (other !== lane && !isPlace(rest)) rest = drops.outside(rest)
       return rest
     }
     for (const [index, step] of lane.steps.entries()) {
@@ -144,7 +143,7 @@ function isSpared(lane: Lane, index: number, lanes: readonly Lane[]): boolean {
 /** Adds the lists of one chain. */
 function write(lane: Lane, scene: Scene, groups: Groups, notes: Notes): void {
   const cuts = new Map<Step, Step[]>()
-  const passes = new Map<Step, readonly (Ranges | Place)[]>()
+  const passes = new Map<Step, readonly (readonly Part[] | Place)[]>()
   const drops = new SureDrops(scene)
   drops.walk(lane, (step, index, outside) => {
     if (!scene.cutting.has(step)) {
@@ -174,22 +173,21 @@ interface Output {
   readonly notes: Notes
 }
 
-/** Adds an allowlist entry for a part, or for the `rest` of it that nothing drops. */
+/** Adds allowlist entries for a part, or for the `rest` of it that nothing drops. */
 function writePass(
   { rule, why }: Step,
   part: Part,
-  rest: Ranges | Place,
+  rest: readonly Part[] | Place,
   { lane, drops, groups, notes }: Output,
 ): void {
-  const own = isPlace(rest) ? part : { ...part, ranges: rest }
-  if (own.ranges.length === 0) return
-  groups.add(rule, own)
-  const overridden = isPlace(rest) ? rest : drops.overridden(lane, own)
+  const own = isPlace(rest) ? [part] : rest
+  for (const one of own) groups.add(rule, one)
+  const overridden = isPlace(rest) ? rest : own.map((one) => drops.overridden(lane, one)).find(Boolean)
   if (overridden !== undefined) {
     const reason = 'because an allowlist beats every blocklist'
     notes.add(widened, rule, `also lets pass packets that ${overridden.text} drops, ${reason}`)
   }
-  if (why !== undefined && !isPlace(rest))
+  if (why !== undefined && !isPlace(rest) && own.length > 0)
     notes.add(widened, rule, `lets more packets pass than the rule because ${why}`)
 }
 
@@ -232,13 +230,13 @@ function resolveDefault(scenes: readonly Scene[], groups: Groups, notes: Notes):
   }
   for (const { family, lanes, blocked } of scenes.filter(({ main }) => main === undefined)) {
     const rule = passingRule(family, lanes[0]?.chain.place.text ?? `no chain for IPv${family}`)
-    const rest = blocked.outside({ family, scope: ANY, ranges: EVERY[family] })
+    const rest = blocked.outside([{ family, box: ANY_BOX, ranges: EVERY[family] }])
     if (isPlace(rest)) {
       const why = `its default drop is left out because IPv${family} passes by default, but ${rest.text} drops part of it`
       for (const { main } of dropping) notes.add(widened, { place: (main as Lane).chain.place, text: '' }, why)
       return 'pass'
     }
-    if (rest.length > 0) groups.add(rule, { scope: ANY, ranges: rest })
+    for (const part of rest) groups.add(rule, part)
   }
   return 'drop'
 }

@@ -4,14 +4,14 @@
 import { Document, isMap, type Scalar, type YAMLMap, YAMLSeq } from 'yaml'
 import type { Diagnostic } from '../diagnostics.ts'
 import type { AddressSet, Ranges } from '../model/address.ts'
-import { type PortRange, TCP, UDP } from '../model/ports.ts'
 import { countPrefixes } from '../model/prefixes.ts'
-import { EMPTY6, subtract, WIDTH } from '../model/ranges.ts'
-import type { ListKind, Scope } from '../model/state.ts'
-import { compareAddresses, formatRange } from '../model/text.ts'
-import { MAPPED } from './addresses.ts'
+import { EMPTY6, equals, subtract } from '../model/ranges.ts'
+import type { ListKind } from '../model/state.ts'
+import { compareAddresses } from '../model/text.ts'
+import { EVERY, MAPPED } from './addresses.ts'
 import { listText } from './list-text.ts'
 import { assignNames, uniqueNames } from './names.ts'
+import { FLOWING, rangeTexts, scopeFields } from './scope-text.ts'
 import { type NamedService, serviceFields, styleServices } from './service-text.ts'
 import { type Imported, type ImportedInterface, type ImportedList, leftOut, type SourceName } from './source.ts'
 
@@ -85,16 +85,6 @@ function acceptable(list: ImportedList, notes: Diagnostic[]): ImportedList {
 
 const rangeCount = ({ v4, v6 }: AddressSet): number => v4.length + v6.length
 
-/** One line per range. */
-function lines({ v4, v6 }: AddressSet): string[] {
-  const all: string[] = []
-  for (const ranges of [v4, v6]) {
-    const { family, length, start, end } = ranges
-    for (let index = 0; index < length; index++) all.push(formatRange(family, start, end, index * WIDTH[family]))
-  }
-  return all
-}
-
 /** Foreign text for a comment: on one line, without characters that a terminal or YAML would interpret. */
 const oneLine = (text: string): string => text.replace(/[\p{Cc}\p{Zl}\p{Zp}\p{Cs}\ufeff\ufffe\uffff]+/gu, ' ').trim()
 
@@ -102,22 +92,6 @@ const oneLine = (text: string): string => text.replace(/[\p{Cc}\p{Zl}\p{Zp}\p{Cs
 function origin(places: readonly string[]): string {
   const shown = places.slice(0, 3).join(', ')
   return oneLine(places.length > 3 ? `${shown} and ${places.length - 3} more` : shown)
-}
-
-const portsText = (ranges: readonly PortRange[]): number | string | readonly (number | string)[] => {
-  const all = ranges.map(({ first, last }) => (first === last ? first : `${first}-${last}`))
-  return all.length === 1 ? (all[0] as number | string) : all
-}
-
-function scopeFields({ protocol, sourcePorts, destinationPorts, established }: Scope): Record<string, unknown> {
-  const spared = established && { established }
-  if (protocol === 'any') return { ...spared }
-  return {
-    ...spared,
-    protocol: protocol === TCP ? 'tcp' : protocol === UDP ? 'udp' : protocol,
-    ...(sourcePorts.length > 0 && { source_port: portsText(sourcePorts) }),
-    ...(destinationPorts.length > 0 && { destination_port: portsText(destinationPorts) }),
-  }
 }
 
 interface Entry {
@@ -129,16 +103,24 @@ interface Entry {
   readonly file: ListFile | undefined
 }
 
+const isEvery = (ranges: Ranges): boolean => equals(ranges, EVERY[ranges.family])
+
+function cidrFields(all: readonly string[], { addresses: { v4, v6 }, scope }: ImportedList): Record<string, unknown> {
+  // `any` without a condition would be a mistake in a config.
+  if ((scope.protocol !== 'any' || scope.match) && isEvery(v4) && isEvery(v6)) return { cidr: 'any' }
+  return all.length === 1 ? { cidr: all[0] } : { cidrs: all }
+}
+
 function entryOf(list: ImportedList, name: string, { files, from }: ComposeOptions): Entry {
   const { kind, addresses } = list
   const comment = `from ${origin(list.places)}`
   const path = files && rangeCount(addresses) > INLINE ? `lists/${name}.txt` : undefined
   // A list too long to print gets no lines, because the caller refuses it.
-  const all = path === undefined && rangeCount(addresses) <= PRINTABLE ? lines(addresses) : []
+  const all = path === undefined && rangeCount(addresses) <= PRINTABLE ? rangeTexts(addresses) : []
   const words = list.comment === undefined ? '' : oneLine(list.comment)
   const fields = {
     ...(list.name !== undefined && { name }),
-    ...(path === undefined ? (all.length === 1 ? { cidr: all[0] } : { cidrs: all }) : { file: path, ...AS_WRITTEN }),
+    ...(path === undefined ? cidrFields(all, list) : { file: path, ...AS_WRITTEN }),
     ...scopeFields(list.scope),
     ...(words !== '' && { comment: words }),
   }
@@ -204,7 +186,7 @@ function render(
       if (item) item.commentBefore = comment
       at += own.length
     }
-    for (const item of items) flowPorts(item)
+    for (const item of items) flowLists(item)
   }
   return head + textOf(document)
 }
@@ -231,10 +213,10 @@ const flow = (node: unknown): void => {
   if (isMap(node) || node instanceof YAMLSeq) node.flow = true
 }
 
-/** Writes ports on one line. */
-function flowPorts(item: Scalar | YAMLMap): void {
+/** Writes short lists on one line. */
+function flowLists(item: Scalar | YAMLMap): void {
   if (!isMap(item)) return
-  for (const key of ['source_port', 'destination_port']) flow(item.get(key))
+  for (const key of FLOWING) flow(item.get(key))
 }
 
 /** The config, its list files, and the losses. */

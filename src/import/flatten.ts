@@ -10,7 +10,7 @@ import type { Diagnostic } from '../diagnostics.ts'
 import type { Family } from '../model/address.ts'
 import type { DefaultVerdict } from '../model/policy.ts'
 import { type Chain, type Exception, type Match, narrow, type Rule } from './rules.ts'
-import { anyTraffic, onlyProtocols } from './scopes.ts'
+import { anyTraffic, isAnyTraffic, onlyProtocols } from './scopes.ts'
 import { excerpt, leftOut, type Place, replyRule } from './source.ts'
 
 export type Action =
@@ -49,11 +49,7 @@ export interface BaseChain {
 const MAX_DEPTH = 16
 
 const matchesAll = ({ addresses, traffic }: Match, families: readonly Family[]): boolean =>
-  addresses === undefined &&
-  traffic.protocols === undefined &&
-  traffic.sourcePorts === undefined &&
-  traffic.destinationPorts === undefined &&
-  families.every((family) => traffic.families.includes(family))
+  addresses === undefined && isAnyTraffic(traffic) && families.every((family) => traffic.families.includes(family))
 
 interface Walk {
   readonly base: BaseChain
@@ -200,7 +196,7 @@ function takeChain(rules: readonly WrittenRule[], visit: Visit, walk: Walk): Res
 export function flatten(
   base: BaseChain,
   chains: ReadonlyMap<string, readonly WrittenRule[]>,
-): { readonly chain: Omit<Chain, 'reassembled'>; readonly leftOut: readonly Diagnostic[] } {
+): { readonly chain: Omit<Chain, 'reassembled' | 'ignoresFragments'>; readonly leftOut: readonly Diagnostic[] } {
   const walk: Walk = { base, chains, rules: [], notes: new Map(), default: base.default, spares: false }
   const every: Match = { addresses: undefined, traffic: anyTraffic(base.families), list: undefined }
   takeChain(base.rules, { match: every, objection: undefined, comment: undefined, depth: 0, left: [] }, walk)

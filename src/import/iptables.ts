@@ -8,8 +8,10 @@ import type { DefaultVerdict } from '../model/policy.ts'
 import { resolveChains } from './chains.ts'
 import { flatten, type WrittenRule } from './flatten.ts'
 import { type AddressGroup, eachLine, groupNotes, notFrom, SaveReader } from './ipset.ts'
+import { REWRITING } from './iptables-fields.ts'
 import { readRule } from './iptables-rule.ts'
 import { type Chain, type Rule, reassembledBefore } from './rules.ts'
+import type { Field } from './scopes.ts'
 import {
   bufferOf,
   type Imported,
@@ -156,6 +158,7 @@ class Reader {
   readonly #input: Input
   readonly #translates: boolean
   readonly #helps: boolean
+  readonly #rewritten: readonly Field[]
   readonly notes: Diagnostic[] = []
 
   constructor({ chains, groups }: Read, input: Input) {
@@ -165,6 +168,7 @@ class Reader {
     const has = (words: RegExp): boolean => chains.some(({ lines }) => lines.some(({ text }) => words.test(text)))
     this.#translates = has(/-j (?:DNAT|NETMAP|REDIRECT)\b/)
     this.#helps = has(/ --helper\b/)
+    this.#rewritten = REWRITING.filter(([target]) => has(target)).map(([, field]) => field)
   }
 
   #rules({ family, lines }: WrittenChain): WrittenRule[] {
@@ -176,6 +180,7 @@ class Reader {
       ignore,
       translates: this.#translates,
       helps: this.#helps,
+      rewritten: this.#rewritten,
     }
     return lines.flatMap(({ place, text }) => readRule(place, text, context))
   }
@@ -208,7 +213,12 @@ class Reader {
     const hook = chain.name === 'INPUT' ? 'input' : 'prerouting'
     const elsewhere = hook === 'input' ? this.#translated(chain.family) : []
     const reassembled = reassembledBefore(hook, this.#all.some(tracks), ignore)
-    return { ...made, rules: [...elsewhere, ...made.rules], reassembled }
+    return {
+      ...made,
+      rules: [...elsewhere, ...made.rules],
+      reassembled,
+      ignoresFragments: ignore.includes('fragments'),
+    }
   }
 }
 

@@ -1,17 +1,14 @@
 // A rule of `nft -j list ruleset`: the packets it matches and its action. Format: libnftables-json(5).
 
 import type { Action, WrittenRule } from './flatten.ts'
+import { bare, fieldsOf, type Json, only } from './nft-json.ts'
 import {
-  bare,
   elementsOf,
   everyPacket,
-  fieldsOf,
-  type Json,
+  fieldsObjection,
   type MatchContext,
   type Objection,
-  only,
   type Packets,
-  portsObjection,
   STATE,
   takeMatch,
 } from './nft-match.ts'
@@ -44,8 +41,9 @@ function verdict(key: string, content: Json): Action | undefined {
 function mapped(key: Json, element: Json, { packets }: Draft): Outcome | undefined {
   const [value, result] = Array.isArray(element) ? element : [undefined, undefined]
   const own = everyPacket(packets.context)
-  const objection = takeMatch(own, { op: '==', left: key, right: bare(value) }) ?? portsObjection(own)
   const action = verdict(...only(result))
+  const objection =
+    takeMatch(own, { op: '==', left: key, right: bare(value) }) ?? fieldsObjection(own, action?.do ?? 'unknown')?.why
   if (own.elsewhere) return undefined
   if (own.established && action?.do === 'accept' && objection === STATE)
     return {
@@ -140,13 +138,6 @@ export function readRule(
   if (packets.elsewhere) return []
   // Without a verdict behind it, an extension of iptables may be the target of the rule.
   const isTarget = draft.outcomes.length === 0 && expressions.some((one) => only(one)[0] === 'xt')
-  const ports = portsObjection(packets)
-  const widen = ({ addresses, traffic, list }: Match): Match => ({
-    addresses,
-    traffic: ports === undefined ? traffic : { ...traffic, sourcePorts: undefined, destinationPorts: undefined },
-    list,
-  })
-  objection ??= ports
   const comment = typeof fields['comment'] === 'string' ? fields['comment'] : undefined
   const base = { place, text: '', comment }
   const nothing: Outcome = {
@@ -155,18 +146,21 @@ export function readRule(
     objection: undefined,
   }
   const outcomes = draft.outcomes.length === 0 ? [nothing] : draft.outcomes
-  return outcomes.flatMap((outcome, index): WrittenRule[] => {
-    const ignored = packets.ignored && outcome.action.do === 'accept'
-    const isExact = packets.established === true && !isNarrowed && outcome.action.do === 'accept'
-    const action: Action = isExact
-      ? { do: 'established', icmp: !ignored }
-      : ignored
-        ? { do: 'nothing' }
-        : outcome.action
-    const remarks = index === 0 && action.do !== 'nothing' ? packets.remarks : []
-    const matches = (packets.alternatives ?? [undefined]).map((one) =>
-      one === undefined ? widen(outcome.match) : narrow(widen(outcome.match), one),
-    )
-    return matches.map((match) => ({ ...base, match, action, objection: objection ?? outcome.objection, remarks }))
-  })
+  return outcomes.flatMap((outcome, index): WrittenRule[] =>
+    (packets.alternatives ?? [undefined]).map((one) => {
+      const all = one === undefined ? outcome.match : narrow(outcome.match, one)
+      const found = fieldsObjection(all, outcome.action.do)
+      const match = found === undefined ? all : { ...all, traffic: found.traffic }
+      const ignored = packets.ignored && outcome.action.do === 'accept'
+      const isExact =
+        packets.established === true && !isNarrowed && found === undefined && outcome.action.do === 'accept'
+      const action: Action = isExact
+        ? { do: 'established', icmp: !ignored }
+        : ignored
+          ? { do: 'nothing' }
+          : outcome.action
+      const remarks = index === 0 && action.do !== 'nothing' ? packets.remarks : []
+      return { ...base, match, action, objection: objection ?? found?.why ?? outcome.objection, remarks }
+    }),
+  )
 }

@@ -7,7 +7,8 @@ import { ANY } from '../model/scope.ts'
 import { resolveChains } from './chains.ts'
 import { flatten, type WrittenRule } from './flatten.ts'
 import { notFrom } from './ipset.ts'
-import { fieldsOf, type Json, type NftSet, only, readAddresses } from './nft-match.ts'
+import { type Fields, fieldsOf, type Json, only } from './nft-json.ts'
+import { type NftSet, readAddresses } from './nft-match.ts'
 import { readRule } from './nft-rule.ts'
 import { type Chain, type Rule, reassembledBefore } from './rules.ts'
 import {
@@ -22,8 +23,6 @@ import {
   mayDropForwarded,
   type Place,
 } from './source.ts'
-
-type Fields = Readonly<Record<string, Json>>
 
 /** Families of the packets in a table. */
 const FAMILIES: Readonly<Record<string, readonly Family[]>> = { ip: [4], ip6: [6], inet: [4, 6], netdev: [4, 6] }
@@ -86,12 +85,14 @@ interface Options {
   readonly ignore: readonly Ignorable[]
   readonly translates: boolean
   readonly helps: boolean
+  readonly rewrites: boolean
 }
 
 const rulesOf = (table: Table, name: string, options: Options): WrittenRule[] =>
   (table.chains.get(name)?.rules ?? []).flatMap((fields, index) => {
     const text = `${table.label} ${name} rule ${index + 1} (handle ${fields['handle'] ?? '?'})`
-    return readRule(fields, { text }, { sets: table.sets, families: table.families, ...options })
+    const device = table.label.startsWith('netdev ')
+    return readRule(fields, { text }, { sets: table.sets, families: table.families, device, ...options })
   })
 
 /** A base chain with its jumps replaced. `adapt` may change its rules first. */
@@ -110,6 +111,9 @@ function flat(
   }
   return flatten(base, new Map([...table.chains.keys()].map((one) => [one, own(one)] as const)))
 }
+
+/** The priority at which chains of the type nat see incoming packets. */
+const DSTNAT = -100
 
 /** Packets that the nat chains of tables send elsewhere before the hook input. */
 function translated(tables: readonly Table[], options: Options): readonly Rule[] {
@@ -180,7 +184,13 @@ export function importNft(input: Input): Imported {
   const { interfaces, ignore = [] } = input
   const has = (words: RegExp): boolean => tables.some((table) => rulesMatching(table, words).length > 0)
   // Translations by iptables-nft are extensions of iptables here.
-  const options = { interfaces, ignore, translates: has(/"(?:dnat|redirect|xt)":/), helps: has(/"ct helper":/) }
+  const options = {
+    interfaces,
+    ignore,
+    translates: has(/"(?:dnat|redirect|xt)":/),
+    helps: has(/"ct helper":/),
+    rewrites: has(/"mangle":\{"key":\{"payload":/),
+  }
   const forwards = !ignore.includes('forwarding')
   const elsewhere = translated(tables, options)
   const tracked = has(TRACKING)
@@ -203,7 +213,13 @@ export function importNft(input: Input): Imported {
       notes.push(...lost)
       const hook = fields['hook'] as 'ingress' | 'prerouting' | 'input'
       const reassembled = reassembledBefore(hook, tracked, ignore)
-      const chain = { ...made, rules: [...(hook === 'input' ? elsewhere : []), ...made.rules], reassembled }
+      const isBehindNat = hook === 'input' || (hook === 'prerouting' && Number(fields['prio']) > DSTNAT)
+      const chain = {
+        ...made,
+        rules: [...(isBehindNat ? elsewhere : []), ...made.rules],
+        reassembled,
+        ignoresFragments: ignore.includes('fragments'),
+      }
       if (hook === 'input') local.add(chain)
       return [chain]
     }),
