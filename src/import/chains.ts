@@ -8,15 +8,18 @@
 
 import type { Diagnostic } from '../diagnostics.ts'
 import type { Family } from '../model/address.ts'
+import type { AnomalyName } from '../model/anomaly.ts'
 import type { DefaultVerdict, Established } from '../model/policy.ts'
 import { EVERY } from './addresses.ts'
+import { withAnomalies } from './anomalies.ts'
 import { ANY_BOX } from './boxes.ts'
 import { Groups } from './groups.ts'
 import { dropsWithout, type Lane, laneOf, type Step } from './lanes.ts'
-import { isPlace, meets, minusAll, type Part, PartSets } from './parts.ts'
+import { countedPart, Limits } from './limits.ts'
+import { commonPart, isPlace, meets, minusAll, type Part, PartSets } from './parts.ts'
 import { type Chain, Notes, type Rule } from './rules.ts'
 import { anyTraffic } from './scopes.ts'
-import { type ImportedList, leftOut, type Place, widened } from './source.ts'
+import { type ImportedLimit, type ImportedList, leftOut, type Place, widened } from './source.ts'
 
 /** All chains as one family sees them. */
 interface Scene {
@@ -30,13 +33,17 @@ interface Scene {
   readonly blocked: PartSets
   /** Chains with drops in the blocklists. */
   readonly blocking: Set<Lane>
+  /** Everything that the allowlists let pass. */
+  readonly passed: PartSets
+  readonly limits: Limits
 }
 
-function sceneOf(chains: readonly Chain[], family: Family, notes: Notes): Scene {
+function sceneOf(chains: readonly Chain[], family: Family, limits: Limits, notes: Notes): Scene {
   const own = chains.filter(({ families }) => families.includes(family))
   const lanes = own.map((chain) => laneOf(chain, family, notes))
   const main = lanes.findLast((lane) => lane.default === 'drop')
-  const scene: Scene = { family, lanes, main, cutting: new Set(), blocked: new PartSets(), blocking: new Set() }
+  const sets = { cutting: new Set<Step>(), blocked: new PartSets(), blocking: new Set<Lane>(), passed: new PartSets() }
+  const scene: Scene = { family, lanes, main, ...sets, limits }
   // A step that cuts makes the sure drops smaller, and so other steps may cut too.
   for (let known = -1; known < scene.cutting.size; ) {
     known = scene.cutting.size
@@ -63,7 +70,7 @@ class SureDrops {
     const sets = (lane: Lane, passes: (step: Step) => boolean, spared = true): PartSets => {
       const drops = new PartSets()
       for (const [{ rule }, parts] of dropsWithout(lane, passes))
-        if (spared || !rule.spares) for (const part of parts) drops.add(part, rule.place)
+        if ((spared || !rule.spares) && rule.rate === undefined) for (const part of parts) drops.add(part, rule.place)
       return drops
     }
     this.#own = new Map(lanes.map((lane) => [lane, dropsWithout(lane, (step) => cutting.has(step))]))
@@ -93,7 +100,8 @@ class SureDrops {
       // Packets that another chain drops unless they are known would meet the drops behind the step as known ones.
       const others = sparesBehind(lane, index) ? this.#sure : this.#known
       if (step.rule.kind === 'allowlist') visit(step, index, (part) => outside(part, others))
-      else for (const part of this.#own.get(lane)?.get(step) ?? []) before.add(part, step.rule.place)
+      else if (step.rule.rate === undefined)
+        for (const part of this.#own.get(lane)?.get(step) ?? []) before.add(part, step.rule.place)
     }
   }
 }
@@ -156,12 +164,16 @@ function write(lane: Lane, scene: Scene, groups: Groups, notes: Notes): void {
   })
   for (const step of lane.steps) {
     for (const [at, rest] of (passes.get(step) ?? []).entries())
-      writePass(step, step.parts[at] as Part, rest, { lane, drops, groups, notes })
+      writePass(step, step.parts[at] as Part, rest, { lane, drops, groups, notes, passed: scene.passed })
     if (step.rule.kind === 'allowlist') continue
-    for (const part of withoutCuts(step, cuts.get(step) ?? [], notes)) {
+    for (const part of withoutCuts(step, cuts.get(step) ?? [], { lane, scene, notes })) {
+      scene.blocking.add(lane)
+      if (step.rule.rate !== undefined) {
+        scene.limits.add(step.rule, countedPart(part, { rule: step.rule, chain: lane.chain }))
+        continue
+      }
       groups.add(step.rule, part)
       scene.blocked.add(part, step.rule.place)
-      scene.blocking.add(lane)
     }
   }
 }
@@ -171,6 +183,7 @@ interface Output {
   readonly drops: SureDrops
   readonly groups: Groups
   readonly notes: Notes
+  readonly passed: PartSets
 }
 
 /** Adds allowlist entries for a part, or for the `rest` of it that nothing drops. */
@@ -178,10 +191,13 @@ function writePass(
   { rule, why }: Step,
   part: Part,
   rest: readonly Part[] | Place,
-  { lane, drops, groups, notes }: Output,
+  { lane, drops, groups, notes, passed }: Output,
 ): void {
   const own = isPlace(rest) ? [part] : rest
-  for (const one of own) groups.add(rule, one)
+  for (const one of own) {
+    groups.add(rule, one)
+    passed.add(one, rule.place)
+  }
   const overridden = isPlace(rest) ? rest : own.map((one) => drops.overridden(lane, one)).find(Boolean)
   if (overridden !== undefined) {
     const reason = 'because an allowlist beats every blocklist'
@@ -191,17 +207,40 @@ function writePass(
     notes.add(widened, rule, `lets more packets pass than the rule because ${why}`)
 }
 
-/** A drop without the packets of the steps that cut into it. */
-function withoutCuts({ rule, parts }: Step, cuts: readonly Step[], notes: Notes): readonly Part[] {
+interface Cutting {
+  readonly lane: Lane
+  readonly scene: Scene
+  readonly notes: Notes
+}
+
+/** Drops beyond the rate of `by` its packets among the parts of a drop. Returns false if they may pass otherwise. */
+function limit(drop: Step, parts: readonly Part[], by: Step, others: readonly Step[], cutting: Cutting): boolean {
+  const { lane, scene } = cutting
+  // Beyond the rate, the drop would spare known connections.
+  if (drop.rule.rate !== undefined || drop.rule.spares !== by.rule.spares) return false
+  const counted = parts.flatMap((part) => by.own.filter((one) => meets(part, one)).map((one) => commonPart(part, one)))
+  const isAlone = others.every(
+    (other) => other === by || !other.rule.rate || !other.parts.some((one) => counted.some((part) => meets(part, one))),
+  )
+  if (!isAlone) return false
+  for (const part of counted) scene.limits.add(by.rule, countedPart(part, { rule: by.rule, chain: lane.chain }))
+  return true
+}
+
+/** A drop without the packets of the steps that cut into it. Those of a rate stay as a limit. */
+function withoutCuts(step: Step, cuts: readonly Step[], cutting: Cutting): readonly Part[] {
+  const { rule, parts } = step
   let rest = parts
-  for (const by of cuts) {
+  // Whatever passes without a rate is no part of a limit.
+  for (const by of cuts.toSorted((a, b) => Number(a.rule.rate !== undefined) - Number(b.rule.rate !== undefined))) {
     if (!rest.some((part) => by.parts.some((other) => meets(part, other)))) continue
+    const isLimited = by.rule.rate !== undefined && limit(step, rest, by, cuts, cutting)
     const { parts: left, exact } = minusAll(rest, by.parts)
     rest = left
-    const reason = by.why ?? (exact ? undefined : 'a list cannot express the rest')
+    const reason = (isLimited ? undefined : by.why) ?? (exact ? undefined : 'a list cannot express the rest')
     if (reason === undefined) continue
     const what = rest.length === 0 ? 'left out' : 'drops fewer packets'
-    notes.add(widened, rule, `${what} because ${by.rule.place.text} may let them pass, and ${reason}`)
+    cutting.notes.add(widened, rule, `${what} because ${by.rule.place.text} may let them pass, and ${reason}`)
   }
   return rest
 }
@@ -245,6 +284,8 @@ export interface Resolved {
   readonly default: DefaultVerdict
   readonly established: Established
   readonly lists: readonly ImportedList[]
+  readonly anomalies: readonly AnomalyName[]
+  readonly limits: readonly ImportedLimit[]
   readonly leftOut: readonly Diagnostic[]
   /** Chains whose drops are in the lists or in the default. */
   readonly dropping: ReadonlySet<Chain>
@@ -253,7 +294,8 @@ export interface Resolved {
 /** Lists and a default that drop no packet that the chains let pass. */
 export function resolveChains(chains: readonly Chain[]): Resolved {
   const [groups, notes] = [new Groups(), new Notes()]
-  const scenes = ([4, 6] as const).map((family) => sceneOf(chains, family, notes))
+  const limits = new Limits()
+  const scenes = ([4, 6] as const).map((family) => sceneOf(chains, family, limits, notes))
   for (const scene of scenes) for (const lane of scene.lanes) write(lane, scene, groups, notes)
   const verdict = resolveDefault(scenes, groups, notes)
   const mains = verdict === 'drop' ? scenes.flatMap(({ main }) => (main === undefined ? [] : [main])) : []
@@ -261,7 +303,8 @@ export function resolveChains(chains: readonly Chain[]): Resolved {
   return {
     default: verdict,
     established,
-    lists: groups.finish(established),
+    ...withAnomalies(groups.finish(established), established),
+    limits: limits.finish(notes, (part) => scenes.find(({ family }) => family === part.family)?.passed.meeting(part)),
     leftOut: notes.all(),
     dropping: new Set([...scenes.flatMap(({ blocking }) => [...blocking]), ...mains].map(({ chain }) => chain)),
   }

@@ -9,6 +9,7 @@ import { EMPTY6, equals, subtract } from '../model/ranges.ts'
 import type { ListKind } from '../model/state.ts'
 import { compareAddresses } from '../model/text.ts'
 import { EVERY, MAPPED } from './addresses.ts'
+import { type LimitSummary, namedLimits, styleLimits, suggestionText, synFields } from './limit-text.ts'
 import { listText } from './list-text.ts'
 import { assignNames, uniqueNames } from './names.ts'
 import { FLOWING, rangeTexts, scopeFields } from './scope-text.ts'
@@ -53,6 +54,7 @@ export interface Composed {
   readonly files: readonly ListFile[]
   readonly lists: readonly ListSummary[]
   readonly services: readonly ServiceSummary[]
+  readonly limits: readonly LimitSummary[]
   /** Number of ranges in all lists. */
   readonly ranges: number
   readonly leftOut: readonly Diagnostic[]
@@ -171,12 +173,17 @@ function render(
   const head = headOf(losses, 'list', options)
   const of = (kind: ListKind): readonly Entry[] => entries.filter((entry) => entry.kind === kind)
   const elements = (kind: ListKind): unknown[] => of(kind).flatMap((entry) => entry.elements)
+  const limits = namedLimits(imported.limits ?? [])
+  const { protects = [], anomalies = [] } = imported
   const document = new Document({
     version: 1,
     interfaces: interfaceFields(options.interfaces),
     policy: policyOf(imported),
     allowlist: elements('allowlist'),
     blocklist: elements('blocklist'),
+    ...(anomalies.length > 0 && { anomalies }),
+    ...(limits.length > 0 && { rate_limits: limits.map(({ fields }) => fields) }),
+    ...(protects.length > 0 && { syn_protection: synFields(protects) }),
   })
   for (const kind of ['allowlist', 'blocklist'] as const) {
     const items = (document.get(kind) as YAMLSeq).items as (Scalar | YAMLMap)[]
@@ -188,7 +195,9 @@ function render(
     }
     for (const item of items) flowLists(item)
   }
-  return head + textOf(document)
+  if (limits.length > 0) styleLimits(document.get('rate_limits') as YAMLSeq, limits, oneLine)
+  if (protects.length > 0) flowLists(document.get('syn_protection') as YAMLMap)
+  return head + textOf(document) + suggestionText(imported.suggestions ?? [], oneLine)
 }
 
 /** The config of a balancer. */
@@ -235,6 +244,7 @@ export function compose(imported: Imported, options: ComposeOptions): Composed {
     files: entries.flatMap(({ file }) => (file === undefined ? [] : [file])),
     lists: summaries(entries),
     services: services.map(summaryOf),
+    limits: namedLimits(imported.limits ?? []).map(({ summary }) => summary),
     ranges: lists.reduce((sum, { addresses }) => sum + rangeCount(addresses), 0),
     leftOut: losses,
   }

@@ -32,6 +32,10 @@ export interface Draft {
   action: Action
   /** Whether it matches known connections, and all of them; undefined: it matches no state. */
   established: boolean | undefined
+  /** Whether it matches the first packets of connections, and no others; undefined: it matches no state. */
+  opening: boolean | undefined
+  /** The match by rates, its options, and whether other matches are behind it. */
+  rate: { readonly module: string; readonly options: Map<string, string>; late: boolean } | undefined
   /** Whether the rule is left out at the user's wish. */
   ignored: boolean
   /** Whether it has another condition that a list cannot express. */

@@ -3,11 +3,15 @@
 import type { AddressSet } from '../model/address.ts'
 import { TCP } from '../model/ports.ts'
 import { EMPTY4, EMPTY6 } from '../model/ranges.ts'
+import { PROTECTS, protectedPorts } from './extras.ts'
 import type { Action, WrittenRule } from './flatten.ts'
 import { lengthObjection } from './fragments.ts'
 import { fewCodes } from './icmp-types.ts'
 import { type Draft, type Objection, type RuleContext, type Side, takeAddresses, takeSet } from './iptables-draft.ts'
 import { FIELD_OPTIONS, type FieldOption } from './iptables-fields.ts'
+import { RATE_OPTIONS, readRate } from './iptables-rates.ts'
+import type { RateSpec } from './rate-spec.ts'
+import { RATED, UNORDERED } from './rates.ts'
 import type { Match } from './rules.ts'
 import {
   anyOf,
@@ -129,6 +133,7 @@ function takeTarget(draft: Draft, target: string): Objection {
 /** A match by the state of connections. `--ignore state` leaves out the rules that accept known connections. */
 function takeState(draft: Draft, value: string, negated: boolean): Objection {
   draft.ignored ||= !negated && /\b(?:RELATED|ESTABLISHED|DNAT)\b/.test(value) && draft.context.ignore.includes('state')
+  draft.opening = draft.opening !== false && !negated && value === 'NEW'
   draft.established = draft.established !== false && !negated && isEstablished(value.split(','), draft.context)
   return STATE
 }
@@ -137,6 +142,24 @@ function takeState(draft: Draft, value: string, negated: boolean): Objection {
 function isEstablished(states: readonly string[], { translates, helps }: RuleContext): boolean {
   const others = [...(helps ? [] : ['RELATED']), ...(translates ? [] : ['DNAT'])]
   return states.includes('ESTABLISHED') && states.every((state) => state === 'ESTABLISHED' || others.includes(state))
+}
+
+/** Matches by rates. */
+const RATES = new Set(['limit', 'hashlimit', 'recent'])
+
+function takeModule(draft: Draft, name: string): Objection {
+  if (draft.rate !== undefined && name !== 'comment') draft.rate.late = true
+  if (draft.rate === undefined && RATES.has(name)) {
+    draft.rate = { module: name, options: new Map(), late: false }
+    return undefined
+  }
+  return HARMLESS.has(name) ? undefined : (lookUp(MODULES, name) ?? `it uses the match ${name}`)
+}
+
+/** An option of a match by rates. */
+function takeRateOption(draft: Draft, word: string, value: string, negated: boolean): Objection {
+  draft.rate?.options.set(word, value)
+  return negated || draft.rate === undefined ? RATED : undefined
 }
 
 type Take = (draft: Draft, value: string, negated: boolean) => Objection
@@ -149,7 +172,7 @@ const TAKES: Readonly<Record<string, Take>> = {
   '-i': takeInterface,
   '-o': () => 'it matches the outgoing interface',
   '-p': takeProtocol,
-  '-m': (_, name) => (HARMLESS.has(name) ? undefined : (lookUp(MODULES, name) ?? `it uses the match ${name}`)),
+  '-m': takeModule,
   '--sport': (draft, value, negated) => takePorts(draft, 'sourcePorts', value, negated),
   '--sports': (draft, value, negated) => takePorts(draft, 'sourcePorts', value, negated),
   '--dport': (draft, value, negated) => takePorts(draft, 'destinationPorts', value, negated),
@@ -178,6 +201,8 @@ function takeOption(
 ): { readonly objection: Objection; readonly next: number } {
   const [word, value = '', direction = ''] = list.slice(at, at + 3) as [string, string?, string?]
   if (word === '--match-set') return { objection: takeSet(draft, value, direction, negated), next: at + 3 }
+  const rated = lookUp(RATE_OPTIONS, word)
+  if (rated !== undefined) return { objection: takeRateOption(draft, word, value, negated), next: at + 1 + rated }
   const option = lookUp(FIELD_OPTIONS, word)
   if (option !== undefined) {
     const next = at + 1 + option.words
@@ -245,6 +270,12 @@ function matchesOf({ addresses, traffic, ports, list, context }: Draft): Match[]
   })
 }
 
+/** The rate of a rule; undefined if it has none, or none that a config can have. */
+function rateOf({ rate, context }: Draft): RateSpec | undefined {
+  const spec = rate && readRate(rate.module, rate.options, context.family)
+  return spec && rate.late ? { ...spec, why: UNORDERED } : spec
+}
+
 /** The rules of one line; none if it is for an interface that the config does not have. */
 export function readRule(place: Place, text: string, context: RuleContext): WrittenRule[] {
   const draft: Draft = {
@@ -257,16 +288,29 @@ export function readRule(place: Place, text: string, context: RuleContext): Writ
     action: { do: 'nothing' },
     ignored: false,
     established: undefined,
+    opening: undefined,
+    rate: undefined,
     narrowed: false,
     elsewhere: false,
   }
-  const objection = takeAll(draft, words(text))
+  const read = takeAll(draft, words(text))
   if (draft.elsewhere) return []
+  const rate = rateOf(draft)
+  if (draft.rate !== undefined) draft.narrowed = true
+  const opens = read === STATE && draft.opening === true && rate?.over === true
+  const unread = draft.rate !== undefined && rate === undefined ? lookUp(MODULES, draft.rate.module) : undefined
+  const objection = (opens ? undefined : read) ?? unread
   const { comment } = draft
   const ignored = draft.ignored && (draft.action.do === 'accept' || draft.action.do === 'return')
   const isExact = draft.established === true && !draft.narrowed && draft.action.do === 'accept'
   const action: Action = isExact ? { do: 'established', icmp: !ignored } : ignored ? { do: 'nothing' } : draft.action
   // A set with entries that a list cannot express matches more than its groups.
   const open = draft.ports !== undefined && objection !== undefined ? { ...draft, ports: undefined } : draft
-  return matchesOf(open).map((match) => ({ place, text, match, action, comment, objection, remarks: [] }))
+  const proxies = / -j SYNPROXY\b/.test(text)
+  return matchesOf(open).map((match): WrittenRule => {
+    const protects = proxies ? protectedPorts(match, draft.established !== true) : undefined
+    const why = protects === undefined ? objection : PROTECTS
+    const own = { place, text, match, action, comment, objection: why, remarks: [], protects }
+    return { ...own, rate: rate && { ...rate, opening: opens } }
+  })
 }

@@ -6,7 +6,8 @@ import type { Diagnostic } from '../diagnostics.ts'
 import type { Family } from '../model/address.ts'
 import type { DefaultVerdict } from '../model/policy.ts'
 import { resolveChains } from './chains.ts'
-import { flatten, type WrittenRule } from './flatten.ts'
+import { extrasOf } from './extras.ts'
+import { type Flat, flatten, type WrittenRule } from './flatten.ts'
 import { type AddressGroup, eachLine, groupNotes, notFrom, SaveReader } from './ipset.ts'
 import { REWRITING } from './iptables-fields.ts'
 import { readRule } from './iptables-rule.ts'
@@ -160,6 +161,7 @@ class Reader {
   readonly #helps: boolean
   readonly #rewritten: readonly Field[]
   readonly notes: Diagnostic[] = []
+  readonly flats: Flat[] = []
 
   constructor({ chains, groups }: Read, input: Input) {
     this.#all = chains
@@ -207,8 +209,10 @@ class Reader {
   }
 
   read(chain: WrittenChain): Chain {
-    const { chain: made, leftOut: lost } = this.#flat(chain, (rule) => rule)
-    this.notes.push(...lost)
+    const all = this.#flat(chain, (rule) => rule)
+    const made = all.chain
+    this.notes.push(...all.leftOut)
+    this.flats.push(chain.name === 'INPUT' ? all : { ...all, protects: [] })
     const { ignore = [] } = this.#input
     const hook = chain.name === 'INPUT' ? 'input' : 'prerouting'
     const elsewhere = hook === 'input' ? this.#translated(chain.family) : []
@@ -238,6 +242,9 @@ export function importIptables(input: Input): Imported {
     default: resolved.default,
     established: resolved.established,
     lists: resolved.lists,
+    anomalies: resolved.anomalies,
+    limits: resolved.limits,
+    ...extrasOf(reader.flats),
     leftOut: [
       ...notes,
       ...reader.notes,

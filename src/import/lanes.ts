@@ -15,6 +15,8 @@ export interface Step {
   readonly rule: Rule
   /** What it drops at most, or lets pass at least. */
   readonly parts: readonly Part[]
+  /** The parts without what a chain makes of them for fragments. */
+  readonly own: readonly Part[]
   /** Why the parts of an allowlist rule may hold packets that it does not let pass; undefined if they hold none. */
   readonly why: string | undefined
 }
@@ -37,7 +39,7 @@ function dropStep(rule: Rule, family: Family, notes: Notes): Step {
       notes.add(widened, rule, `drops fewer packets because some leave its chain at ${place.text}, and ${reason}`)
     parts = rest.parts
   }
-  return { rule, parts, why: undefined }
+  return { rule, parts, own: parts, why: undefined }
 }
 
 /** The parts without an exception, as far as boxes can express it. */
@@ -63,7 +65,7 @@ function passStep(rule: Rule, family: Family): Step {
     if (parts.some((part) => others.some((other) => meets(part, other))))
       why ??= `some of its packets leave its chain at ${exception.place.text}`
   }
-  return { rule, parts, why }
+  return { rule, parts, own: parts, why }
 }
 
 /** Where fragments are reassembled before the chain, ports decide about later fragments too. */
@@ -87,7 +89,7 @@ const isEverything = ({ family, box, ranges }: Part): boolean => isAnyBox(box) &
 function sparingFragments(steps: readonly Step[], chain: Chain, whole: boolean, notes: Notes): readonly Step[] {
   if (chain.ignoresFragments) return steps
   return steps.map((step) => {
-    if (step.rule.kind !== 'blocklist') return step
+    if (step.rule.kind !== 'blocklist' || step.rule.rate !== undefined) return step
     const parts = withoutFragments(step.parts, whole)
     const isLoss = parts.some((part, index) => part !== step.parts[index])
     const why = 'its drops by TCP flags, length, TTL or DSCP leave fragments alone (or use --ignore fragments)'

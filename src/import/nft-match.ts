@@ -29,6 +29,8 @@ export interface NftSet {
   readonly type: Json
   readonly elements: readonly Json[]
   readonly expires: boolean
+  /** Seconds; undefined: elements stay. */
+  readonly timeout: number | undefined
 }
 
 export interface MatchContext {
@@ -60,6 +62,8 @@ export interface Packets {
   ignored: boolean
   /** Whether it matches known connections, and all of them, as far as its matches of states say; undefined: it has none. */
   established: boolean | undefined
+  /** Whether it matches the first packets of connections, as far as its matches of states say; undefined: it has none. */
+  opening: boolean | undefined
   remarks: string[]
 }
 
@@ -72,6 +76,7 @@ export const everyPacket = (context: MatchContext): Packets => ({
   elsewhere: false,
   ignored: false,
   established: undefined,
+  opening: undefined,
   remarks: [],
 })
 
@@ -261,6 +266,7 @@ export function takeState(packets: Packets, subject: Json, right: Json, negated:
     !negated &&
     states.includes('established') &&
     states.every((state) => state === 'established' || (state === 'related' && !helps))
+  packets.opening = packets.opening !== false && key === 'state' && !negated && states.join() === 'new'
   packets.established = packets.established !== false && isEstablished
   const known = !negated && (key === 'state' || key === 'status') && KNOWN.test(JSON.stringify(right) ?? '')
   packets.ignored ||= known && packets.context.ignore.includes('state')

@@ -5,7 +5,8 @@ import type { Diagnostic } from '../diagnostics.ts'
 import type { Family } from '../model/address.ts'
 import { ANY } from '../model/scope.ts'
 import { resolveChains } from './chains.ts'
-import { flatten, type WrittenRule } from './flatten.ts'
+import { extrasOf } from './extras.ts'
+import { type Flat, flatten, type WrittenRule } from './flatten.ts'
 import { notFrom } from './ipset.ts'
 import { type Fields, fieldsOf, type Json, only } from './nft-json.ts'
 import { type NftSet, readAddresses } from './nft-match.ts'
@@ -70,7 +71,8 @@ function addObject({ sets, chains }: Table, kind: string, fields: Fields): void 
     const { type, elem, timeout, flags } = fields
     const elements = Array.isArray(elem) ? elem : []
     const expires = timeout !== undefined || (Array.isArray(flags) && flags.includes('timeout'))
-    sets.set(name, { name, type, elements, expires: expires && elements.length > 0 })
+    const after = typeof timeout === 'number' ? timeout : undefined
+    sets.set(name, { name, type, elements, expires: expires && elements.length > 0, timeout: after })
   } else if (kind === 'chain') {
     chains.set(name, { fields, rules: chains.get(name)?.rules ?? [] })
   } else if (kind === 'rule') {
@@ -178,6 +180,25 @@ function setsAlone(tables: readonly Table[]): ImportedList[] {
   )
 }
 
+interface Around {
+  /** Packets that nat sends elsewhere. */
+  readonly elsewhere: readonly Rule[]
+  readonly tracked: boolean
+  readonly ignore: readonly Ignorable[]
+}
+
+/** A base chain as the packets of the config meet it. */
+function chainOf({ chain }: Flat, fields: Fields, { elsewhere, tracked, ignore }: Around): Chain {
+  const hook = fields['hook'] as 'ingress' | 'prerouting' | 'input'
+  const isBehindNat = hook === 'input' || (hook === 'prerouting' && Number(fields['prio']) > DSTNAT)
+  return {
+    ...chain,
+    rules: [...(isBehindNat ? elsewhere : []), ...chain.rules],
+    reassembled: reassembledBefore(hook, tracked, ignore),
+    ignoresFragments: ignore.includes('fragments'),
+  }
+}
+
 /** The allowlists, blocklists and default that drop no packet that the chains for incoming packets let pass. */
 export function importNft(input: Input): Imported {
   const tables = readTables(input)
@@ -196,6 +217,7 @@ export function importNft(input: Input): Imported {
   const tracked = has(TRACKING)
   const local = new Set<Chain>()
   const notes: Diagnostic[] = []
+  const flats: Flat[] = []
   const found: ImportedInterface[] = []
   const chains = tables.flatMap((table) =>
     [...table.chains].flatMap(([name, { fields, rules }]) => {
@@ -209,18 +231,11 @@ export function importNft(input: Input): Imported {
         return []
       }
       found.push(...devicesOf(fields).map((device) => ({ name: device, mode: undefined })))
-      const { chain: made, leftOut: lost } = flat(table, name, options)
-      notes.push(...lost)
-      const hook = fields['hook'] as 'ingress' | 'prerouting' | 'input'
-      const reassembled = reassembledBefore(hook, tracked, ignore)
-      const isBehindNat = hook === 'input' || (hook === 'prerouting' && Number(fields['prio']) > DSTNAT)
-      const chain = {
-        ...made,
-        rules: [...(isBehindNat ? elsewhere : []), ...made.rules],
-        reassembled,
-        ignoresFragments: ignore.includes('fragments'),
-      }
-      if (hook === 'input') local.add(chain)
+      const all = flat(table, name, options)
+      notes.push(...all.leftOut)
+      flats.push(fields['hook'] === 'input' ? all : { ...all, protects: [] })
+      const chain = chainOf(all, fields, { elsewhere, tracked, ignore })
+      if (fields['hook'] === 'input') local.add(chain)
       return [chain]
     }),
   )
@@ -236,6 +251,9 @@ export function importNft(input: Input): Imported {
     established: resolved.established,
     interfaces: unique,
     lists: [...resolved.lists, ...alone],
+    anomalies: resolved.anomalies,
+    limits: resolved.limits,
+    ...extrasOf(flats),
     leftOut: [...notes, ...resolved.leftOut],
     refusal: judging && forwarding && mayDropForwarded(judging.place, forwarding),
   }

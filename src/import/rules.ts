@@ -5,6 +5,7 @@ import type { AddressSet, Family } from '../model/address.ts'
 import type { DefaultVerdict } from '../model/policy.ts'
 import type { ListKind } from '../model/state.ts'
 import { intersect } from './addresses.ts'
+import type { RateSpec } from './rate-spec.ts'
 import { commonTraffic, type Traffic } from './scopes.ts'
 import { excerpt, type Ignorable, type Place } from './source.ts'
 
@@ -49,6 +50,8 @@ export interface Rule extends Match {
   readonly except: readonly Exception[]
   /** An earlier rule of the chain accepts every packet of a known connection. */
   readonly spares?: boolean
+  /** It applies beyond a rate, or within one: of a drop, or of an accept with the objection. */
+  readonly rate?: RateSpec | undefined
 }
 
 export interface Chain {

@@ -26,7 +26,7 @@ const oneOrAll = <T>(all: readonly T[]): T | readonly T[] => (all.length === 1 ?
 
 const spanText = (range: PortRange): number | string => (range.first === range.last ? range.first : formatPorts(range))
 
-const portsText = (ranges: readonly PortRange[]): unknown => oneOrAll(ranges.map(spanText))
+export const portsText = (ranges: readonly PortRange[]): unknown => oneOrAll(ranges.map(spanText))
 
 const flagsOf = ({ mask, value }: NonNullable<PacketMatch['tcpFlags']>): string[] =>
   TCP_FLAG_NAMES.flatMap((name, bit) => (mask & (1 << bit) ? [value & (1 << bit) ? name : `!${name}`] : []))
@@ -59,7 +59,16 @@ function matchFields(match: PacketMatch): Record<string, unknown> {
 }
 
 /** Keys that are written on one line. */
-export const FLOWING = ['source_port', 'destination_port', 'destination', 'tcp_flags', 'icmp_type', 'dscp', 'prefix']
+export const FLOWING = [
+  'source_port',
+  'destination_port',
+  'destination',
+  'tcp_flags',
+  'icmp_type',
+  'dscp',
+  'prefix',
+  'ports',
+]
 
 export function scopeFields({
   protocol,
