@@ -4,14 +4,15 @@
 import { Document, isMap, type Scalar, type YAMLMap, YAMLSeq } from 'yaml'
 import type { Diagnostic } from '../diagnostics.ts'
 import type { AddressSet, Ranges } from '../model/address.ts'
-import { type PortRange, TCP, UDP } from '../model/ports.ts'
 import { countPrefixes } from '../model/prefixes.ts'
-import { EMPTY6, subtract, WIDTH } from '../model/ranges.ts'
-import type { ListKind, Scope } from '../model/state.ts'
-import { compareAddresses, formatRange } from '../model/text.ts'
-import { MAPPED } from './addresses.ts'
+import { EMPTY6, equals, subtract } from '../model/ranges.ts'
+import type { ListKind } from '../model/state.ts'
+import { compareAddresses } from '../model/text.ts'
+import { EVERY, MAPPED } from './addresses.ts'
+import { type LimitSummary, namedLimits, styleLimits, suggestionText, synFields } from './limit-text.ts'
 import { listText } from './list-text.ts'
 import { assignNames, uniqueNames } from './names.ts'
+import { FLOWING, rangeTexts, scopeFields } from './scope-text.ts'
 import { type NamedService, serviceFields, styleServices } from './service-text.ts'
 import { type Imported, type ImportedInterface, type ImportedList, leftOut, type SourceName } from './source.ts'
 
@@ -53,6 +54,7 @@ export interface Composed {
   readonly files: readonly ListFile[]
   readonly lists: readonly ListSummary[]
   readonly services: readonly ServiceSummary[]
+  readonly limits: readonly LimitSummary[]
   /** Number of ranges in all lists. */
   readonly ranges: number
   readonly leftOut: readonly Diagnostic[]
@@ -85,16 +87,6 @@ function acceptable(list: ImportedList, notes: Diagnostic[]): ImportedList {
 
 const rangeCount = ({ v4, v6 }: AddressSet): number => v4.length + v6.length
 
-/** One line per range. */
-function lines({ v4, v6 }: AddressSet): string[] {
-  const all: string[] = []
-  for (const ranges of [v4, v6]) {
-    const { family, length, start, end } = ranges
-    for (let index = 0; index < length; index++) all.push(formatRange(family, start, end, index * WIDTH[family]))
-  }
-  return all
-}
-
 /** Foreign text for a comment: on one line, without characters that a terminal or YAML would interpret. */
 const oneLine = (text: string): string => text.replace(/[\p{Cc}\p{Zl}\p{Zp}\p{Cs}\ufeff\ufffe\uffff]+/gu, ' ').trim()
 
@@ -102,22 +94,6 @@ const oneLine = (text: string): string => text.replace(/[\p{Cc}\p{Zl}\p{Zp}\p{Cs
 function origin(places: readonly string[]): string {
   const shown = places.slice(0, 3).join(', ')
   return oneLine(places.length > 3 ? `${shown} and ${places.length - 3} more` : shown)
-}
-
-const portsText = (ranges: readonly PortRange[]): number | string | readonly (number | string)[] => {
-  const all = ranges.map(({ first, last }) => (first === last ? first : `${first}-${last}`))
-  return all.length === 1 ? (all[0] as number | string) : all
-}
-
-function scopeFields({ protocol, sourcePorts, destinationPorts, established }: Scope): Record<string, unknown> {
-  const spared = established && { established }
-  if (protocol === 'any') return { ...spared }
-  return {
-    ...spared,
-    protocol: protocol === TCP ? 'tcp' : protocol === UDP ? 'udp' : protocol,
-    ...(sourcePorts.length > 0 && { source_port: portsText(sourcePorts) }),
-    ...(destinationPorts.length > 0 && { destination_port: portsText(destinationPorts) }),
-  }
 }
 
 interface Entry {
@@ -129,16 +105,24 @@ interface Entry {
   readonly file: ListFile | undefined
 }
 
+const isEvery = (ranges: Ranges): boolean => equals(ranges, EVERY[ranges.family])
+
+function cidrFields(all: readonly string[], { addresses: { v4, v6 }, scope }: ImportedList): Record<string, unknown> {
+  // `any` without a condition would be a mistake in a config.
+  if ((scope.protocol !== 'any' || scope.match) && isEvery(v4) && isEvery(v6)) return { cidr: 'any' }
+  return all.length === 1 ? { cidr: all[0] } : { cidrs: all }
+}
+
 function entryOf(list: ImportedList, name: string, { files, from }: ComposeOptions): Entry {
   const { kind, addresses } = list
   const comment = `from ${origin(list.places)}`
   const path = files && rangeCount(addresses) > INLINE ? `lists/${name}.txt` : undefined
   // A list too long to print gets no lines, because the caller refuses it.
-  const all = path === undefined && rangeCount(addresses) <= PRINTABLE ? lines(addresses) : []
+  const all = path === undefined && rangeCount(addresses) <= PRINTABLE ? rangeTexts(addresses) : []
   const words = list.comment === undefined ? '' : oneLine(list.comment)
   const fields = {
     ...(list.name !== undefined && { name }),
-    ...(path === undefined ? (all.length === 1 ? { cidr: all[0] } : { cidrs: all }) : { file: path, ...AS_WRITTEN }),
+    ...(path === undefined ? cidrFields(all, list) : { file: path, ...AS_WRITTEN }),
     ...scopeFields(list.scope),
     ...(words !== '' && { comment: words }),
   }
@@ -189,12 +173,17 @@ function render(
   const head = headOf(losses, 'list', options)
   const of = (kind: ListKind): readonly Entry[] => entries.filter((entry) => entry.kind === kind)
   const elements = (kind: ListKind): unknown[] => of(kind).flatMap((entry) => entry.elements)
+  const limits = namedLimits(imported.limits ?? [])
+  const { protects = [], anomalies = [] } = imported
   const document = new Document({
     version: 1,
     interfaces: interfaceFields(options.interfaces),
     policy: policyOf(imported),
     allowlist: elements('allowlist'),
     blocklist: elements('blocklist'),
+    ...(anomalies.length > 0 && { anomalies }),
+    ...(limits.length > 0 && { rate_limits: limits.map(({ fields }) => fields) }),
+    ...(protects.length > 0 && { syn_protection: synFields(protects) }),
   })
   for (const kind of ['allowlist', 'blocklist'] as const) {
     const items = (document.get(kind) as YAMLSeq).items as (Scalar | YAMLMap)[]
@@ -204,9 +193,11 @@ function render(
       if (item) item.commentBefore = comment
       at += own.length
     }
-    for (const item of items) flowPorts(item)
+    for (const item of items) flowLists(item)
   }
-  return head + textOf(document)
+  if (limits.length > 0) styleLimits(document.get('rate_limits') as YAMLSeq, limits, oneLine)
+  if (protects.length > 0) flowLists(document.get('syn_protection') as YAMLMap)
+  return head + textOf(document) + suggestionText(imported.suggestions ?? [], oneLine)
 }
 
 /** The config of a balancer. */
@@ -231,10 +222,10 @@ const flow = (node: unknown): void => {
   if (isMap(node) || node instanceof YAMLSeq) node.flow = true
 }
 
-/** Writes ports on one line. */
-function flowPorts(item: Scalar | YAMLMap): void {
+/** Writes short lists on one line. */
+function flowLists(item: Scalar | YAMLMap): void {
   if (!isMap(item)) return
-  for (const key of ['source_port', 'destination_port']) flow(item.get(key))
+  for (const key of FLOWING) flow(item.get(key))
 }
 
 /** The config, its list files, and the losses. */
@@ -253,6 +244,7 @@ export function compose(imported: Imported, options: ComposeOptions): Composed {
     files: entries.flatMap(({ file }) => (file === undefined ? [] : [file])),
     lists: summaries(entries),
     services: services.map(summaryOf),
+    limits: namedLimits(imported.limits ?? []).map(({ summary }) => summary),
     ranges: lists.reduce((sum, { addresses }) => sum + rangeCount(addresses), 0),
     leftOut: losses,
   }

@@ -9,9 +9,12 @@
 import type { Diagnostic } from '../diagnostics.ts'
 import type { Family } from '../model/address.ts'
 import type { DefaultVerdict } from '../model/policy.ts'
+import type { RateSpec } from './rate-spec.ts'
+import { RATED, rateObjection } from './rates.ts'
 import { type Chain, type Exception, type Match, narrow, type Rule } from './rules.ts'
-import { anyTraffic, onlyProtocols } from './scopes.ts'
+import { anyTraffic, isAnyTraffic, onlyProtocols } from './scopes.ts'
 import { excerpt, leftOut, type Place, replyRule } from './source.ts'
+import type { Spans } from './spans.ts'
 
 export type Action =
   /** `unknown`: the packet may pass, be dropped, or go on. */
@@ -36,6 +39,10 @@ export interface WrittenRule {
   readonly objection: string | undefined
   /** Losses of an imported rule. */
   readonly remarks: readonly string[]
+  /** The rule applies beyond this rate, or within it. */
+  readonly rate?: RateSpec | undefined
+  /** Ports whose SYNs it answers with cookies. */
+  readonly protects?: Spans | undefined
 }
 
 export interface BaseChain {
@@ -45,15 +52,24 @@ export interface BaseChain {
   readonly rules: readonly WrittenRule[]
 }
 
+/** A limit that is near to a rule that was left out. */
+export interface Suggestion {
+  readonly place: Place
+  readonly match: Match
+  readonly rate: RateSpec
+}
+
+/** Ports whose SYNs a rule answers. */
+export interface Protection {
+  readonly place: Place
+  readonly ports: Spans
+}
+
 /** Jumps nested deeper than this are a loop, which no kernel accepts. */
 const MAX_DEPTH = 16
 
 const matchesAll = ({ addresses, traffic }: Match, families: readonly Family[]): boolean =>
-  addresses === undefined &&
-  traffic.protocols === undefined &&
-  traffic.sourcePorts === undefined &&
-  traffic.destinationPorts === undefined &&
-  families.every((family) => traffic.families.includes(family))
+  addresses === undefined && isAnyTraffic(traffic) && families.every((family) => traffic.families.includes(family))
 
 interface Walk {
   readonly base: BaseChain
@@ -64,6 +80,8 @@ interface Walk {
   default: DefaultVerdict
   /** As in Chain, so far. */
   spares: boolean
+  readonly suggestions: Suggestion[]
+  readonly protects: Protection[]
 }
 
 /** A chain on the way to its end. */
@@ -85,10 +103,19 @@ const note = ({ notes }: Walk, { place, text }: WrittenRule, why: string): void 
   notes.set(`${place.text} ${why}`, leftOut(place, message))
 }
 
-function takeRule(rule: WrittenRule, visit: Visit, walk: Walk): Rest {
+/** A rule whose rate says nothing about the packets that it drops or accepts. */
+const withoutRate = (rule: WrittenRule): WrittenRule =>
+  rule.rate === undefined || ['drop', 'accept', 'unknown'].includes(rule.action.do)
+    ? rule
+    : { ...rule, rate: undefined, objection: rule.objection ?? RATED }
+
+function takeRule(written: WrittenRule, visit: Visit, walk: Walk): Rest {
+  const rule = withoutRate(written)
   const { action, objection } = rule
   if (objection === undefined) for (const remark of rule.remarks) note(walk, rule, remark)
   const match = narrow(visit.match, rule.match)
+  if (rule.protects !== undefined && visit.objection === undefined && matchesAll(visit.match, walk.base.families))
+    walk.protects.push({ place: rule.place, ports: rule.protects })
   const whole = objection === undefined && matchesAll(rule.match, visit.match.traffic.families)
   switch (action.do) {
     case 'nothing':
@@ -118,6 +145,7 @@ function takeVerdict(
   visit: Visit,
   walk: Walk,
 ): Rest {
+  if (rule.rate !== undefined) return takeRated({ ...rule, rate: rule.rate }, verdict, match, visit, walk)
   const unknown = verdict === 'unknown' ? 'its action is unknown' : undefined
   const objection = rule.objection ?? visit.objection ?? unknown
   if (objection !== undefined && verdict === 'drop') {
@@ -134,6 +162,31 @@ function takeVerdict(
   const spares = walk.spares
   walk.rules.push({ place, text, kind, ...match, comment, objection, except: [...visit.left], spares })
   return whole && verdict !== 'unknown' ? 'none' : 'on'
+}
+
+/** A drop beyond a rate, or an accept within one. A rule without an end: the other packets go on. */
+function takeRated(
+  rule: WrittenRule & { readonly rate: RateSpec },
+  verdict: 'drop' | 'accept' | 'unknown',
+  match: Match,
+  visit: Visit,
+  walk: Walk,
+): Rest {
+  const { rate, ...plain } = rule
+  const isPair = verdict === (rate.over ? 'drop' : 'accept')
+  const why = isPair ? rateObjection(rate, match.traffic, walk.spares) : RATED
+  const objection = rule.objection ?? visit.objection ?? why
+  if (objection !== undefined || (verdict === 'drop' && visit.left.length > 0)) {
+    const isNear = rule.objection === undefined && visit.objection === undefined && isPair
+    if (verdict === 'drop' && isNear) walk.suggestions.push({ place: rule.place, match, rate })
+    const reason = objection === why && why !== undefined && why !== RATED ? `${RATED}, and ${why}` : RATED
+    return takeVerdict({ ...plain, objection: rule.objection ?? reason }, verdict, match, false, visit, walk)
+  }
+  const kind = verdict === 'drop' ? 'blocklist' : 'allowlist'
+  const { place, text } = rule
+  const base = { place, text, kind, ...match, comment: rule.comment ?? visit.comment, except: [...visit.left] } as const
+  walk.rules.push({ ...base, objection: kind === 'allowlist' ? RATED : undefined, spares: walk.spares, rate })
+  return 'on'
 }
 
 const ICMP_NUMBERS = [1, 58]
@@ -196,12 +249,20 @@ function takeChain(rules: readonly WrittenRule[], visit: Visit, walk: Walk): Res
   return 'on'
 }
 
+export interface Flat {
+  readonly chain: Omit<Chain, 'reassembled' | 'ignoresFragments'>
+  readonly leftOut: readonly Diagnostic[]
+  readonly suggestions: readonly Suggestion[]
+  readonly protects: readonly Protection[]
+}
+
 /** A base chain as flat rules, and the rules that were left out. */
-export function flatten(
-  base: BaseChain,
-  chains: ReadonlyMap<string, readonly WrittenRule[]>,
-): { readonly chain: Omit<Chain, 'reassembled'>; readonly leftOut: readonly Diagnostic[] } {
-  const walk: Walk = { base, chains, rules: [], notes: new Map(), default: base.default, spares: false }
+export function flatten(base: BaseChain, chains: ReadonlyMap<string, readonly WrittenRule[]>): Flat {
+  const walk: Walk = {
+    ...{ base, chains, rules: [], notes: new Map(), default: base.default, spares: false },
+    suggestions: [],
+    protects: [],
+  }
   const every: Match = { addresses: undefined, traffic: anyTraffic(base.families), list: undefined }
   takeChain(base.rules, { match: every, objection: undefined, comment: undefined, depth: 0, left: [] }, walk)
   const chain = {
@@ -211,5 +272,5 @@ export function flatten(
     rules: walk.rules,
     spares: walk.spares,
   }
-  return { chain, leftOut: [...walk.notes.values()] }
+  return { chain, leftOut: [...walk.notes.values()], suggestions: walk.suggestions, protects: walk.protects }
 }

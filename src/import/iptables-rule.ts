@@ -1,34 +1,32 @@
 // One `-A` line: its options → the packets it matches and its action. Options: iptables(8), iptables-extensions(8).
 
-import type { AddressSet, Family } from '../model/address.ts'
+import type { AddressSet } from '../model/address.ts'
+import { TCP } from '../model/ports.ts'
 import { EMPTY4, EMPTY6 } from '../model/ranges.ts'
-import { parseAddress } from '../model/text.ts'
-import { complement, intersect, parseAddresses } from './addresses.ts'
+import { PROTECTS, protectedPorts } from './extras.ts'
 import type { Action, WrittenRule } from './flatten.ts'
-import type { AddressGroup, PortGroup } from './ipset.ts'
+import { lengthObjection } from './fragments.ts'
+import { fewCodes } from './icmp-types.ts'
+import { type Draft, type Objection, type RuleContext, type Side, takeAddresses, takeSet } from './iptables-draft.ts'
+import { FIELD_OPTIONS, type FieldOption } from './iptables-fields.ts'
+import { RATE_OPTIONS, readRate } from './iptables-rates.ts'
+import type { RateSpec } from './rate-spec.ts'
+import { RATED, UNORDERED } from './rates.ts'
 import type { Match } from './rules.ts'
 import {
+  anyOf,
   anyTraffic,
+  both,
+  onlyField,
   onlyPorts,
   onlyProtocols,
+  otherNumbers,
   otherPorts,
   parsePorts,
   portsWithoutProtocol,
   protocolNumber,
-  type Traffic,
 } from './scopes.ts'
-import { type Ignorable, lookUp, type Place } from './source.ts'
-
-export interface RuleContext {
-  readonly family: Family
-  readonly groups: ReadonlyMap<string, AddressGroup>
-  readonly interfaces: readonly string[]
-  readonly ignore: readonly Ignorable[]
-  /** Whether a rule changes destinations, so that the state DNAT says more than ESTABLISHED. */
-  readonly translates: boolean
-  /** Whether a rule assigns helpers, which let the kernel expect connections of others. */
-  readonly helps: boolean
-}
+import { lookUp, type Place } from './source.ts'
 
 /** Words of a rule; a quoted word may contain spaces and escaped quotes. */
 function words(text: string): string[] {
@@ -36,30 +34,6 @@ function words(text: string): string[] {
     quoted === undefined ? (plain as string) : quoted.replace(/\\(.)/g, '$1'),
   )
 }
-
-interface Draft {
-  readonly context: RuleContext
-  addresses: AddressSet | undefined
-  /** Addresses with a protocol and ports; the rule matches the packets of any of them. */
-  ports: { readonly groups: readonly PortGroup[]; readonly side: Side } | undefined
-  traffic: Traffic
-  list: string | undefined
-  comment: string | undefined
-  action: Action
-  /** Whether it matches known connections, and all of them; undefined: it matches no state. */
-  established: boolean | undefined
-  /** Whether the rule is left out at the user's wish. */
-  ignored: boolean
-  /** Whether it has another condition that a list cannot express. */
-  narrowed: boolean
-  /** Whether the rule is for an interface that the config does not have. */
-  elsewhere: boolean
-}
-
-type Side = 'sourcePorts' | 'destinationPorts'
-
-/** Why an option cannot be imported; undefined if it was. */
-type Objection = string | undefined
 
 /** Modules without an effect: they only enable the options below. */
 const HARMLESS = new Set([
@@ -69,6 +43,10 @@ const HARMLESS = new Set([
   'comment',
   'set',
   'iprange',
+  'length',
+  'ttl',
+  'hl',
+  'dscp',
   'icmp',
   'icmp6',
   'sctp',
@@ -87,47 +65,17 @@ const MODULES: Readonly<Record<string, string>> = {
   recent: 'it matches earlier packets',
 }
 
-const both = (a: AddressSet | undefined, b: AddressSet): AddressSet =>
-  a === undefined ? b : { v4: intersect(a.v4, b.v4), v6: intersect(a.v6, b.v6) }
-
-const inverse = ({ v4, v6 }: AddressSet): AddressSet => ({ v4: complement(v4), v6: complement(v6) })
-
-/** `10.0.0.0/255.0.0.0` → `10.0.0.0/8`; undefined for a mask with holes. */
-function withLength(text: string): string | undefined {
-  const [address = '', mask] = text.split('/')
-  if (mask === undefined || /^\d+$/.test(mask)) return text
-  const bits = parseAddress(mask)
-  const digits = [...(bits?.words ?? [])].map((word) => word.toString(2).padStart(32, '0')).join('')
-  return /^1*0*$/.test(digits) && digits !== '' ? `${address}/${digits.replace(/0+$/, '').length}` : undefined
-}
-
-function takeAddresses(draft: Draft, text: string, negated: boolean): Objection {
-  const parts = text.split(',').map((part) => parseAddresses(withLength(part) ?? ''))
-  if (parts.length !== 1 || parts[0] === undefined) return 'its source address is not a prefix'
-  draft.addresses = both(draft.addresses, negated ? inverse(parts[0]) : parts[0])
-  return undefined
-}
-
-const PORT_DIRECTIONS: Readonly<Record<string, Side>> = { 'src,src': 'sourcePorts', 'src,dst': 'destinationPorts' }
-
-/** A set of addresses with ports: `--match-set NAME src,dst`. */
-function takePortSet(draft: Draft, group: AddressGroup, direction: string, negated: boolean): Objection {
-  const side = lookUp(PORT_DIRECTIONS, direction)
-  if (side === undefined) return `it compares set ${group.name} with ${direction}`
-  if (negated || draft.ports !== undefined) return `it compares set ${group.name} in a way that a list cannot express`
-  draft.ports = { groups: group.ports ?? [], side }
-  draft.list = group.name
-  return group.losses === 0 ? undefined : `set ${group.name} has entries that a list cannot express`
-}
-
-function takeSet(draft: Draft, name: string, direction: string, negated: boolean): Objection {
-  const group = draft.context.groups.get(name)
-  if (group === undefined) return `set ${name} is not in the input (append the output of \`ipset save\`)`
-  if (group.objection !== undefined) return `of set ${name}: ${group.objection}`
-  if (group.ports !== undefined) return takePortSet(draft, group, direction, negated)
-  if (direction !== 'src') return `it compares set ${name} with ${direction}, not with the source address alone`
-  draft.addresses = both(draft.addresses, negated ? inverse(group.addresses) : group.addresses)
-  if (!negated) draft.list = name
+/** A match of a header field. */
+function takeField(draft: Draft, option: FieldOption, values: readonly string[], negated: boolean): Objection {
+  const { family, rewritten } = draft.context
+  const read = option.read(values, family)
+  if (read === undefined) return negated ? 'it matches no packet' : undefined
+  if (typeof read === 'string') return read
+  const { field, spans } = read
+  if (rewritten.includes(field)) return `another rule changes the field that it matches (${field})`
+  const own = field === 'flags' ? [TCP] : field === 'icmp' ? [family === 4 ? 1 : 58] : undefined
+  if (own !== undefined) draft.traffic = onlyProtocols(draft.traffic, own)
+  draft.traffic = onlyField(draft.traffic, field, negated ? otherNumbers(field, spans) : spans)
   return undefined
 }
 
@@ -185,6 +133,7 @@ function takeTarget(draft: Draft, target: string): Objection {
 /** A match by the state of connections. `--ignore state` leaves out the rules that accept known connections. */
 function takeState(draft: Draft, value: string, negated: boolean): Objection {
   draft.ignored ||= !negated && /\b(?:RELATED|ESTABLISHED|DNAT)\b/.test(value) && draft.context.ignore.includes('state')
+  draft.opening = draft.opening !== false && !negated && value === 'NEW'
   draft.established = draft.established !== false && !negated && isEstablished(value.split(','), draft.context)
   return STATE
 }
@@ -195,23 +144,41 @@ function isEstablished(states: readonly string[], { translates, helps }: RuleCon
   return states.includes('ESTABLISHED') && states.every((state) => state === 'ESTABLISHED' || others.includes(state))
 }
 
+/** Matches by rates. */
+const RATES = new Set(['limit', 'hashlimit', 'recent'])
+
+function takeModule(draft: Draft, name: string): Objection {
+  if (draft.rate !== undefined && name !== 'comment') draft.rate.late = true
+  if (draft.rate === undefined && RATES.has(name)) {
+    draft.rate = { module: name, options: new Map(), late: false }
+    return undefined
+  }
+  return HARMLESS.has(name) ? undefined : (lookUp(MODULES, name) ?? `it uses the match ${name}`)
+}
+
+/** An option of a match by rates. */
+function takeRateOption(draft: Draft, word: string, value: string, negated: boolean): Objection {
+  draft.rate?.options.set(word, value)
+  return negated || draft.rate === undefined ? RATED : undefined
+}
+
 type Take = (draft: Draft, value: string, negated: boolean) => Objection
 
 const TAKES: Readonly<Record<string, Take>> = {
-  '-s': takeAddresses,
-  '--source': takeAddresses,
-  '-d': () => 'it matches the destination address',
-  '--destination': () => 'it matches the destination address',
+  '-s': takeAddresses('source'),
+  '--source': takeAddresses('source'),
+  '-d': takeAddresses('destination'),
+  '--destination': takeAddresses('destination'),
   '-i': takeInterface,
   '-o': () => 'it matches the outgoing interface',
   '-p': takeProtocol,
-  '-m': (_, name) => (HARMLESS.has(name) ? undefined : (lookUp(MODULES, name) ?? `it uses the match ${name}`)),
+  '-m': takeModule,
   '--sport': (draft, value, negated) => takePorts(draft, 'sourcePorts', value, negated),
   '--sports': (draft, value, negated) => takePorts(draft, 'sourcePorts', value, negated),
   '--dport': (draft, value, negated) => takePorts(draft, 'destinationPorts', value, negated),
   '--dports': (draft, value, negated) => takePorts(draft, 'destinationPorts', value, negated),
-  '--src-range': takeAddresses,
-  '--dst-range': () => 'it matches the destination address',
+  '--src-range': takeAddresses('source'),
+  '--dst-range': takeAddresses('destination'),
   '--comment': (draft, value) => {
     draft.comment = value
     return undefined
@@ -234,6 +201,13 @@ function takeOption(
 ): { readonly objection: Objection; readonly next: number } {
   const [word, value = '', direction = ''] = list.slice(at, at + 3) as [string, string?, string?]
   if (word === '--match-set') return { objection: takeSet(draft, value, direction, negated), next: at + 3 }
+  const rated = lookUp(RATE_OPTIONS, word)
+  if (rated !== undefined) return { objection: takeRateOption(draft, word, value, negated), next: at + 1 + rated }
+  const option = lookUp(FIELD_OPTIONS, word)
+  if (option !== undefined) {
+    const next = at + 1 + option.words
+    return { objection: takeField(draft, option, list.slice(at + 1, next), negated), next }
+  }
   const take = lookUp(TAKES, word)
   if (take !== undefined) return { objection: take(draft, value, negated), next: at + 2 }
   // An unknown option may have any number of values.
@@ -261,9 +235,22 @@ function takeAll(draft: Draft, list: readonly string[]): Objection {
     // Options after the target say how to reject, which does not matter to a filter that drops silently.
     if (word === '-j' || word === '-g') break
   }
-  if (!portsWithoutProtocol(draft.traffic)) return objection
-  draft.traffic = { ...draft.traffic, sourcePorts: undefined, destinationPorts: undefined }
-  return objection ?? 'it matches ports of a protocol other than TCP and UDP'
+  const found = fieldsObjection(draft)
+  if (found !== undefined) draft.narrowed = true
+  return objection ?? found
+}
+
+/** Widens the draft where lists cannot express its fields together. */
+function fieldsObjection(draft: Draft): Objection {
+  const { icmp } = draft.traffic.fields
+  const length = lengthObjection(draft.traffic, draft.action.do)
+  if (length !== undefined) draft.traffic = anyOf(draft.traffic, 'length')
+  const many = icmp !== undefined && !fewCodes(icmp).exact
+  if (many) draft.traffic = anyOf(draft.traffic, 'icmp')
+  const ports = portsWithoutProtocol(draft.traffic)
+  if (ports) draft.traffic = anyOf(draft.traffic, 'sourcePorts', 'destinationPorts')
+  if (ports) return 'it matches ports of a protocol other than TCP and UDP'
+  return length ?? (many ? 'it matches many codes of ICMP' : undefined)
 }
 
 /** The addresses and traffic of a rule: several for a set with ports. */
@@ -283,6 +270,12 @@ function matchesOf({ addresses, traffic, ports, list, context }: Draft): Match[]
   })
 }
 
+/** The rate of a rule; undefined if it has none, or none that a config can have. */
+function rateOf({ rate, context }: Draft): RateSpec | undefined {
+  const spec = rate && readRate(rate.module, rate.options, context.family)
+  return spec && rate.late ? { ...spec, why: UNORDERED } : spec
+}
+
 /** The rules of one line; none if it is for an interface that the config does not have. */
 export function readRule(place: Place, text: string, context: RuleContext): WrittenRule[] {
   const draft: Draft = {
@@ -295,16 +288,29 @@ export function readRule(place: Place, text: string, context: RuleContext): Writ
     action: { do: 'nothing' },
     ignored: false,
     established: undefined,
+    opening: undefined,
+    rate: undefined,
     narrowed: false,
     elsewhere: false,
   }
-  const objection = takeAll(draft, words(text))
+  const read = takeAll(draft, words(text))
   if (draft.elsewhere) return []
+  const rate = rateOf(draft)
+  if (draft.rate !== undefined) draft.narrowed = true
+  const opens = read === STATE && draft.opening === true && rate?.over === true
+  const unread = draft.rate !== undefined && rate === undefined ? lookUp(MODULES, draft.rate.module) : undefined
+  const objection = (opens ? undefined : read) ?? unread
   const { comment } = draft
   const ignored = draft.ignored && (draft.action.do === 'accept' || draft.action.do === 'return')
   const isExact = draft.established === true && !draft.narrowed && draft.action.do === 'accept'
   const action: Action = isExact ? { do: 'established', icmp: !ignored } : ignored ? { do: 'nothing' } : draft.action
   // A set with entries that a list cannot express matches more than its groups.
   const open = draft.ports !== undefined && objection !== undefined ? { ...draft, ports: undefined } : draft
-  return matchesOf(open).map((match) => ({ place, text, match, action, comment, objection, remarks: [] }))
+  const proxies = / -j SYNPROXY\b/.test(text)
+  return matchesOf(open).map((match): WrittenRule => {
+    const protects = proxies ? protectedPorts(match, draft.established !== true) : undefined
+    const why = protects === undefined ? objection : PROTECTS
+    const own = { place, text, match, action, comment, objection: why, remarks: [], protects }
+    return { ...own, rate: rate && { ...rate, opening: opens } }
+  })
 }

@@ -6,10 +6,13 @@ import type { Diagnostic } from '../diagnostics.ts'
 import type { Family } from '../model/address.ts'
 import type { DefaultVerdict } from '../model/policy.ts'
 import { resolveChains } from './chains.ts'
-import { flatten, type WrittenRule } from './flatten.ts'
+import { extrasOf } from './extras.ts'
+import { type Flat, flatten, type WrittenRule } from './flatten.ts'
 import { type AddressGroup, eachLine, groupNotes, notFrom, SaveReader } from './ipset.ts'
+import { REWRITING } from './iptables-fields.ts'
 import { readRule } from './iptables-rule.ts'
 import { type Chain, type Rule, reassembledBefore } from './rules.ts'
+import type { Field } from './scopes.ts'
 import {
   bufferOf,
   type Imported,
@@ -156,7 +159,9 @@ class Reader {
   readonly #input: Input
   readonly #translates: boolean
   readonly #helps: boolean
+  readonly #rewritten: readonly Field[]
   readonly notes: Diagnostic[] = []
+  readonly flats: Flat[] = []
 
   constructor({ chains, groups }: Read, input: Input) {
     this.#all = chains
@@ -165,6 +170,7 @@ class Reader {
     const has = (words: RegExp): boolean => chains.some(({ lines }) => lines.some(({ text }) => words.test(text)))
     this.#translates = has(/-j (?:DNAT|NETMAP|REDIRECT)\b/)
     this.#helps = has(/ --helper\b/)
+    this.#rewritten = REWRITING.filter(([target]) => has(target)).map(([, field]) => field)
   }
 
   #rules({ family, lines }: WrittenChain): WrittenRule[] {
@@ -176,6 +182,7 @@ class Reader {
       ignore,
       translates: this.#translates,
       helps: this.#helps,
+      rewritten: this.#rewritten,
     }
     return lines.flatMap(({ place, text }) => readRule(place, text, context))
   }
@@ -202,13 +209,20 @@ class Reader {
   }
 
   read(chain: WrittenChain): Chain {
-    const { chain: made, leftOut: lost } = this.#flat(chain, (rule) => rule)
-    this.notes.push(...lost)
+    const all = this.#flat(chain, (rule) => rule)
+    const made = all.chain
+    this.notes.push(...all.leftOut)
+    this.flats.push(chain.name === 'INPUT' ? all : { ...all, protects: [] })
     const { ignore = [] } = this.#input
     const hook = chain.name === 'INPUT' ? 'input' : 'prerouting'
     const elsewhere = hook === 'input' ? this.#translated(chain.family) : []
     const reassembled = reassembledBefore(hook, this.#all.some(tracks), ignore)
-    return { ...made, rules: [...elsewhere, ...made.rules], reassembled }
+    return {
+      ...made,
+      rules: [...elsewhere, ...made.rules],
+      reassembled,
+      ignoresFragments: ignore.includes('fragments'),
+    }
   }
 }
 
@@ -228,6 +242,9 @@ export function importIptables(input: Input): Imported {
     default: resolved.default,
     established: resolved.established,
     lists: resolved.lists,
+    anomalies: resolved.anomalies,
+    limits: resolved.limits,
+    ...extrasOf(reader.flats),
     leftOut: [
       ...notes,
       ...reader.notes,

@@ -2,11 +2,12 @@
 
 import type { Family } from '../model/address.ts'
 import type { DefaultVerdict } from '../model/policy.ts'
-import { equals, subtract } from '../model/ranges.ts'
+import { equals } from '../model/ranges.ts'
 import { EVERY } from './addresses.ts'
-import { meets, minusAll, type Part, PartSets, partsOf } from './parts.ts'
+import { isAnyBox } from './boxes.ts'
+import { dropsFragments, losesFragments, onDatagrams, withAllFragments, withoutFragments } from './fragments.ts'
+import { meets, minus, minusAll, type Part, PartSets, partsOf } from './parts.ts'
 import type { Chain, Exception, Notes, Rule } from './rules.ts'
-import { coversScope, hasPorts } from './scopes.ts'
 import { leftOut, widened } from './source.ts'
 
 /** A rule in a lane. */
@@ -14,6 +15,8 @@ export interface Step {
   readonly rule: Rule
   /** What it drops at most, or lets pass at least. */
   readonly parts: readonly Part[]
+  /** The parts without what a chain makes of them for fragments. */
+  readonly own: readonly Part[]
   /** Why the parts of an allowlist rule may hold packets that it does not let pass; undefined if they hold none. */
   readonly why: string | undefined
 }
@@ -36,19 +39,18 @@ function dropStep(rule: Rule, family: Family, notes: Notes): Step {
       notes.add(widened, rule, `drops fewer packets because some leave its chain at ${place.text}, and ${reason}`)
     parts = rest.parts
   }
-  return { rule, parts, why: undefined }
+  return { rule, parts, own: parts, why: undefined }
 }
 
-/** The parts without an exception, as far as scopes can express it. */
+/** The parts without an exception, as far as boxes can express it. */
 function withoutException(parts: readonly Part[], { match, objection }: Exception, family: Family): readonly Part[] {
   if (objection !== undefined) return parts
   return partsOf(match, family).reduce<readonly Part[]>(
     (rest, other) =>
-      rest
-        .map((part) =>
-          coversScope(other.scope, part.scope) ? { ...part, ranges: subtract(part.ranges, other.ranges) } : part,
-        )
-        .filter(({ ranges }) => ranges.length > 0),
+      rest.flatMap((part) => {
+        const { parts: left, exact } = minus(part, other)
+        return exact ? left : [part]
+      }),
     parts,
   )
 }
@@ -63,27 +65,38 @@ function passStep(rule: Rule, family: Family): Step {
     if (parts.some((part) => others.some((other) => meets(part, other))))
       why ??= `some of its packets leave its chain at ${exception.place.text}`
   }
-  return { rule, parts, why }
+  return { rule, parts, own: parts, why }
 }
 
 /** Where fragments are reassembled before the chain, ports decide about later fragments too. */
-function withFragments(steps: readonly Step[], { default: verdict }: Chain): readonly Step[] {
-  const hits = (drop: Part, part: Part): boolean => !hasPorts(drop.scope) && meets(drop, part)
+function withFragments(steps: readonly Step[], { default: verdict }: Pick<Chain, 'default'>): readonly Step[] {
   return steps.map((step, index) => {
     if (step.rule.kind === 'blocklist') return step
     const later = steps.slice(index + 1).filter(({ rule }) => rule.kind === 'blocklist')
     const needs = (part: Part): boolean =>
-      hasPorts(part.scope) && (verdict === 'drop' || later.some((drop) => drop.parts.some((one) => hits(one, part))))
+      losesFragments(part) &&
+      (verdict === 'drop' || later.some((drop) => drop.parts.some((one) => dropsFragments(one, part, meets))))
     if (!step.parts.some(needs)) return step
-    const widen = (part: Part): Part =>
-      needs(part) ? { ...part, scope: { ...part.scope, sourcePorts: [], destinationPorts: [] } } : part
+    const widen = (part: Part): Part => (needs(part) ? withAllFragments(part) : part)
     const reason = 'it sees whole datagrams, whose later fragments have no ports for a list (or use --ignore fragments)'
     return { ...step, parts: step.parts.map(widen), why: step.why ?? reason }
   })
 }
 
-const isEverything = ({ family, scope, ranges }: Part): boolean =>
-  scope.protocol === 'any' && equals(ranges, EVERY[family])
+const isEverything = ({ family, box, ranges }: Part): boolean => isAnyBox(box) && equals(ranges, EVERY[family])
+
+/** Drops without the fragments that they may not be for, with a note. */
+function sparingFragments(steps: readonly Step[], chain: Chain, whole: boolean, notes: Notes): readonly Step[] {
+  if (chain.ignoresFragments) return steps
+  return steps.map((step) => {
+    if (step.rule.kind !== 'blocklist' || step.rule.rate !== undefined) return step
+    const parts = withoutFragments(step.parts, whole)
+    const isLoss = parts.some((part, index) => part !== step.parts[index])
+    const why = 'its drops by TCP flags, length, TTL or DSCP leave fragments alone (or use --ignore fragments)'
+    if (isLoss) notes.add(widened, { place: chain.place, text: '' }, why)
+    return { ...step, parts }
+  })
+}
 
 /** Ends a chain where a rule that cannot be imported may let every packet pass. */
 function endEarly(chain: Chain, steps: readonly Step[], notes: Notes): Pick<Lane, 'default' | 'steps'> {
@@ -110,13 +123,23 @@ export function dropsWithout({ steps }: Lane, passes: (step: Step) => boolean): 
   return drops
 }
 
+/** A rule as the chain sees its packets. A note, if they are fragments, and the chain gets none. */
+function asSeen(rule: Rule, whole: boolean, notes: Notes): Rule {
+  if (!whole) return rule
+  const seen = onDatagrams(rule)
+  if (seen !== rule && seen.traffic.families.length === 0)
+    notes.add(leftOut, rule, 'matches no packet, because the kernel puts fragments together before')
+  const except = rule.except.map((one) => ({ ...one, match: onDatagrams(one.match) }))
+  return { ...rule, traffic: seen.traffic, except }
+}
+
 export function laneOf(chain: Chain, family: Family, notes: Notes): Lane {
-  const all = chain.rules.map((rule) =>
-    rule.kind === 'blocklist' ? dropStep(rule, family, notes) : passStep(rule, family),
-  )
+  const whole = chain.reassembled.includes(family)
+  const all = chain.rules
+    .map((rule) => asSeen(rule, whole, notes))
+    .map((rule) => (rule.kind === 'blocklist' ? dropStep(rule, family, notes) : passStep(rule, family)))
   const filled = all.filter(({ parts }) => parts.length > 0)
   const ended = endEarly(chain, filled, notes)
-  const whole = chain.reassembled.includes(family)
-  const steps = whole ? withFragments(ended.steps, { ...chain, default: ended.default }) : ended.steps
-  return { chain, default: ended.default, steps }
+  const spared = sparingFragments(ended.steps, chain, whole, notes)
+  return { chain, default: ended.default, steps: whole ? withFragments(spared, ended) : spared }
 }

@@ -18,7 +18,7 @@ const joined = (base: string, suffix: string): string =>
 
 const SHORT: Readonly<Record<ListKind, string>> = { allowlist: 'allow', blocklist: 'block' }
 
-const scopeWords = (scope: Scope): string => (scope.protocol === 'any' ? '' : clean(scopeKey(scope)))
+const scopeWords = (scope: Scope): string => (scope.protocol === 'any' && !scope.match ? '' : clean(scopeKey(scope)))
 
 /** Candidates for the name of a list, best first. */
 function* candidates(base: string, { kind, scope }: ImportedList): Generator<string> {

@@ -3,23 +3,25 @@
 // A match that a list cannot express narrows the packets as far as a list can: `icmp type` to ICMP.
 
 import type { AddressSet, Family } from '../model/address.ts'
-import type { PortRange } from '../model/ports.ts'
-import { complement, intersect, RangeCollector } from './addresses.ts'
+import { complement, RangeCollector } from './addresses.ts'
+import { lengthObjection } from './fragments.ts'
+import { fewCodes } from './icmp-types.ts'
+import { type FieldMatch, isField, readField, readFlags, readFragments } from './nft-fields.ts'
+import { bare, type Fields, fieldsOf, type Json, only } from './nft-json.ts'
 import type { Match } from './rules.ts'
 import {
+  anyOf,
   anyTraffic,
+  both,
+  onlyDestinations,
   onlyFamily,
-  onlyPorts,
+  onlyField,
   onlyProtocols,
-  otherPorts,
   portsWithoutProtocol,
   protocolNumber,
   type Traffic,
 } from './scopes.ts'
 import { type Ignorable, lookUp } from './source.ts'
-
-export type Json = unknown
-type Fields = Readonly<Record<string, Json>>
 
 /** A set or map of addresses or ports. */
 export interface NftSet {
@@ -27,6 +29,8 @@ export interface NftSet {
   readonly type: Json
   readonly elements: readonly Json[]
   readonly expires: boolean
+  /** Seconds; undefined: elements stay. */
+  readonly timeout: number | undefined
 }
 
 export interface MatchContext {
@@ -38,6 +42,10 @@ export interface MatchContext {
   readonly translates: boolean
   /** Whether a rule assigns helpers, which let the kernel expect connections of others. */
   readonly helps: boolean
+  /** Whether a rule changes fields of packets, so that another rule may see other values than XDP. */
+  readonly rewrites: boolean
+  /** Whether the table is for a device, in front of the stack. */
+  readonly device: boolean
 }
 
 /** The packets of a rule, as far as its expressions were read. */
@@ -54,6 +62,8 @@ export interface Packets {
   ignored: boolean
   /** Whether it matches known connections, and all of them, as far as its matches of states say; undefined: it has none. */
   established: boolean | undefined
+  /** Whether it matches the first packets of connections, as far as its matches of states say; undefined: it has none. */
+  opening: boolean | undefined
   remarks: string[]
 }
 
@@ -66,23 +76,9 @@ export const everyPacket = (context: MatchContext): Packets => ({
   elsewhere: false,
   ignored: false,
   established: undefined,
+  opening: undefined,
   remarks: [],
 })
-
-export const fieldsOf = (value: Json): Fields =>
-  typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Fields) : {}
-
-/** The single key of an expression, and its content. */
-export function only(value: Json): readonly [key: string, content: Json] {
-  const [entry] = Object.entries(fieldsOf(value))
-  return entry ?? ['', undefined]
-}
-
-/** An element without its timeout, comment and counter. */
-export function bare(element: Json): Json {
-  const { elem } = fieldsOf(element)
-  return elem === undefined ? element : fieldsOf(elem)['val']
-}
 
 const encoder = new TextEncoder()
 
@@ -117,47 +113,46 @@ export function elementsOf(
   return { elements: Array.isArray(right) ? right : [right], set: undefined }
 }
 
-function readPort(element: Json): PortRange | undefined {
-  const value = bare(element)
-  const [key, content] = only(value)
-  const [first, last] = key === 'range' && Array.isArray(content) ? content : [value, value]
-  const valid = [first, last].every((port) => typeof port === 'number' && port >= 0 && port <= 65_535)
-  return valid ? { first, last } : undefined
-}
-
 export type Objection = string | undefined
 
-const both = (a: AddressSet | undefined, b: AddressSet): AddressSet =>
-  a === undefined ? b : { v4: intersect(a.v4, b.v4), v6: intersect(a.v6, b.v6) }
+/** Most ranges of destinations of a rule; 64 of them make an entry. */
+const DESTINATIONS = 1024
 
-function takeSource(packets: Packets, family: Family, right: Json, negated: boolean): Objection {
+function takeAddresses(
+  packets: Packets,
+  side: 'source' | 'destination',
+  family: Family,
+  right: Json,
+  negated: boolean,
+): Objection {
   packets.traffic = onlyFamily(packets.traffic, family)
   const found = elementsOf(right, packets.context)
   const read = found && readAddresses(found.elements)
-  if (found === undefined || read === undefined) return 'the input has no set with its source addresses'
+  if (found === undefined || read === undefined) return `the input has no set with its ${side} addresses`
   const addresses = negated ? { v4: complement(read.v4), v6: complement(read.v6) } : read
-  packets.addresses = both(packets.addresses, addresses)
+  if (side === 'source') packets.addresses = both(packets.addresses, addresses)
+  else if (packets.context.rewrites) return REWRITTEN
+  else if (addresses.v4.length + addresses.v6.length > DESTINATIONS)
+    return 'it matches too many destinations for entries'
+  else packets.traffic = onlyDestinations(packets.traffic, addresses)
   if (found.set === undefined) return undefined
-  if (!negated) packets.list = found.set.name
+  if (!negated && side === 'source') packets.list = found.set.name
   noteExpiry(packets, found.set)
+  return undefined
+}
+
+const REWRITTEN = 'another rule changes fields of packets'
+
+/** Narrows to a field that was read. */
+function narrowTo(packets: Packets, found: FieldMatch | undefined, objection: string): Objection {
+  if (found === undefined) return objection
+  if (packets.context.rewrites && !found.field.endsWith('Ports')) return REWRITTEN
+  packets.traffic = onlyField(packets.traffic, found.field, found.spans)
   return undefined
 }
 
 export function noteExpiry({ remarks }: Packets, set: NftSet | undefined): void {
   if (set?.expires) remarks.push(`the entries of set ${set.name} have a timeout; in the list they do not expire`)
-}
-
-function takePorts(
-  packets: Packets,
-  side: 'sourcePorts' | 'destinationPorts',
-  right: Json,
-  negated: boolean,
-): Objection {
-  const ports = elementsOf(right, packets.context)?.elements.map(readPort) ?? [undefined]
-  if (ports.includes(undefined)) return 'its ports are not numbers'
-  const ranges = ports.filter((range) => range !== undefined)
-  packets.traffic = onlyPorts(packets.traffic, side, negated ? otherPorts(ranges) : ranges)
-  return undefined
 }
 
 function takeProtocols(packets: Packets, right: Json, negated: boolean): Objection {
@@ -187,7 +182,10 @@ function takeInterface(packets: Packets, right: Json, negated: boolean): Objecti
 
 const FAMILY_WORDS: Readonly<Record<string, Family>> = { ipv4: 4, ip: 4, ipv6: 6, ip6: 6 }
 
-function takeMeta(packets: Packets, key: Json, right: Json, negated: boolean): Objection {
+function takeMeta(packets: Packets, key: Json, right: Json, op: string): Objection {
+  if (key === 'length') return takeNumbers(packets, 'meta length', right, op)
+  if (op !== '==' && op !== '!=') return operatorObjection(op)
+  const negated = op === '!='
   if (key === 'l4proto') return takeProtocols(packets, right, negated)
   if (key === 'iif' || key === 'iifname') return takeInterface(packets, right, negated)
   const family = lookUp(FAMILY_WORDS, `${right}`)
@@ -196,9 +194,15 @@ function takeMeta(packets: Packets, key: Json, right: Json, negated: boolean): O
   return undefined
 }
 
-const SIDES: Readonly<Record<string, 'sourcePorts' | 'destinationPorts'>> = {
-  sport: 'sourcePorts',
-  dport: 'destinationPorts',
+const operatorObjection = (op: string): string => `it uses the operator ${op}`
+
+/** A field with numbers. */
+function takeNumbers(packets: Packets, name: string, right: Json, op: string): Objection {
+  if (!isField(name, packets.context.device)) return `it matches ${name}`
+  const elements = elementsOf(right, packets.context)?.elements ?? [undefined]
+  const isPort = / [sd]port$/.test(name)
+  const objection = isPort ? 'its ports are not numbers' : `it matches ${name} in a way that a list cannot express`
+  return narrowTo(packets, readField(name, op, elements), objection)
 }
 
 /** Narrows to the packets that have a header at all. */
@@ -209,16 +213,31 @@ function onlyHeader(packets: Packets, protocol: string): void {
   if (typeof number === 'number') packets.traffic = onlyProtocols(packets.traffic, [number])
 }
 
-function takePayload(packets: Packets, left: Fields, right: Json, negated: boolean): Objection {
+function takePayload(packets: Packets, left: Fields, right: Json, op: string): Objection {
   const { protocol, field } = left
   onlyHeader(packets, `${protocol}`)
-  if (protocol === 'ip' && field === 'saddr') return takeSource(packets, 4, right, negated)
-  if (protocol === 'ip6' && field === 'saddr') return takeSource(packets, 6, right, negated)
-  if (field === 'daddr') return 'it matches the destination address'
+  if (protocol === 'tcp' && field === 'flags')
+    return narrowTo(packets, readFlags(op, undefined, right), 'its flags are unknown')
+  if (isField(`${protocol} ${field}`, packets.context.device))
+    return takeNumbers(packets, `${protocol} ${field}`, right, op)
+  if (op !== '==' && op !== '!=') return operatorObjection(op)
+  const negated = op === '!='
+  const family = protocol === 'ip' ? 4 : protocol === 'ip6' ? 6 : undefined
+  if (family !== undefined && field === 'saddr') return takeAddresses(packets, 'source', family, right, negated)
+  if (family !== undefined && field === 'daddr') return takeAddresses(packets, 'destination', family, right, negated)
   if (protocol === 'ip' && field === 'protocol') return takeProtocols(packets, right, negated)
-  const side = lookUp(SIDES, `${field}`)
-  if (side === undefined || !['tcp', 'udp', 'th'].includes(`${protocol}`)) return `it matches ${protocol} ${field}`
-  return takePorts(packets, side, right, negated)
+  return `it matches ${protocol} ${field}`
+}
+
+/** A field under a mask: flags and fragments. */
+function takeMasked(packets: Packets, operands: Json, right: Json, op: string): Objection {
+  const [operand, mask] = Array.isArray(operands) ? operands : []
+  const { protocol, field } = fieldsOf(fieldsOf(operand)['payload'])
+  onlyHeader(packets, `${protocol}`)
+  const objection = 'it matches a field under a mask'
+  if (protocol === 'tcp' && field === 'flags') return narrowTo(packets, readFlags(op, mask, right), objection)
+  const isFragment = protocol === 'ip' && field === 'frag-off'
+  return isFragment ? narrowTo(packets, readFragments(op, mask, right), objection) : objection
 }
 
 /** `dnat`: the connection was translated, and so is known. */
@@ -247,6 +266,7 @@ export function takeState(packets: Packets, subject: Json, right: Json, negated:
     !negated &&
     states.includes('established') &&
     states.every((state) => state === 'established' || (state === 'related' && !helps))
+  packets.opening = packets.opening !== false && key === 'state' && !negated && states.join() === 'new'
   packets.established = packets.established !== false && isEstablished
   const known = !negated && (key === 'state' || key === 'status') && KNOWN.test(JSON.stringify(right) ?? '')
   packets.ignored ||= known && packets.context.ignore.includes('state')
@@ -254,16 +274,15 @@ export function takeState(packets: Packets, subject: Json, right: Json, negated:
 }
 
 /** One field of a packet against a value, a set, or a range. */
-function takeField(packets: Packets, left: Json, right: Json, negated: boolean): Objection {
+function takeField(packets: Packets, left: Json, right: Json, op: string): Objection {
   const [key, subject] = only(left)
-  if (key === 'ct') return takeState(packets, subject, right, negated)
-  if (key === 'payload') return takePayload(packets, fieldsOf(subject), right, negated)
-  if (key === 'meta') return takeMeta(packets, fieldsOf(subject)['key'], right, negated)
-  if (key === 'concat') return takeConcatenation(packets, subject, right, negated)
-  if (key !== '&') return `it matches ${key || 'a flag'}`
-  const [operand] = Array.isArray(subject) ? subject : []
-  onlyHeader(packets, `${fieldsOf(fieldsOf(operand)['payload'])['protocol']}`)
-  return 'it matches a field under a mask'
+  if (key === 'ct') return takeState(packets, subject, right, op === '!=')
+  if (key === 'payload') return takePayload(packets, fieldsOf(subject), right, op)
+  if (key === 'meta') return takeMeta(packets, fieldsOf(subject)['key'], right, op)
+  if (key === '&') return takeMasked(packets, subject, right, op)
+  if (op !== '==' && op !== '!=') return operatorObjection(op)
+  if (key === 'concat') return takeConcatenation(packets, subject, right, op === '!=')
+  return `it matches ${key || 'a flag'}`
 }
 
 /** One element of a concatenation. */
@@ -271,8 +290,8 @@ function takeElement(fields: readonly Json[], element: Json, context: MatchConte
   const values = fieldsOf(bare(element))['concat']
   if (!Array.isArray(values) || values.length !== fields.length) return undefined
   const own = everyPacket(context)
-  const exact = fields.every((field, at) => takeField(own, field, values[at], false) === undefined)
-  return exact && !portsObjection(own) ? own : undefined
+  const exact = fields.every((field, at) => takeField(own, field, values[at], '==') === undefined)
+  return exact && !fieldsObjection(own, 'drop') && !own.traffic.fields.vlan ? own : undefined
 }
 
 /** `ip saddr . tcp dport @set`. Negated it has no alternatives. */
@@ -291,13 +310,27 @@ function takeConcatenation(packets: Packets, fields: Json, right: Json, negated:
 
 export function takeMatch(packets: Packets, content: Json): Objection {
   const { op, left, right } = fieldsOf(content)
-  const [key, subject] = only(left)
-  if (key === 'ct') return takeState(packets, subject, right, op === '!=')
-  if (op === '==' || op === '!=') return takeField(packets, left, right, op === '!=')
-  const [, first] = only(subject)
-  onlyHeader(packets, `${fieldsOf(key === 'payload' ? subject : first)['protocol']}`)
-  return `it uses the operator ${op}`
+  return takeField(packets, left, right, `${op}`)
 }
 
-export const portsObjection = (packets: Packets): Objection =>
-  portsWithoutProtocol(packets.traffic) ? 'it matches ports of a protocol other than TCP and UDP' : undefined
+/** Why lists cannot express the fields of a rule together, and the traffic that holds all of its packets. */
+export function fieldsObjection({ traffic }: Pick<Packets, 'traffic'>, action: string): FieldsObjection | undefined {
+  const { icmp, vlan } = traffic.fields
+  if (portsWithoutProtocol(traffic))
+    return {
+      why: 'it matches ports of a protocol other than TCP and UDP',
+      traffic: anyOf(traffic, 'sourcePorts', 'destinationPorts'),
+    }
+  const length = lengthObjection(traffic, action)
+  if (length !== undefined) return { why: length, traffic: anyOf(traffic, 'length') }
+  if (icmp !== undefined && !fewCodes(icmp).exact)
+    return { why: 'it matches many codes of ICMP', traffic: anyOf(traffic, 'icmp') }
+  if (vlan !== undefined && action !== 'drop')
+    return { why: 'an adapter may take the VLAN tag off before XDP', traffic: anyOf(traffic, 'vlan') }
+  return undefined
+}
+
+export interface FieldsObjection {
+  readonly why: string
+  readonly traffic: Traffic
+}

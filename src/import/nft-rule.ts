@@ -1,20 +1,21 @@
 // A rule of `nft -j list ruleset`: the packets it matches and its action. Format: libnftables-json(5).
 
+import { PROTECTS, protectedPorts } from './extras.ts'
 import type { Action, WrittenRule } from './flatten.ts'
+import { bare, fieldsOf, type Json, only } from './nft-json.ts'
 import {
-  bare,
   elementsOf,
   everyPacket,
-  fieldsOf,
-  type Json,
+  fieldsObjection,
   type MatchContext,
   type Objection,
-  only,
   type Packets,
-  portsObjection,
   STATE,
   takeMatch,
 } from './nft-match.ts'
+import { readRate } from './nft-rates.ts'
+import type { RateSpec } from './rate-spec.ts'
+import { RATED, UNORDERED } from './rates.ts'
 import { type Match, narrow } from './rules.ts'
 import { lookUp, type Place } from './source.ts'
 
@@ -28,6 +29,10 @@ interface Outcome {
 interface Draft {
   readonly packets: Packets
   readonly outcomes: Outcome[]
+  /** A rate that it matches; undefined: none that a config can have. */
+  rate: RateSpec | undefined
+  /** Whether a statement answers SYNs. */
+  proxies: boolean
 }
 
 const matchOf = ({ addresses, traffic, list }: Packets): Match => ({ addresses, traffic, list })
@@ -44,8 +49,9 @@ function verdict(key: string, content: Json): Action | undefined {
 function mapped(key: Json, element: Json, { packets }: Draft): Outcome | undefined {
   const [value, result] = Array.isArray(element) ? element : [undefined, undefined]
   const own = everyPacket(packets.context)
-  const objection = takeMatch(own, { op: '==', left: key, right: bare(value) }) ?? portsObjection(own)
   const action = verdict(...only(result))
+  const objection =
+    takeMatch(own, { op: '==', left: key, right: bare(value) }) ?? fieldsObjection(own, action?.do ?? 'unknown')?.why
   if (own.elsewhere) return undefined
   if (own.established && action?.do === 'accept' && objection === STATE)
     return {
@@ -104,11 +110,21 @@ const REASONS: Readonly<Record<string, string>> = {
 /** Statements that take packets out of the chain without dropping them. */
 const TAKING = new Set(['queue', 'fwd', 'tproxy', 'synproxy', 'dnat', 'snat', 'masquerade', 'redirect'])
 
+/** A rate that the rule matches beyond, or within. */
+function takeRate(draft: Draft, key: string, content: Json): Objection {
+  const rate = draft.rate === undefined ? readRate(key, content, draft.packets.context.sets) : undefined
+  draft.rate ??= rate
+  return rate === undefined ? (lookUp(REASONS, key) ?? RATED) : undefined
+}
+
 /** Reads one expression. Returns why it cannot be imported, or undefined. */
 function takeExpression(draft: Draft, expression: Json): Objection {
   const [key, content] = only(expression)
   const { packets, outcomes } = draft
+  if (draft.rate !== undefined && (key === 'match' || key === 'vmap')) draft.rate = { ...draft.rate, why: UNORDERED }
   if (key === 'match') return takeMatch(packets, content)
+  if (key === 'limit' || key === 'set' || key === 'meter') return takeRate(draft, key, content)
+  draft.proxies ||= key === 'synproxy'
   if (key === 'vmap') return takeMap(draft, content)
   if (key === 'counter') return undefined
   if (key === 'log') {
@@ -129,7 +145,7 @@ export function readRule(
 ): readonly WrittenRule[] {
   const expressions = Array.isArray(fields['expr']) ? (fields['expr'] as readonly Json[]) : []
   const packets = everyPacket(context)
-  const draft: Draft = { packets, outcomes: [] }
+  const draft: Draft = { packets, outcomes: [], rate: undefined, proxies: false }
   let objection: Objection
   let isNarrowed = false
   for (const expression of expressions) {
@@ -138,15 +154,13 @@ export function readRule(
     isNarrowed ||= found !== undefined && found !== STATE
   }
   if (packets.elsewhere) return []
+  const { rate } = draft
+  const opens = objection === STATE && packets.opening === true && !isNarrowed && rate?.over === true
+  if (opens) objection = undefined
+  if (rate !== undefined && draft.outcomes.length !== 1) objection ??= RATED
+  isNarrowed ||= rate !== undefined
   // Without a verdict behind it, an extension of iptables may be the target of the rule.
   const isTarget = draft.outcomes.length === 0 && expressions.some((one) => only(one)[0] === 'xt')
-  const ports = portsObjection(packets)
-  const widen = ({ addresses, traffic, list }: Match): Match => ({
-    addresses,
-    traffic: ports === undefined ? traffic : { ...traffic, sourcePorts: undefined, destinationPorts: undefined },
-    list,
-  })
-  objection ??= ports
   const comment = typeof fields['comment'] === 'string' ? fields['comment'] : undefined
   const base = { place, text: '', comment }
   const nothing: Outcome = {
@@ -155,18 +169,35 @@ export function readRule(
     objection: undefined,
   }
   const outcomes = draft.outcomes.length === 0 ? [nothing] : draft.outcomes
-  return outcomes.flatMap((outcome, index): WrittenRule[] => {
-    const ignored = packets.ignored && outcome.action.do === 'accept'
-    const isExact = packets.established === true && !isNarrowed && outcome.action.do === 'accept'
-    const action: Action = isExact
-      ? { do: 'established', icmp: !ignored }
-      : ignored
-        ? { do: 'nothing' }
-        : outcome.action
-    const remarks = index === 0 && action.do !== 'nothing' ? packets.remarks : []
-    const matches = (packets.alternatives ?? [undefined]).map((one) =>
-      one === undefined ? widen(outcome.match) : narrow(widen(outcome.match), one),
-    )
-    return matches.map((match) => ({ ...base, match, action, objection: objection ?? outcome.objection, remarks }))
-  })
+  return outcomes.flatMap((outcome, index): WrittenRule[] =>
+    (packets.alternatives ?? [undefined]).map((one) => {
+      const all = one === undefined ? outcome : { ...outcome, match: narrow(outcome.match, one) }
+      const written = ruleOf(draft, all, { ...base, objection, isNarrowed })
+      const remarks = index === 0 && written.action.do !== 'nothing' ? packets.remarks : []
+      return { ...written, remarks, rate: rate && { ...rate, opening: opens } }
+    }),
+  )
+}
+
+interface Base extends Pick<WrittenRule, 'place' | 'text' | 'comment' | 'objection'> {
+  readonly isNarrowed: boolean
+}
+
+/** The rule for one outcome. */
+function ruleOf({ packets, proxies }: Draft, outcome: Outcome, { isNarrowed, ...base }: Base): WrittenRule {
+  const { do: verb } = outcome.action
+  const found = fieldsObjection(outcome.match, verb)
+  const match = found === undefined ? outcome.match : { ...outcome.match, traffic: found.traffic }
+  const ignored = packets.ignored && verb === 'accept'
+  const isExact = packets.established === true && !isNarrowed && found === undefined && verb === 'accept'
+  const other: Action = ignored ? { do: 'nothing' } : outcome.action
+  const protects = proxies ? protectedPorts(match, packets.established !== true) : undefined
+  return {
+    ...base,
+    match,
+    action: isExact ? { do: 'established', icmp: !ignored } : other,
+    objection: protects ? PROTECTS : (base.objection ?? found?.why ?? outcome.objection),
+    remarks: [],
+    protects,
+  }
 }

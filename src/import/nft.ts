@@ -5,9 +5,11 @@ import type { Diagnostic } from '../diagnostics.ts'
 import type { Family } from '../model/address.ts'
 import { ANY } from '../model/scope.ts'
 import { resolveChains } from './chains.ts'
-import { flatten, type WrittenRule } from './flatten.ts'
+import { extrasOf } from './extras.ts'
+import { type Flat, flatten, type WrittenRule } from './flatten.ts'
 import { notFrom } from './ipset.ts'
-import { fieldsOf, type Json, type NftSet, only, readAddresses } from './nft-match.ts'
+import { type Fields, fieldsOf, type Json, only } from './nft-json.ts'
+import { type NftSet, readAddresses } from './nft-match.ts'
 import { readRule } from './nft-rule.ts'
 import { type Chain, type Rule, reassembledBefore } from './rules.ts'
 import {
@@ -22,8 +24,6 @@ import {
   mayDropForwarded,
   type Place,
 } from './source.ts'
-
-type Fields = Readonly<Record<string, Json>>
 
 /** Families of the packets in a table. */
 const FAMILIES: Readonly<Record<string, readonly Family[]>> = { ip: [4], ip6: [6], inet: [4, 6], netdev: [4, 6] }
@@ -71,7 +71,8 @@ function addObject({ sets, chains }: Table, kind: string, fields: Fields): void 
     const { type, elem, timeout, flags } = fields
     const elements = Array.isArray(elem) ? elem : []
     const expires = timeout !== undefined || (Array.isArray(flags) && flags.includes('timeout'))
-    sets.set(name, { name, type, elements, expires: expires && elements.length > 0 })
+    const after = typeof timeout === 'number' ? timeout : undefined
+    sets.set(name, { name, type, elements, expires: expires && elements.length > 0, timeout: after })
   } else if (kind === 'chain') {
     chains.set(name, { fields, rules: chains.get(name)?.rules ?? [] })
   } else if (kind === 'rule') {
@@ -86,12 +87,14 @@ interface Options {
   readonly ignore: readonly Ignorable[]
   readonly translates: boolean
   readonly helps: boolean
+  readonly rewrites: boolean
 }
 
 const rulesOf = (table: Table, name: string, options: Options): WrittenRule[] =>
   (table.chains.get(name)?.rules ?? []).flatMap((fields, index) => {
     const text = `${table.label} ${name} rule ${index + 1} (handle ${fields['handle'] ?? '?'})`
-    return readRule(fields, { text }, { sets: table.sets, families: table.families, ...options })
+    const device = table.label.startsWith('netdev ')
+    return readRule(fields, { text }, { sets: table.sets, families: table.families, device, ...options })
   })
 
 /** A base chain with its jumps replaced. `adapt` may change its rules first. */
@@ -110,6 +113,9 @@ function flat(
   }
   return flatten(base, new Map([...table.chains.keys()].map((one) => [one, own(one)] as const)))
 }
+
+/** The priority at which chains of the type nat see incoming packets. */
+const DSTNAT = -100
 
 /** Packets that the nat chains of tables send elsewhere before the hook input. */
 function translated(tables: readonly Table[], options: Options): readonly Rule[] {
@@ -174,18 +180,44 @@ function setsAlone(tables: readonly Table[]): ImportedList[] {
   )
 }
 
+interface Around {
+  /** Packets that nat sends elsewhere. */
+  readonly elsewhere: readonly Rule[]
+  readonly tracked: boolean
+  readonly ignore: readonly Ignorable[]
+}
+
+/** A base chain as the packets of the config meet it. */
+function chainOf({ chain }: Flat, fields: Fields, { elsewhere, tracked, ignore }: Around): Chain {
+  const hook = fields['hook'] as 'ingress' | 'prerouting' | 'input'
+  const isBehindNat = hook === 'input' || (hook === 'prerouting' && Number(fields['prio']) > DSTNAT)
+  return {
+    ...chain,
+    rules: [...(isBehindNat ? elsewhere : []), ...chain.rules],
+    reassembled: reassembledBefore(hook, tracked, ignore),
+    ignoresFragments: ignore.includes('fragments'),
+  }
+}
+
 /** The allowlists, blocklists and default that drop no packet that the chains for incoming packets let pass. */
 export function importNft(input: Input): Imported {
   const tables = readTables(input)
   const { interfaces, ignore = [] } = input
   const has = (words: RegExp): boolean => tables.some((table) => rulesMatching(table, words).length > 0)
   // Translations by iptables-nft are extensions of iptables here.
-  const options = { interfaces, ignore, translates: has(/"(?:dnat|redirect|xt)":/), helps: has(/"ct helper":/) }
+  const options = {
+    interfaces,
+    ignore,
+    translates: has(/"(?:dnat|redirect|xt)":/),
+    helps: has(/"ct helper":/),
+    rewrites: has(/"mangle":\{"key":\{"payload":/),
+  }
   const forwards = !ignore.includes('forwarding')
   const elsewhere = translated(tables, options)
   const tracked = has(TRACKING)
   const local = new Set<Chain>()
   const notes: Diagnostic[] = []
+  const flats: Flat[] = []
   const found: ImportedInterface[] = []
   const chains = tables.flatMap((table) =>
     [...table.chains].flatMap(([name, { fields, rules }]) => {
@@ -199,12 +231,11 @@ export function importNft(input: Input): Imported {
         return []
       }
       found.push(...devicesOf(fields).map((device) => ({ name: device, mode: undefined })))
-      const { chain: made, leftOut: lost } = flat(table, name, options)
-      notes.push(...lost)
-      const hook = fields['hook'] as 'ingress' | 'prerouting' | 'input'
-      const reassembled = reassembledBefore(hook, tracked, ignore)
-      const chain = { ...made, rules: [...(hook === 'input' ? elsewhere : []), ...made.rules], reassembled }
-      if (hook === 'input') local.add(chain)
+      const all = flat(table, name, options)
+      notes.push(...all.leftOut)
+      flats.push(fields['hook'] === 'input' ? all : { ...all, protects: [] })
+      const chain = chainOf(all, fields, { elsewhere, tracked, ignore })
+      if (fields['hook'] === 'input') local.add(chain)
       return [chain]
     }),
   )
@@ -220,6 +251,9 @@ export function importNft(input: Input): Imported {
     established: resolved.established,
     interfaces: unique,
     lists: [...resolved.lists, ...alone],
+    anomalies: resolved.anomalies,
+    limits: resolved.limits,
+    ...extrasOf(flats),
     leftOut: [...notes, ...resolved.leftOut],
     refusal: judging && forwarding && mayDropForwarded(judging.place, forwarding),
   }

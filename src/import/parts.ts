@@ -1,17 +1,16 @@
-// Packets of one family as parts: a scope and the source addresses under it. A part minus another is exact where scopes
+// Packets of one family as parts: a box and the source addresses under it. A part minus another is exact where boxes
 // can express the rest; if not, the rest loses addresses and is smaller than the true one.
 
 import type { AddressSet, Family, Ranges } from '../model/address.ts'
 import { subtract } from '../model/ranges.ts'
-import { type Scope, scopeKey } from '../model/state.ts'
 import { EVERY, intersect, overlaps, RangeCollector } from './addresses.ts'
+import { type Box, boxesOf, boxesWithout, boxKey, commonBox, coversBox, sharesBox } from './boxes.ts'
 import type { Match } from './rules.ts'
-import { coversScope, hasPorts, scopesOf, scopesWithout, sharesScope } from './scopes.ts'
 import type { Place } from './source.ts'
 
 export interface Part {
   readonly family: Family
-  readonly scope: Scope
+  readonly box: Box
   readonly ranges: Ranges
 }
 
@@ -21,12 +20,19 @@ const rangesOf = (addresses: AddressSet | undefined, family: Family): Ranges =>
 /** The packets of a match; no part is empty. */
 export function partsOf({ addresses, traffic }: Pick<Match, 'addresses' | 'traffic'>, family: Family): readonly Part[] {
   const ranges = rangesOf(addresses, family)
-  return ranges.length === 0 ? [] : scopesOf(traffic, family).map((scope) => ({ family, scope, ranges }))
+  return ranges.length === 0 ? [] : boxesOf(traffic, family).map((box) => ({ family, box, ranges }))
 }
 
 /** Whether one packet can be in both. */
 export const meets = (one: Part, other: Part): boolean =>
-  sharesScope(one.scope, other.scope) && overlaps(one.ranges, other.ranges)
+  sharesBox(one.box, other.box) && overlaps(one.ranges, other.ranges)
+
+/** The packets in both, of parts that meet. */
+export const commonPart = (one: Part, other: Part): Part => ({
+  ...one,
+  box: commonBox(one.box, other.box),
+  ranges: intersect(one.ranges, other.ranges),
+})
 
 export interface Rest {
   readonly parts: readonly Part[]
@@ -40,13 +46,11 @@ const filled = (parts: readonly Part[]): readonly Part[] => parts.filter(({ rang
 export function minus(part: Part, other: Part): Rest {
   if (!meets(part, other)) return { parts: [part], exact: true }
   const rest = { ...part, ranges: subtract(part.ranges, other.ranges) }
-  if (coversScope(other.scope, part.scope)) return { parts: filled([rest]), exact: true }
-  const scopes = scopesWithout(part.scope, other.scope)
-  if (scopes === undefined) return { parts: filled([rest]), exact: false }
+  if (coversBox(other.box, part.box)) return { parts: filled([rest]), exact: true }
+  const { boxes, exact } = boxesWithout(part.box, other.box, part.family)
   const shared = intersect(part.ranges, other.ranges)
-  const pieces = scopes.map((scope) => ({ ...part, scope, ranges: shared }))
-  // Later fragments belong to a scope without ports, and to none of the pieces.
-  return { parts: filled([rest, ...pieces]), exact: hasPorts(part.scope) }
+  const pieces = boxes.map((box) => ({ ...part, box, ranges: shared }))
+  return { parts: filled([rest, ...pieces]), exact }
 }
 
 export function minusAll(parts: readonly Part[], others: readonly Part[]): Rest {
@@ -58,22 +62,25 @@ export function minusAll(parts: readonly Part[], others: readonly Part[]): Rest 
   return rest
 }
 
-interface Scoped {
+interface Boxed {
   readonly family: Family
-  readonly scope: Scope
+  readonly box: Box
   readonly place: Place
   readonly found: RangeCollector
   part: Part | undefined
 }
 
-/** Many parts of one family, one set of addresses per scope. Merged on demand. */
+/** Most pieces of a part; a list of more is unreadable. */
+const PIECES = 16
+
+/** Many parts of one family, one set of addresses per box. Merged on demand. */
 export class PartSets {
-  readonly #sets = new Map<string, Scoped>()
+  readonly #sets = new Map<string, Boxed>()
 
   /** `place`: where the rule is, for messages. */
-  add({ family, scope, ranges }: Part, place: Place): void {
-    const key = scopeKey(scope)
-    const known = this.#sets.get(key) ?? { family, scope, place, found: new RangeCollector(), part: undefined }
+  add({ family, box, ranges }: Part, place: Place): void {
+    const key = boxKey(box)
+    const known = this.#sets.get(key) ?? { family, box, place, found: new RangeCollector(), part: undefined }
     known.found.addRanges(ranges)
     known.part = undefined
     this.#sets.set(key, known)
@@ -81,19 +88,20 @@ export class PartSets {
 
   *#parts(): Generator<{ readonly part: Part; readonly place: Place }> {
     for (const set of this.#sets.values()) {
-      const { family, scope, place, found } = set
-      set.part ??= { family, scope, ranges: rangesOf(found.finish(), family) }
+      const { family, box, place, found } = set
+      set.part ??= { family, box, ranges: rangesOf(found.finish(), family) }
       yield { part: set.part, place }
     }
   }
 
-  /** The addresses of a part outside these; if its scope cannot express that, the place of the rule in the way. */
-  outside({ scope, ranges, family }: Part): Ranges | Place {
-    let rest = ranges
+  /** The parts without these; if boxes cannot express that, the place of the rule in the way. */
+  outside(parts: readonly Part[]): readonly Part[] | Place {
+    let rest = parts
     for (const { part, place } of this.#parts()) {
-      if (!meets({ family, scope, ranges: rest }, part)) continue
-      if (!coversScope(part.scope, scope)) return place
-      rest = subtract(rest, part.ranges)
+      if (!rest.some((one) => meets(one, part))) continue
+      const next = minusAll(rest, [part])
+      if (!next.exact || next.parts.length > PIECES) return place
+      rest = next.parts
     }
     return rest
   }
@@ -113,4 +121,4 @@ export class PartSets {
   }
 }
 
-export const isPlace = (value: Ranges | Place): value is Place => 'text' in value
+export const isPlace = (value: readonly Part[] | Place): value is Place => 'text' in value

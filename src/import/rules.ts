@@ -5,7 +5,8 @@ import type { AddressSet, Family } from '../model/address.ts'
 import type { DefaultVerdict } from '../model/policy.ts'
 import type { ListKind } from '../model/state.ts'
 import { intersect } from './addresses.ts'
-import { onlyPorts, onlyProtocols, type Traffic } from './scopes.ts'
+import type { RateSpec } from './rate-spec.ts'
+import { commonTraffic, type Traffic } from './scopes.ts'
 import { excerpt, type Ignorable, type Place } from './source.ts'
 
 /** The packets that a rule matches. */
@@ -26,11 +27,7 @@ export function narrow(outer: Match, inner: Match): Match {
           v4: intersect(outer.addresses.v4, inner.addresses.v4),
           v6: intersect(outer.addresses.v6, inner.addresses.v6),
         }
-  const { families, protocols, sourcePorts, destinationPorts } = inner.traffic
-  let traffic: Traffic = { ...outer.traffic, families: outer.traffic.families.filter((one) => families.includes(one)) }
-  if (protocols !== undefined) traffic = onlyProtocols(traffic, protocols)
-  if (sourcePorts !== undefined) traffic = onlyPorts(traffic, 'sourcePorts', sourcePorts)
-  if (destinationPorts !== undefined) traffic = onlyPorts(traffic, 'destinationPorts', destinationPorts)
+  const traffic = commonTraffic(outer.traffic, inner.traffic)
   return { addresses, traffic, list: inner.list ?? outer.list }
 }
 
@@ -53,6 +50,8 @@ export interface Rule extends Match {
   readonly except: readonly Exception[]
   /** An earlier rule of the chain accepts every packet of a known connection. */
   readonly spares?: boolean
+  /** It applies beyond a rate, or within one: of a drop, or of an accept with the objection. */
+  readonly rate?: RateSpec | undefined
 }
 
 export interface Chain {
@@ -64,6 +63,8 @@ export interface Chain {
   readonly spares: boolean
   /** Families whose fragments the kernel has put together before the chain sees them. */
   readonly reassembled: readonly Family[]
+  /** Whether the user lets drops be for fragments of other packets. */
+  readonly ignoresFragments: boolean
 }
 
 /**

@@ -1,10 +1,12 @@
-// The packets that a rule matches, apart from their source: families, protocols and ports, narrowed match by match.
+// The packets that a rule matches, apart from their source: families, protocols, destinations and header fields,
+// narrowed match by match.
 
-import type { Family } from '../model/address.ts'
+import type { AddressSet, Family } from '../model/address.ts'
+import { TCP_FLAG_NAMES, type TcpFlagName } from '../model/packet-match.ts'
 import { type PortRange, PROTOCOL_NUMBERS, TCP, UDP } from '../model/ports.ts'
-import { ANY, canonicalPorts } from '../model/scope.ts'
-import type { Scope } from '../model/state.ts'
+import { intersect } from './addresses.ts'
 import { lookUp } from './source.ts'
+import { commonSpans, holdsSpans, isWhole, otherSpans, type Spans, spansOf } from './spans.ts'
 
 /** IANA protocol numbers of the names that nft and iptables print. */
 const PROTOCOLS: Readonly<Record<string, number>> = {
@@ -35,17 +37,42 @@ export function protocolNumber(text: string | number): number | undefined {
   )
 }
 
+/** Whole datagrams, first and later fragments, as numbers of the field `fragments`. */
+export const WHOLE = 0
+export const FIRST = 1
+export const LATER = 2
+
+/**
+ * Header fields, each with its numbers. `always`: every packet has it; the others are missing in packets of other
+ * protocols and in later fragments. A type of ICMP is `type * 256 + code`; `flags` is their byte of the TCP header.
+ */
+export const FIELDS = {
+  length: { first: 20, last: 65_535, always: true },
+  ttl: { first: 0, last: 255, always: true },
+  dscp: { first: 0, last: 63, always: true },
+  fragments: { first: WHOLE, last: LATER, always: true },
+  vlan: { first: 1, last: 4094, always: false },
+  sourcePorts: { first: 0, last: 65_535, always: false },
+  destinationPorts: { first: 0, last: 65_535, always: false },
+  flags: { first: 0, last: 255, always: false },
+  icmp: { first: 0, last: 65_535, always: false },
+} as const
+
+export type Field = keyof typeof FIELDS
+
+export const FIELD_NAMES = Object.keys(FIELDS) as readonly Field[]
+
+/** Fields of the headers that later fragments lack. */
+export const HEADER_FIELDS = ['sourcePorts', 'destinationPorts', 'flags', 'icmp'] as const
+
+/** Values of fields. undefined = any, and packets without the field. */
+export type FieldSets = { readonly [F in Field]?: Spans }
+
+/** All numbers of a field outside the ranges. */
+export const otherNumbers = (field: Field, spans: Spans): Spans => otherSpans(spans, FIELDS[field])
+
 /** All ports outside the ranges. */
-export function otherPorts(ranges: readonly PortRange[]): PortRange[] {
-  const rest: PortRange[] = []
-  let next = 0
-  for (const { first, last } of canonicalPorts(ranges)) {
-    if (first > next) rest.push({ first: next, last: first - 1 })
-    next = last + 1
-  }
-  if (next <= 65_535) rest.push({ first: next, last: 65_535 })
-  return rest
-}
+export const otherPorts = (ranges: readonly PortRange[]): Spans => otherNumbers('sourcePorts', ranges)
 
 /** `22` or `8000:8010` (with `separator`) as a port range; undefined for any other text. */
 export function parsePorts(text: string, separator: string): PortRange | undefined {
@@ -55,28 +82,19 @@ export function parsePorts(text: string, separator: string): PortRange | undefin
   return { first: Number(first), last: Number(last) }
 }
 
-/** The ports in both. */
-function commonPorts(left: readonly PortRange[], right: readonly PortRange[]): PortRange[] {
-  return left.flatMap((a) =>
-    right
-      .map((b) => ({ first: Math.max(a.first, b.first), last: Math.min(a.last, b.last) }))
-      .filter(({ first, last }) => first <= last),
-  )
-}
-
 /** The packets that a rule matches so far. undefined = any. */
 export interface Traffic {
   readonly families: readonly Family[]
   readonly protocols: readonly number[] | undefined
-  readonly sourcePorts: readonly PortRange[] | undefined
-  readonly destinationPorts: readonly PortRange[] | undefined
+  readonly destinations: AddressSet | undefined
+  readonly fields: FieldSets
 }
 
 export const anyTraffic = (families: readonly Family[]): Traffic => ({
   families,
   protocols: undefined,
-  sourcePorts: undefined,
-  destinationPorts: undefined,
+  destinations: undefined,
+  fields: {},
 })
 
 const common = <T>(left: readonly T[] | undefined, right: readonly T[]): readonly T[] =>
@@ -92,86 +110,78 @@ export const onlyProtocols = (traffic: Traffic, protocols: readonly number[]): T
   protocols: common(traffic.protocols, protocols),
 })
 
-export function onlyPorts(
+/** The fields with one narrowed to some numbers. */
+export function narrowField(fields: FieldSets, field: Field, spans: Spans): FieldSets {
+  const bounds = FIELDS[field]
+  const own = commonSpans(spansOf(spans), [bounds])
+  const known = fields[field]
+  const both = known === undefined ? own : commonSpans(known, own)
+  const { [field]: _, ...rest } = fields
+  return bounds.always && isWhole(both, bounds) ? rest : { ...rest, [field]: both }
+}
+
+export const onlyField = (traffic: Traffic, field: Field, spans: Spans): Traffic => ({
+  ...traffic,
+  fields: narrowField(traffic.fields, field, spans),
+})
+
+export const onlyPorts = (
   traffic: Traffic,
   side: 'sourcePorts' | 'destinationPorts',
   ports: readonly PortRange[],
-): Traffic {
-  const known = traffic[side]
-  return { ...traffic, [side]: canonicalPorts(known === undefined ? ports : commonPorts(known, ports)) }
+): Traffic => onlyField(traffic, side, ports)
+
+/** The traffic without what was asked of some fields. */
+export const anyOf = (traffic: Traffic, ...fields: readonly Field[]): Traffic => ({
+  ...traffic,
+  fields: Object.fromEntries(Object.entries(traffic.fields).filter(([name]) => !fields.includes(name as Field))),
+})
+
+/** The addresses in both. */
+export const both = (a: AddressSet | undefined, b: AddressSet): AddressSet =>
+  a === undefined ? b : { v4: intersect(a.v4, b.v4), v6: intersect(a.v6, b.v6) }
+
+export const onlyDestinations = (traffic: Traffic, addresses: AddressSet): Traffic => ({
+  ...traffic,
+  destinations: both(traffic.destinations, addresses),
+})
+
+/** The packets in both. */
+export function commonTraffic(outer: Traffic, inner: Traffic): Traffic {
+  const { families, protocols, destinations, fields } = inner
+  let traffic: Traffic = { ...outer, families: common(outer.families, families) }
+  if (protocols !== undefined) traffic = onlyProtocols(traffic, protocols)
+  if (destinations !== undefined) traffic = onlyDestinations(traffic, destinations)
+  for (const field of FIELD_NAMES) {
+    const spans = fields[field]
+    if (spans !== undefined) traffic = onlyField(traffic, field, spans)
+  }
+  return traffic
 }
 
-const ICMP: Readonly<Record<Family, number>> = { 4: 1, 6: 58 }
+/** Whether flags are all with one of the names set. */
+export const hasFlag = (flags: Spans | undefined, name: TcpFlagName): boolean =>
+  flags !== undefined && holdsSpans(bytesWith([name], [name]), flags)
 
-/**
- * The scopes of a rule for one family; none if no packet can match. ICMP of the family becomes `icmp`; ICMP of the
- * other family is dropped.
- */
-export function scopesOf(traffic: Traffic, family: Family): readonly Scope[] {
-  const { families, protocols, sourcePorts, destinationPorts } = traffic
-  if (!families.includes(family) || sourcePorts?.length === 0 || destinationPorts?.length === 0) return []
-  if (protocols === undefined) return [ANY]
-  return protocols.flatMap((number): Scope[] => {
-    if (number === ICMP[family === 4 ? 6 : 4]) return []
-    const protocol = number === ICMP[family] ? 'icmp' : number
-    return [{ protocol, sourcePorts: sourcePorts ?? [], destinationPorts: destinationPorts ?? [] }]
-  })
+/** Bytes of TCP flags where, of those under a mask, exactly some are set. */
+export function bytesWith(mask: readonly TcpFlagName[] | number, set: readonly TcpFlagName[] | number): Spans {
+  const [under, value] = [mask, set].map((names) => (typeof names === 'number' ? names : byteOf(names))) as [
+    number,
+    number,
+  ]
+  const all = Array.from({ length: 256 }, (_, byte) => byte).filter((byte) => (byte & under) === value)
+  return spansOf(all.map((byte) => ({ first: byte, last: byte })))
 }
+
+/** The byte with these flags set. */
+export const byteOf = (names: readonly TcpFlagName[]): number =>
+  names.reduce((sum, name) => sum | (1 << TCP_FLAG_NAMES.indexOf(name)), 0)
+
+/** Whether nothing is asked but the family. */
+export const isAnyTraffic = ({ protocols, destinations, fields }: Traffic): boolean =>
+  protocols === undefined && destinations === undefined && Object.keys(fields).length === 0
 
 /** Whether a rule matches ports of a protocol for which a config has no ports. */
-export const portsWithoutProtocol = ({ protocols, sourcePorts, destinationPorts }: Traffic): boolean =>
-  (sourcePorts !== undefined || destinationPorts !== undefined) &&
+export const portsWithoutProtocol = ({ protocols, fields }: Traffic): boolean =>
+  (fields.sourcePorts !== undefined || fields.destinationPorts !== undefined) &&
   (protocols === undefined || protocols.some((protocol) => protocol !== TCP && protocol !== UDP))
-
-const holdsPorts = (outer: readonly PortRange[], inner: readonly PortRange[]): boolean =>
-  outer.length === 0 ||
-  (inner.length > 0 && inner.every((one) => outer.some(({ first, last }) => first <= one.first && one.last <= last)))
-
-const sharePorts = (left: readonly PortRange[], right: readonly PortRange[]): boolean =>
-  left.length === 0 || right.length === 0 || commonPorts(left, right).length > 0
-
-/** Whether `outer` includes every packet of `inner`. */
-export const coversScope = (outer: Scope, inner: Scope): boolean =>
-  outer.protocol === 'any' ||
-  (outer.protocol === inner.protocol &&
-    holdsPorts(outer.sourcePorts, inner.sourcePorts) &&
-    holdsPorts(outer.destinationPorts, inner.destinationPorts))
-
-/** Whether one packet can match both. */
-export const sharesScope = (left: Scope, right: Scope): boolean =>
-  left.protocol === 'any' ||
-  right.protocol === 'any' ||
-  (left.protocol === right.protocol &&
-    sharePorts(left.sourcePorts, right.sourcePorts) &&
-    sharePorts(left.destinationPorts, right.destinationPorts))
-
-/**
- * The packets of `outer` outside `inner`, as scopes; undefined if scopes cannot express them. Requires that the two
- * share packets.
- */
-export function scopesWithout(outer: Scope, inner: Scope): readonly Scope[] | undefined {
-  if (outer.protocol === 'any' || outer.protocol !== inner.protocol) return undefined
-  const every = [{ first: 0, last: 65_535 }]
-  const [source, destination] = [outer.sourcePorts, outer.destinationPorts].map((ports) =>
-    ports.length === 0 ? every : ports,
-  ) as [readonly PortRange[], readonly PortRange[]]
-  const plain = (ports: readonly PortRange[]): readonly PortRange[] =>
-    ports.length === 1 && ports[0]?.first === 0 && ports[0].last === 65_535 ? [] : ports
-  const pieces: (readonly [readonly PortRange[], readonly PortRange[]])[] = []
-  if (inner.sourcePorts.length > 0) pieces.push([commonPorts(source, otherPorts(inner.sourcePorts)), destination])
-  if (inner.destinationPorts.length > 0) {
-    const rest = commonPorts(destination, otherPorts(inner.destinationPorts))
-    pieces.push([inner.sourcePorts.length > 0 ? commonPorts(source, inner.sourcePorts) : source, rest])
-  }
-  return pieces
-    .filter(([left, right]) => left.length > 0 && right.length > 0)
-    .map(([left, right]) => ({
-      protocol: outer.protocol,
-      sourcePorts: plain(canonicalPorts(left)),
-      destinationPorts: plain(canonicalPorts(right)),
-    }))
-}
-
-/** Whether a scope names ports, which later fragments do not have. */
-export const hasPorts = ({ sourcePorts, destinationPorts }: Scope): boolean =>
-  sourcePorts.length > 0 || destinationPorts.length > 0

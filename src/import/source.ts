@@ -6,8 +6,11 @@
 
 import type { Diagnostic } from '../diagnostics.ts'
 import type { AddressSet } from '../model/address.ts'
+import type { AnomalyName } from '../model/anomaly.ts'
 import type { DefaultVerdict, Established } from '../model/policy.ts'
+import type { PortRange } from '../model/ports.ts'
 import type { AttachMode, ListKind, Scope } from '../model/state.ts'
+import type { RateSpec } from './rate-spec.ts'
 
 export const SOURCES = ['ipset', 'nft', 'xdp-filter', 'iptables', 'keepalived', 'ipvsadm'] as const
 export type SourceName = (typeof SOURCES)[number]
@@ -70,6 +73,16 @@ export interface ImportedList {
   readonly places: readonly string[]
 }
 
+/** One rate limit of a config. */
+export interface ImportedLimit {
+  readonly name: string
+  readonly scope: Scope
+  /** undefined: every source. */
+  readonly sources: AddressSet | undefined
+  readonly rate: RateSpec
+  readonly place: Place
+}
+
 /** One service of a config. */
 export interface ImportedService {
   /** Describes it; names.ts makes it a valid and unique name. */
@@ -92,6 +105,13 @@ export interface Imported {
   /** Whether packets of connections that this host opened pass a default drop; undefined: they do not. */
   readonly established?: Established
   readonly lists: readonly ImportedList[]
+  /** Anomalies to drop. */
+  readonly anomalies?: readonly AnomalyName[]
+  readonly limits?: readonly ImportedLimit[]
+  /** Limits that are near to rules that were left out. */
+  readonly suggestions?: readonly ImportedLimit[]
+  /** Ports whose SYNs the source answers with cookies. */
+  readonly protects?: readonly PortRange[]
   /** undefined: the source is no balancer. */
   readonly services?: readonly ImportedService[]
   /**

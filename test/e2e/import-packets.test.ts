@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { sample } from '../support/depth.ts'
 import { Lab } from '../support/hosts.ts'
-import { delivered, matrix } from '../support/source-packets.ts'
+import { delivered, fieldMatrix, matrix } from '../support/source-packets.ts'
 
 const CAPTURED = join(import.meta.dirname, '../unit/import/captured')
 const text = (name: string): string => readFileSync(join(CAPTURED, name), 'utf8')
@@ -16,6 +16,8 @@ interface Fixture {
   /** Output of iptables-save, ip6tables-save and ipset save, or rules for nft. */
   readonly files: readonly string[]
   readonly ignore?: readonly string[]
+  /** Whether the rules match header fields and rates. */
+  readonly fields?: boolean
   /** Whether the import lets packets through that the rules drop. */
   readonly wider: boolean
 }
@@ -45,6 +47,8 @@ const FIXTURES: Readonly<Record<string, Fixture>> = {
     ignore: IGNORE,
     wider: true,
   },
+  'a script against floods': { from: 'iptables', files: ['antiddos-iptables-save.txt'], fields: true, wider: true },
+  'meters and synproxy of nft': { from: 'nft', files: ['meters.nft'], fields: true, wider: true },
   'the workstation of nftables': { from: 'nft', files: ['workstation.nft'], wider: true },
   'the workstation of nftables without its state': {
     from: 'nft',
@@ -89,9 +93,9 @@ afterEach(() => lab.close())
 test.for(sample(Object.entries(FIXTURES), 2))(
   '%s: the import drops nothing that the rules let through',
   async ([name, fixture], context) => {
-    const { from, files, ignore = [], wider } = fixture
+    const { from, files, ignore = [], fields = false, wider } = fixture
     if (missing !== undefined) return context.skip(missing)
-    const sent = matrix(!ignore.includes('fragments'))
+    const sent = [...matrix(!ignore.includes('fragments')), ...(fields ? fieldMatrix() : [])]
     loadAll(files)
     const flags = ignore.flatMap((what) => ['--ignore', what])
     const argv = ['import', '--from', from, '--interface', 'eth0', '--output', name.replaceAll(' ', '-'), '--json']
@@ -104,6 +108,11 @@ test.for(sample(Object.entries(FIXTURES), 2))(
     await lab.ok('destroy', '--auto-approve')
 
     const names = sent.map((one) => one.name)
+    if (fields) {
+      const dropped = fieldMatrix().filter(({ name }) => !byXdp.has(name))
+      // By flags, by length and by rate: SYN and FIN, none, SYN and RST, the large ping, and all beyond the burst.
+      expect(dropped.length).toBeGreaterThanOrEqual(4 + 5)
+    }
     // The rules decide about some packets of the matrix, or the test would show nothing.
     expect(names.filter((one) => !byRules.has(one))).not.toEqual([])
     expect(names.filter((one) => !byXdp.has(one))).not.toEqual([])

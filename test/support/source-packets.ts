@@ -69,6 +69,29 @@ export function matrix(fragments: boolean): Sent[] {
   return [...echoes, ...others]
 }
 
+/** Packets by flags, length and rate, each with a name of its own. */
+export function fieldMatrix(): Sent[] {
+  const [source, destination] = ['198.51.100.7', 80]
+  const flagged = Object.entries({
+    41001: ['syn', 'fin'],
+    41002: [],
+    41003: ['rst'],
+    41004: ['syn', 'rst'],
+  } as const).map(
+    ([port, flags]): Sent => ({
+      name: `tcp ${source}:${port} -> ${destination}`,
+      frames: [frame(4, source, tcp({ source: Number(port), destination, flags }))],
+    }),
+  )
+  const large = { name: 'icmp 10.3.3.3', frames: [frame(4, '10.3.3.3', icmp(8), raw(1200))] }
+  const many = Array.from({ length: 12 }, (_, index): Sent => {
+    const port = 42_000 + index
+    const one = frame(4, '10.4.4.4', udp({ source: port, destination: 5353 }), raw(32))
+    return { name: `udp 10.4.4.4:${port} -> 5353`, frames: [one] }
+  })
+  return [...flagged, large, ...many]
+}
+
 /** A table behind every filter of the host, and a counter of the frame that ends a matrix. */
 const RECORDER = `
 table inet recorder {

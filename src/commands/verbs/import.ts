@@ -15,6 +15,7 @@ import {
 } from '../../import/source.ts'
 import { nearest } from '../../model/nearest.ts'
 import { formatCount, plural } from '../../model/numbers.ts'
+import { formatPorts } from '../../model/ports.ts'
 import { computing } from '../../pipelines/computing.ts'
 import { printFilter, routedInterfaces } from '../../pipelines/host.ts'
 import { diagnosticsJson, renderDiagnostics } from '../../render/diagnostic.ts'
@@ -175,6 +176,9 @@ function renderJson({ imported, composed, interfaces, warnings, from, source, pa
     policy: { default: imported.default },
     lists: composed.lists,
     services: composed.services,
+    anomalies: imported.anomalies ?? [],
+    rate_limits: composed.limits,
+    syn_protection: (imported.protects ?? []).map(formatPorts),
     left_out: diagnosticsJson(composed.leftOut),
     warnings: diagnosticsJson(warnings),
   })
@@ -184,12 +188,13 @@ function renderText({ imported, composed, path }: Outcome): string {
   if (path === undefined) return composed.config
   const { lists, files, services } = composed
   const prefixes = lists.reduce((sum, list) => sum + list.prefixes, 0)
+  const limited = composed.limits.length === 0 ? '' : `, ${plural(composed.limits.length, 'rate limit')}`
   const contents = imported.services
     ? `${plural(services.length, 'service')} with ${plural(
         services.reduce((sum, { backends }) => sum + backends, 0),
         'backend',
       )}`
-    : `${plural(lists.length, 'list')} with ${plural(prefixes, 'prefix', 'prefixes')}, default ${imported.default}`
+    : `${plural(lists.length, 'list')} with ${plural(prefixes, 'prefix', 'prefixes')}${limited}, default ${imported.default}`
   const beside = files.length === 0 ? '' : ` and ${plural(files.length, 'list file')}`
   return `Wrote ${path}${beside}: ${contents}.\nShow its plan: xdp plan -f ${path}\n`
 }
@@ -215,12 +220,15 @@ async function importAll(
   return { imported, composed, interfaces, warnings: all, from, source, path: undefined }
 }
 
+const isWithout = ({ composed, imported: { protects = [], anomalies = [] } }: Outcome): boolean =>
+  [composed.lists, composed.services, composed.limits, protects, anomalies].every(({ length }) => length === 0)
+
 export async function run(context: Context, { positionals, options }: Arguments<typeof IMPORT_FLAGS>): Promise<Exit> {
   const outcome = await importAll(context, positionals[0], options)
   const { composed, imported, warnings } = outcome
   if (!context.flags.json) showNotes(context, [...composed.leftOut, ...warnings])
   if (options.strict && composed.leftOut.length > 0) throw refuse(composed.leftOut, context)
-  const isEmpty = composed.lists.length + composed.services.length === 0 && imported.default === 'pass'
+  const isEmpty = imported.default === 'pass' && isWithout(outcome)
   // Of a balancer that has something to refuse, the refusal names what to accept.
   if (isEmpty && !(imported.services && imported.refusal)) throw nothingLeft(outcome, context)
   if (imported.refusal !== undefined) throw refused(imported.refusal, composed.leftOut, context)

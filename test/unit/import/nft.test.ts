@@ -115,7 +115,6 @@ describe('one rule', () => {
   })
 
   test.each<[string, readonly unknown[]]>([
-    ['destination address', [match({ payload: { protocol: 'ip', field: 'daddr' } }, '10.0.0.1'), DROP]],
     ['state of connections', [match({ ct: { key: 'state' } }, 'new', 'in'), DROP]],
     ['a rate', [{ limit: { rate: 1 } }, from('10.0.0.1'), DROP]],
     ['combination of fields', [match({ concat: [SADDR] }, '@x'), DROP]],
@@ -132,6 +131,83 @@ describe('one rule', () => {
     expect(losses(found)).toEqual([
       expect.stringMatching(new RegExp(`^inet t c rule 1 \\(handle 10\\): left out because .*${why}`)),
     ])
+  })
+
+  const flags = (right: unknown, op: string, mask?: unknown): unknown => {
+    const payload = { payload: { protocol: 'tcp', field: 'flags' } }
+    return match(mask === undefined ? payload : { '&': [payload, mask] }, right, op)
+  }
+  const fragOff = (mask: number, op: string): unknown =>
+    match({ '&': [{ payload: { protocol: 'ip', field: 'frag-off' } }, mask] }, 0, op)
+
+  // As nft 1.0.6 prints them.
+  test.each<[string, readonly unknown[], readonly string[]]>([
+    ['ip daddr', [port('ip', 'daddr', '10.0.0.2'), from('10.0.0.1')], ['any to 10.0.0.2: 10.0.0.1']],
+    ['ip6 daddr !=', [port('ip6', 'daddr', { prefix: { addr: '::', len: 1 } }, '!=')], ['any to 8000::/1: ::/0']],
+    ['flags syn', [flags('syn', 'in')], ['tcp flags syn: any']],
+    ['flags fin,syn', [flags(['fin', 'syn'], 'in')], ['tcp flags !fin syn: any', 'tcp flags fin: any']],
+    ['flags == syn', [flags('syn', '==')], ['tcp flags !fin syn !rst !psh !ack !urg !ece !cwr: any']],
+    ['flags syn / syn,ack', [flags('syn', '==', ['syn', 'ack'])], ['tcp flags syn !ack: any']],
+    ['flags != syn / syn,ack', [flags('syn', '!=', ['syn', 'ack'])], ['tcp flags !syn: any', 'tcp flags syn ack: any']],
+    ['flags ! syn', [flags('syn', '!')], ['tcp flags !syn: any']],
+    ['flags ! fin,syn,rst,psh,ack,urg', [flags(['fin', 'syn', 'rst', 'psh', 'ack', 'urg'], '!')], ['anomaly tcp_null']],
+    ['flags & syn == syn', [flags('syn', '==', 'syn')], ['tcp flags syn: any']],
+    [
+      'flags (fin|syn) == fin|syn',
+      [flags({ '|': ['fin', 'syn'] }, '==', { '|': ['fin', 'syn'] })],
+      ['anomaly tcp_syn_fin'],
+    ],
+    [
+      'icmp type',
+      [port('icmp', 'type', { set: ['echo-request', 'destination-unreachable'] })],
+      ['icmp type destination-unreachable,echo-request: 0.0.0.0/0'],
+    ],
+    ['icmpv6 type', [port('icmpv6', 'type', 'nd-redirect')], ['icmp type redirect: ::/0']],
+    [
+      'icmp type code',
+      [port('icmp', 'type', 'destination-unreachable'), port('icmp', 'code', 'port-unreachable')],
+      ['icmp type 3/ code 3/: 0.0.0.0/0'],
+    ],
+    ['meta length', [match({ meta: { key: 'length' } }, 1000, '>')], ['any length 1001-65535: any']],
+    [
+      'ip length',
+      [match({ meta: { key: 'l4proto' } }, 'udp'), port('ip', 'length', 28, '<')],
+      ['udp length 20-27: 0.0.0.0/0'],
+    ],
+    [
+      'ip6 length',
+      [port('udp', 'dport', 53), port('ip6', 'length', { range: [10, 20] })],
+      ['udp dport 53 length 50-60: ::/0'],
+    ],
+    ['ip ttl', [port('ip', 'ttl', 5, '<')], ['any ttl 0-4: 0.0.0.0/0']],
+    ['ip6 hoplimit', [port('ip6', 'hoplimit', 255, '!=')], ['any ttl 0-254: ::/0']],
+    ['ip dscp', [port('ip', 'dscp', 'ef')], ['any dscp ef: 0.0.0.0/0']],
+    ['dport >', [port('tcp', 'dport', 1023, '>')], ['tcp dport 1024-65535: any']],
+  ])('header field: %s', (_, expressions, expected) => {
+    const found = importText('nft', ruleset([[...expressions, DROP]]), { ignore: ['fragments'] })
+    const short = rows(found).map((row) => row.replace('0.0.0.0/0 ::/0', 'any').replace('block - ', ''))
+    const all = [...short, ...(found.anomalies ?? []).map((name) => `anomaly ${name}`)]
+    expect({ rows: all, losses: losses(found) }).toEqual({ rows: expected, losses: [] })
+  })
+
+  test.each<[string, readonly unknown[], string]>([
+    ['later fragments', [fragOff(0x1fff, '!=')], 'any fragments later'],
+    ['all fragments', [fragOff(0x3fff, '!=')], 'any fragments any'],
+    ['whole datagrams', [fragOff(0x3fff, '==')], 'any fragments none'],
+    ['a VLAN', [port('vlan', 'id', { set: [3, 4] }), from('10.0.0.1')], 'any vlan 3-4'],
+  ])('header field at a device: %s', (_, expressions, expected) => {
+    const text = ruleset([[...expressions, DROP]], { family: 'netdev', hook: 'ingress' })
+    expect(rows(importText('nft', text)).map((row) => row.split(': ')[0])).toEqual([`block - ${expected}`])
+  })
+
+  test('an accept by VLAN may be for every packet, because adapters take tags off', () => {
+    const rules = [
+      [port('vlan', 'id', 5), ACCEPT],
+      [from('10.0.0.1'), DROP],
+    ]
+    const found = importText('nft', ruleset(rules, { family: 'netdev', hook: 'ingress' }))
+    expect(rows(found)).toEqual([])
+    expect(losses(found).join()).toContain('an adapter may take the VLAN tag off')
   })
 
   test('a rule with a log is imported without it, with a warning', () => {
