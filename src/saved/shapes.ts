@@ -123,10 +123,8 @@ export const rateLimit = object<RateLimit>({
   buckets: number,
 })
 
-const mac: Shape<string> = (value, at) =>
+export const mac: Shape<string> = (value, at) =>
   typeof value === 'string' && /^([0-9a-f]{12})?$/.test(value) ? value : bad(at, '12 hex digits', value)
-
-export { mac }
 
 export const nextHop = object<NextHop>({
   interface: text,
@@ -179,13 +177,13 @@ export const service = object<Service>({
   backends: list(backend),
 })
 
-const mode = oneOf('native', 'generic', 'offload')
+export const attachedMode = oneOf('native', 'generic', 'offload')
 
 export const chained = object<ChainedProgram>({ id: number, name: text, tag: text, pin: optional(text) })
 
 export const attachment = object<Attachment>({
   interface: text,
-  modes: list(mode),
+  modes: list(attachedMode),
   roles: list(oneOf('filter', 'balance')),
   chain: optional(chained),
 })
@@ -209,8 +207,6 @@ export const policy: Shape<Policy> = (value, at = '') => {
   // Each setting has been read by the type of its initial value.
   return Object.fromEntries(own) as Policy
 }
-
-export const attachedMode = mode
 
 const isRanges = (value: object): value is Ranges => 'family' in value && 'start' in value && 'end' in value
 const isAddress = (value: object): value is Address => 'family' in value && 'words' in value

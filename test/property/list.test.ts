@@ -35,6 +35,10 @@ const OPTIONS = { about: ['test'], files: true, secrets: true, leaving: 0, bans:
 async function reloaded(state: State): Promise<State> {
   const { config, files, leftOut } = listLive(state, OPTIONS)
   expect(leftOut.filter(({ what }) => what === 'scope')).toEqual([])
+  // A config refuses IPv4 addresses in IPv6 form, which no packet has.
+  fc.pre(
+    ![config, ...files.map(({ content }) => Buffer.from(content).toString())].some((one) => one.includes('::ffff:')),
+  )
   const path = join(directory, 'xdp.yaml')
   writeFileSync(path, config)
   for (const file of files) {

@@ -39,7 +39,7 @@ function packetFrom(random: Random, source: TestPacket['source']): TestPacket {
     ...(protocol === 1 && { icmp: { type: random.pick([0, 3, 8]), code: random.below(3) } }),
     ...(protocol === 58 && { icmp: { type: random.pick([1, 128, 135]), code: random.below(3) } }),
     ...(destination && { destination }),
-    ...(random.chance(0.3) && { length: 60 + random.below(40) }),
+    ...(random.chance(0.3) && { length: 68 + random.below(40) }),
     ttl: random.below(256),
     dscp: random.pick([0, 8, 46]),
     ...(random.chance(0.2) && { fragment: random.pick(['first', 'later']) }),
