@@ -17,9 +17,9 @@ import type { Metric, Report, Sample } from '../report/metric.ts'
 import type { RateStatus } from '../report/result.ts'
 import type { Image } from '../tables/layout/layout.ts'
 import { offenderSetsOf, rateLinesOf, sameBuckets } from '../tables/rates/rates.ts'
-import { type Feature, gauges, type Lowering } from './feature.ts'
+import { type Feature, gauges, type Lowering, liveMap, type NewGeneration } from './feature.ts'
 import { newlyOwned } from './filter.ts'
-import type { Step } from './step.ts'
+import type { Carrying, Step } from './step.ts'
 
 /** Names of the maps of a generation. */
 export const RATE_MAPS = { buckets: 'rate_buckets', keys: 'rate_keys', offenders: 'rate_offenders' } as const
@@ -104,6 +104,16 @@ export const RATES = {
   }),
   metrics: METRICS,
 } as const satisfies Feature
+
+/** The buckets to carry over into a larger map, in which limits that stay have theirs at the same places. */
+export function carriedRates({ paths, live, target }: NewGeneration): Carrying[] {
+  const { buckets: shape } = rateMaps(target.image)
+  const before = liveMap(paths, live, shape.name)
+  if (before === undefined || fits(shape, before.entries) || before.entries === 1 || shape.entries === 1) return []
+  if (!sameBuckets(before.entries, shape.entries)) return []
+  const lines = Math.min(before.entries, shape.entries)
+  return [{ map: 'rateBuckets', from: before.pin, to: paths.ownMap(target.generation, shape), lines }]
+}
 
 type CounterSlots = Pick<Slots, 'rates'>
 

@@ -27,7 +27,7 @@ import { partnersOf } from '../plan/partners.ts'
 import { plan } from '../plan/plan.ts'
 import { guardRadius } from '../plan/radius.ts'
 import { warnOwnAddresses } from '../plan/warn-own-addresses.ts'
-import { warnLimitBans } from '../plan/warn-rates.ts'
+import { hasLimitBans, warnLimitBans } from '../plan/warn-rates.ts'
 import { witnessesOf } from '../plan/witnesses.ts'
 import { editImage, type Toggle } from '../tables/image/edit.ts'
 import { compileImage } from '../tables/image/image.ts'
@@ -90,7 +90,8 @@ export async function makePlan(
   held?.checkPlan(made)
   const contacts = contactsOf(made, desired, live, object, terms)
   const judged = await judgedPlan(session, desired, made, live, object, contacts)
-  const warnings = [...judged.warnings, ...warnLimitBans(desired, await isWatched(host))]
+  const isUnwatched = hasLimitBans(state) && !(await isWatched(host))
+  const warnings = [...judged.warnings, ...(isUnwatched ? warnLimitBans(desired) : [])]
   return { plan: { ...judged, warnings }, live, object, terms, contacts }
 }
 
