@@ -81,20 +81,20 @@ static __always_inline void count_rate(const struct rate_walk *walk, const struc
 }
 
 /*
- * Counts the packet of the walk in the limit at a line of the policy; returns whether that drops it. A global function for
+ * Counts the packet of the walk in the limit at a line of the policy; returns enum rate_outcome. A global function for
  * the verifier's sake, as judge_class.
  */
-__noinline int judge_rate(__u32 line)
+__noinline __u32 judge_rate(__u32 line)
 {
 	const struct rate_limit *limit = (const void *)policy_line(line);
 	struct rate_walk *walk = open_walk();
 	struct rate_bucket *first, *second;
 	__u64 place;
+	__u32 outcome;
 	int exceeds;
 
 	if (!walk || !limit)
 		return 0;
-	walk->suspicion = 0;
 	place = place_key(walk, limit);
 	first = find_bucket(limit, place, 0);
 	second = find_bucket(limit, place, 1);
@@ -103,14 +103,15 @@ __noinline int judge_rate(__u32 line)
 	if (!is_live(&walk->subject.account)) {
 		answer_rate(walk, limit, first, second);
 		if (flags_of(&walk->subject.account) & INTERFACE_EXHAUSTED)
-			walk->suspicion = RATE_TRIAL;
+			return RATE_TRIAL;
 		return 0;
 	}
 	exceeds = !conforms(limit, first, second, walk->bytes, rate_now(limit));
 	count_rate(walk, limit, exceeds);
+	outcome = exceeds && !(limit->flags & RATE_OBSERVE) ? RATE_DROPS : 0;
 	if (PART(rate_bans) && limit->flags & RATE_BAN)
-		suspect(walk, limit, place, exceeds, first, second);
-	return exceeds && !(limit->flags & RATE_OBSERVE);
+		outcome |= suspicion_of(walk, limit, place, exceeds, first, second);
+	return outcome;
 }
 
 /*
@@ -132,6 +133,16 @@ __noinline int exceeds_trial(__u32 line)
 	walk->trial.bits = limit->byte_burst > cost ? now + limit->byte_burst - cost : 0;
 	return conforms(limit, &walk->trial, &walk->trial, walk->bytes, now) &&
 	       !conforms(limit, &walk->trial, &walk->trial, walk->bytes, now);
+}
+
+/* What an outcome of judge_rate asks for; returns whether it drops the packet. Keeps the frames of others off the deepest chain. */
+__noinline int settle_rate(__u32 line, __u32 outcome)
+{
+	if (outcome & RATE_TRIAL)
+		return exceeds_trial(line);
+	if (PART(rate_bans) && outcome & (RATE_NEAR | RATE_BEYOND))
+		follow_offender(line, outcome & RATE_BEYOND);
+	return outcome & RATE_DROPS;
 }
 
 /*
@@ -168,7 +179,7 @@ __noinline int exceeds_rate(struct xdp_md *ctx, __u32 origin, __u32 offsets, __u
 	struct rate_walk *walk = open_walk();
 	const struct rate_header *header;
 	__u32 line;
-	int drops;
+	__u32 outcome;
 
 	if (!words || !walk || is_unlimited(head, kind))
 		return 0;
@@ -194,12 +205,8 @@ __noinline int exceeds_rate(struct xdp_md *ctx, __u32 origin, __u32 offsets, __u
 		if (found == RATE_PASSES_BY ||
 		    (found != RATE_COUNTS && !match_details(line + 1 + i, found == RATE_BY_SOURCES)))
 			continue;
-		drops = judge_rate(line + 1 + i);
-		if (walk->suspicion == RATE_TRIAL)
-			drops = exceeds_trial(line + 1 + i);
-		else if (PART(rate_bans) && walk->suspicion)
-			follow_offender(line + 1 + i);
-		if (drops)
+		outcome = judge_rate(line + 1 + i);
+		if (outcome && settle_rate(line + 1 + i, outcome))
 			return 1;
 	}
 	return 0;

@@ -34,25 +34,28 @@ struct {
 	__uint(max_entries, 1);
 } rate_offenders SEC(".maps");
 
-enum rate_suspicion {
-	RATE_TRIAL = 4,		/* a test run asks for a packet beyond the rate */
-	RATE_NEAR = 1,		/* the buckets of the source are more than half full */
-	RATE_BEYOND = 2,	/* the packet exceeds the rate */
+/* What follows from a packet that a limit counts, as a set of bits. */
+enum rate_outcome {
+	RATE_DROPS = 1,
+	RATE_NEAR = 2,		/* the buckets of the source are more than half full */
+	RATE_BEYOND = 4,	/* the packet exceeds the rate of a limit that bans */
+	RATE_TRIAL = 8,		/* a test run asks for a packet beyond the rate */
 };
 
-/* Notes whether the packet's source may exceed the limit by itself: most packets do not even read a place of offenders. */
-static __always_inline void suspect(struct rate_walk *walk, const struct rate_limit *limit, __u64 place, int exceeds,
-				    const struct rate_bucket *first, const struct rate_bucket *second)
+/* Whether the packet's source may exceed the limit by itself: most packets do not even read a place of offenders. */
+static __always_inline __u32 suspicion_of(struct rate_walk *walk, const struct rate_limit *limit, __u64 place, int exceeds,
+					    const struct rate_bucket *first, const struct rate_bucket *second)
 {
 	const __u64 now = rate_now(limit);
 
 	walk->place = place;
 	if (exceeds)
-		walk->suspicion = RATE_BEYOND;
-	else if ((limit->flags & RATE_PACKETS &&
+		return RATE_BEYOND;
+	if ((limit->flags & RATE_PACKETS &&
 		  metered(&first->packets, &second->packets, now) > limit->packet_burst / 2) ||
 		 (limit->flags & RATE_BITS && metered(&first->bits, &second->bits, now) > limit->byte_burst / 2))
-		walk->suspicion = RATE_NEAR;
+		return RATE_NEAR;
+	return 0;
 }
 
 /*
@@ -85,7 +88,7 @@ static __always_inline struct rate_offender *take_place(struct rate_offenders *s
  * the limit on, at a balance that was full then: no source that keeps to the rate can exceed that, whatever others send. A
  * global function for the verifier's sake, as judge_class.
  */
-__noinline int follow_offender(__u32 line)
+__noinline int follow_offender(__u32 line, __u32 is_beyond)
 {
 	const struct rate_limit *limit = (const void *)policy_line(line);
 	struct rate_walk *walk = open_walk();
@@ -108,7 +111,7 @@ __noinline int follow_offender(__u32 line)
 	for (int i = 0; i < RATE_OFFENDERS_A_SET; i++)
 		if (set->of[i].owner == owner && set->of[i].low == low && set->of[i].high == high)
 			place = set->of + i;
-	if (walk->suspicion == RATE_BEYOND) {
+	if (is_beyond) {
 		if (!place)
 			place = take_place(set, owner, high, low, now);
 		if (place)
