@@ -106,7 +106,7 @@ __noinline __u32 judge_rate(__u32 line)
 			return RATE_TRIAL;
 		return 0;
 	}
-	exceeds = !conforms(limit, first, second, walk->bytes, rate_now(limit));
+	exceeds = !conforms(limit, first, second, walk->bytes);
 	count_rate(walk, limit, exceeds);
 	outcome = exceeds && !(limit->flags & RATE_OBSERVE) ? RATE_DROPS : 0;
 	if (PART(rate_bans) && limit->flags & RATE_BAN)
@@ -114,25 +114,29 @@ __noinline __u32 judge_rate(__u32 line)
 	return outcome;
 }
 
+/* Whether a balance with room for one cost lets one pass, and then no other. */
+static __always_inline int holds_one(__u64 now, __u64 cost, __u64 burst)
+{
+	const __u64 least = burst > cost ? now + burst - cost : now;
+
+	return !is_beyond(least, now, cost, burst) && is_beyond(least + cost, now, cost, burst);
+}
+
 /*
- * Whether the limit at a line of the policy drops the packet of a test run that finds its balance used up, and only then: a
- * balance with room for one such packet lets one pass, and drops the next. Leaves the balances of traffic alone. A global
- * function for the verifier's sake, as judge_class.
+ * Whether the limit at a line of the policy drops the packet of a test run that finds its balance used up, and not the one
+ * before. Leaves the balances of traffic alone. A global function for the verifier's sake, as judge_class.
  */
 __noinline int exceeds_trial(__u32 line)
 {
 	const struct rate_limit *limit = (const void *)policy_line(line);
 	struct rate_walk *walk = open_walk();
-	__u64 now, cost;
+	__u64 now;
 
 	if (!walk || !limit || limit->flags & RATE_OBSERVE)
 		return 0;
 	now = rate_now(limit);
-	cost = byte_cost(limit, walk->bytes);
-	walk->trial.packets = now + limit->packet_burst - limit->packet_time;
-	walk->trial.bits = limit->byte_burst > cost ? now + limit->byte_burst - cost : 0;
-	return conforms(limit, &walk->trial, &walk->trial, walk->bytes, now) &&
-	       !conforms(limit, &walk->trial, &walk->trial, walk->bytes, now);
+	return (limit->flags & RATE_PACKETS && holds_one(now, limit->packet_time, limit->packet_burst)) ||
+	       (limit->flags & RATE_BITS && holds_one(now, byte_cost(limit, walk->bytes), limit->byte_burst));
 }
 
 /* What an outcome of judge_rate asks for; returns whether it drops the packet. Keeps the frames of others off the deepest chain. */

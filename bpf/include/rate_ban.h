@@ -117,7 +117,7 @@ __noinline int follow_offender(__u32 line, __u32 is_beyond)
 		if (place)
 			place->seen = now;
 	}
-	if (!place || conforms(limit, &place->own, &place->own, walk->bytes, rate_now(limit)))
+	if (!place || conforms_alone(limit, &place->own, walk->bytes))
 		return 0;
 	if (!place->last || now > place->last + RATE_PAUSE)
 		place->since = now;

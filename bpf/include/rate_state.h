@@ -96,12 +96,24 @@ static __always_inline __u64 byte_cost(const struct rate_limit *limit, __u64 byt
 
 /* Whether the packet conforms to the rates of a limit. A packet beyond the rate of bits still counts in that of packets. */
 static __always_inline int conforms(const struct rate_limit *limit, struct rate_bucket *first,
-				    struct rate_bucket *second, __u32 bytes, __u64 now)
+				    struct rate_bucket *second, __u32 bytes)
 {
+	const __u64 now = rate_now(limit);
+
 	if (limit->flags & RATE_PACKETS &&
 	    !take(&first->packets, &second->packets, now, limit->packet_time, limit->packet_burst, CLOCK_SLACK))
 		return 0;
 	return !(limit->flags & RATE_BITS) || take(&first->bits, &second->bits, now, byte_cost(limit, bytes),
 						   limit->byte_burst,
 						   byte_cost(limit, LARGEST_FRAME) + CLOCK_SLACK);
+}
+
+/* As conforms, for a bucket that only the packet's own source has. Without a loop, for the verifier. */
+static __always_inline int conforms_alone(const struct rate_limit *limit, struct rate_bucket *bucket, __u32 bytes)
+{
+	const __u64 now = rate_now(limit);
+
+	if (limit->flags & RATE_PACKETS && !take_alone(&bucket->packets, now, limit->packet_time, limit->packet_burst))
+		return 0;
+	return !(limit->flags & RATE_BITS) || take_alone(&bucket->bits, now, byte_cost(limit, bytes), limit->byte_burst);
 }

@@ -70,6 +70,21 @@ export const RATE = {
   },
 } as const
 
+const BUCKET_BYTES = 16
+const PLACES_BYTES = 4096 * 64
+
+/**
+ * Kernel memory in bytes of the state of limits in these slots: buckets for a power of two of limits, and the places of sources
+ * that exceed one with `ban`.
+ */
+export function rateMemory(limits: ReadonlyMap<string, RateLimit>, slots: ReadonlyMap<string, number>): number {
+  const [first] = limits.values()
+  if (first === undefined) return 0
+  const used = Math.max(...[...limits.keys()].map((name) => slots.get(name) ?? 0)) + 1
+  const places = [...limits.values()].some(({ ban }) => ban) ? PLACES_BYTES : 0
+  return 2 ** Math.ceil(Math.log2(used)) * first.buckets * BUCKET_BYTES + places
+}
+
 const rateKey = (rate: Rate | undefined): string => (rate ? `${rate.perSecond}/${rate.burst}` : '')
 
 const rangesKey = (set: AddressSet | undefined): string =>

@@ -134,7 +134,7 @@ export const renderPlanJson = (plan: Plan, view: Omit<PlanView, 'color'>): strin
 
 /** The fields of that document. */
 export function planFields(
-  plan: Pick<Plan, 'changes' | 'drift' | 'warnings' | 'cuts'>,
+  plan: Pick<Plan, 'changes' | 'drift' | 'warnings' | 'cuts' | 'rateMemory'>,
   view: Omit<PlanView, 'color'>,
 ): Readonly<Record<string, unknown>> {
   const { config, provenance, commands, saved, total } = view
@@ -143,6 +143,7 @@ export function planFields(
     changes: plan.changes.map((change) => changeJson(change, provenance, mostOf(view))),
     drift: plan.drift.map(driftJson),
     cuts: cutsJson(plan.cuts, provenance),
+    ...(plan.rateMemory && { rate_memory: plan.rateMemory }),
     summary: summaryOf(plan.changes),
     partial: plan.changes.length !== total,
     warnings: diagnosticsJson(plan.warnings),

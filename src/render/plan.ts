@@ -12,6 +12,7 @@ import { renderDiagnostics } from './diagnostic.ts'
 import { driftBlock } from './drift.ts'
 import { SAMPLES } from './list-summary.ts'
 import { changeTitle } from './names.ts'
+import { formatBytes } from './numbers.ts'
 import { type Paint, paint } from './paint.ts'
 import { rateText } from './rate-limit.ts'
 import { serviceNote } from './service.ts'
@@ -160,6 +161,14 @@ function footer(plan: Plan, { config, total, isDriftOnly }: PlanView): string[] 
   ]
 }
 
+/** Kernel memory of rate limits, where tables are made, resized or removed. */
+function memoryLines({ rateMemory }: Plan, { isDriftOnly }: PlanView): string[] {
+  if (rateMemory === undefined || isDriftOnly) return []
+  const { before, after } = rateMemory
+  const was = before > 0 ? ` (before ${formatBytes(before)})` : ''
+  return [`Rate limits take ${formatBytes(after)} of kernel memory${was}.`, '']
+}
+
 const savedLines = ({ saved }: PlanView): string[] => {
   if (!saved) return []
   const { path, accepted } = saved
@@ -182,6 +191,7 @@ export function renderPlan(plan: Plan, view: PlanView): string {
     ...driftLines(plan.drift, style),
     ...blocks,
     ...(blocks.length > 0 ? [''] : []),
+    ...memoryLines(plan, view),
     ...cutLines(plan, view, style),
     ...commands,
     ...warnings,
