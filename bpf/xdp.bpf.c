@@ -139,3 +139,10 @@ int rate_count(void *ctx)
 {
 	return count_rates();
 }
+
+/* Run on a request for the sources that have exceeded rate limits for so long that they are to be banned. */
+SEC("xdp.frags")
+int rate_reports(struct xdp_md *ctx)
+{
+	return report_offenders(ctx);
+}

@@ -224,6 +224,7 @@ struct interface_entry {
 enum interface_flag {
 	INTERFACE_MEMBER = 1,	/* belongs to the interface of the slot, as a member of a bond does */
 	INTERFACE_IP = 2,	/* its packets begin with the IP header, as those of a tun do; the balancer leaves them alone */
+	INTERFACE_EXHAUSTED = 4,	/* of a test run: its packet finds the balance of every rate limit used up */
 };
 
 /*

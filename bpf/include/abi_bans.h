@@ -40,6 +40,7 @@ enum ban_result {
 	RESULT_FULL = 5,
 	RESULT_NO_MEMORY = 6,
 	RESULT_INVALID = 7,		/* a bug of user space */
+	RESULT_KEPT = 8,		/* with BAN_YIELD: another author's ban of the prefix stays */
 };
 
 /* A prefix: its bits from the most significant bit of `high` on, all others zero. */
@@ -53,16 +54,15 @@ struct ban_key {
 struct ban {
 	__u64 expires;		/* boot time in ns at which the ban expires; 0 = never */
 	__u32 since;		/* Unix time in seconds */
-	__u32 flags;		/* enum ban_flag, and from BAN_SLOT_SHIFT on, the slot of a rate limit */
+	__u32 flags;		/* enum ban_flag */
 	char reason[56];	/* NUL-padded UTF-8 */
 	char by[24];		/* NUL-padded UTF-8 */
 };
 
 enum ban_flag {
 	BAN_OBSERVE = 1,	/* packets are counted, and go on */
-	BAN_OF_LIMIT = 2,	/* made by the rate limit of the slot, not by a program or user */
+	BAN_YIELD = 2,		/* of a request: a ban of the prefix by another author stays, unless it is over */
 };
-#define BAN_SLOT_SHIFT 16
 
 /*
  * The one value of ban_state. The data plane reads the first half: the prefix lengths in use, stored as length + 1. A

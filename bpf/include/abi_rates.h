@@ -17,6 +17,13 @@
 /* Maximum number of source ranges of one limit. */
 #define RATE_SOURCES 64
 #define RATE_BUCKETS_A_LINE 4
+/* Places for sources that exceed a limit with `ban`, and how many of them one source may have. */
+#define RATE_OFFENDERS 4096
+#define RATE_OFFENDERS_A_SET 4
+/* A pause longer than this, in ns, ends the time for which a source exceeds a limit. */
+#define RATE_PAUSE 1500000000
+/* Maximum number of sources that one run of rate_offenders reports. */
+#define RATE_REPORTS 256
 /* In the field `family` of struct protected_prefix, in whose section the lines are: the limits begin here. */
 #define RATE_FAMILY 0x65746172
 
@@ -25,10 +32,12 @@ enum rate_flag {
 	RATE_BITS = 2,		/* byte_time and byte_burst are set */
 	RATE_OBSERVE = 4,	/* what exceeds is counted and goes on */
 	RATE_FINE = 8,		/* a burst is so short that the clock of timer ticks is too coarse */
+	RATE_BAN = 64,		/* sources that exceed it for some time are banned */
 };
 
-/* Position of enum rate_per above these flags. */
+/* Position and bits of enum rate_per between these flags. */
 #define RATE_PER_SHIFT 4
+#define RATE_PER_MASK 3
 
 /* Packets that share a bucket. */
 enum rate_per {
@@ -48,7 +57,8 @@ struct rate_header {
 	__u32 lines;		/* in all, this one included */
 	__u32 buckets;		/* of each limit that has more than one */
 	__u32 bucket_lines;	/* of `rate_buckets` in use */
-	__u32 pad[4];
+	__u32 sets;		/* of `rate_offenders`: 1 without a limit that bans */
+	__u32 pad[3];
 	__u32 family;		/* RATE_FAMILY */
 	__u32 rest[7];
 };
@@ -79,7 +89,9 @@ struct rate_record {
 	__u64 packet_burst;
 	__u64 bits_per_second;	/* 0 = none */
 	__u64 bit_burst;
-	__u64 pad[6];
+	__u64 ban_for;		/* ms that a ban of the limit lasts; 0 = it bans no source */
+	__u64 ban_after;	/* ms that a source must exceed the limit before */
+	__u64 pad[4];
 };
 
 /*
@@ -97,6 +109,37 @@ struct rate_counter {
 	__u64 bytes;
 	__u64 exceeding_packets;	/* dropped, or with `observe` only counted */
 	__u64 exceeding_bytes;
+	__u64 bans;		/* of sources that exceeded it */
+};
+
+/*
+ * A source that exceeds a limit with `ban`, in a place of its own: its buckets are shared, so they may be full of what others
+ * sent. Only what the source itself has sent since its first packet beyond the rate is in `own`.
+ */
+struct rate_offender {
+	__u64 owner;		/* slot of the limit + 1; 0: none, or the place is being taken */
+	__u64 high;		/* the source, cut to its prefix, as in struct flow */
+	__u64 low;
+	struct rate_bucket own;
+	__u64 seen;		/* CLOCK_MONOTONIC in ns of its last packet beyond the rate */
+	__u64 since;		/* it has exceeded the limit by itself since then, with no pause of RATE_PAUSE */
+	__u64 last;		/* and did so last */
+};
+
+/* Data of rate_offenders: this request, which its answer overwrites, and RATE_REPORTS of struct rate_report. */
+struct rate_request {
+	__u32 count;		/* written by the run: of reports */
+	__u32 pad[15];
+	__u32 after[RATE_LIMITS];	/* ms that a source must have exceeded the limit of the slot to be reported; 0 = no limit */
+	__u32 banned[RATE_LIMITS];	/* to add to the counters of the slots */
+};
+
+/* A source that has exceeded a limit for long enough. Its time begins again with the report. */
+struct rate_report {
+	__u64 high;
+	__u64 low;
+	__u32 slot;
+	__u32 ms;		/* for which it has exceeded the limit */
 };
 
 /* The limit that is closest to its rate, of those that count the packet of a test run. */

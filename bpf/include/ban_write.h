@@ -131,6 +131,16 @@ static __always_inline void expect_expiry(struct ban_state *state, __u64 expires
 		state->next_expiry = expires;
 }
 
+/* Whether two texts of a ban are equal. Both are aligned and padded with NUL. */
+static __always_inline int same_text(const char *left, const char *right, __u32 size)
+{
+	__u64 differ = 0;
+
+	for (__u32 i = 0; i < size / sizeof(__u64); i++)
+		differ |= ((const __u64 *)left)[i] ^ ((const __u64 *)right)[i];
+	return differ == 0;
+}
+
 static __always_inline __u32 add_ban(const struct ban_run *run, const struct ban_request *request)
 {
 	struct ban ban = {
@@ -139,12 +149,15 @@ static __always_inline __u32 add_ban(const struct ban_run *run, const struct ban
 		.expires = request->ttl ? run->now + request->ttl : 0,
 	};
 	struct ban_state *state = run->state;
-	int known;
+	const struct ban *old = bpf_map_lookup_elem(&bans, &request->key);
+	const int known = old != 0;
 	long error;
 
+	if (old && request->flags & BAN_YIELD && !same_text(old->by, request->by, sizeof(old->by)) &&
+	    (!old->expires || old->expires > run->now))
+		return RESULT_KEPT;
 	__builtin_memcpy(ban.reason, request->reason, sizeof(ban.reason));
 	__builtin_memcpy(ban.by, request->by, sizeof(ban.by));
-	known = bpf_map_lookup_elem(&bans, &request->key) != 0;
 	error = bpf_map_update_elem(&bans, &request->key, &ban, BPF_ANY);
 	if (error == -ERROR_TOO_BIG)
 		return RESULT_FULL;
@@ -156,16 +169,6 @@ static __always_inline __u32 add_ban(const struct ban_run *run, const struct ban
 		return RESULT_REFRESHED;
 	count_in(state, &request->key);
 	return RESULT_ADDED;
-}
-
-/* Whether two texts of a ban are equal. Both are aligned and padded with NUL. */
-static __always_inline int same_text(const char *left, const char *right, __u32 size)
-{
-	__u64 differ = 0;
-
-	for (__u32 i = 0; i < size / sizeof(__u64); i++)
-		differ |= ((const __u64 *)left)[i] ^ ((const __u64 *)right)[i];
-	return differ == 0;
 }
 
 /* Whether a ban carries the labels that `match` asks for. */

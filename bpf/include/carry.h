@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Copies the balancer's counters and ports from a map to a larger one; see abi_carry.h. A run keeps softirqs off on its
+ * Copies the balancer's counters and ports, and buckets of rate limits, from a map to a larger one; see abi_carry.h. A run keeps softirqs off on its
  * CPU, so that no packet changes a counter of this CPU meanwhile.
  */
 #pragma once
@@ -53,6 +53,23 @@ struct {
 	__type(value, struct snat_port);
 	__uint(max_entries, 1);
 } ports_after SEC(".maps");
+
+/* Buckets of rate limits; see abi_rates.h. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct line);
+	__uint(max_entries, 1);
+} rates_before SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct line);
+	__uint(max_entries, 1);
+} rates_after SEC(".maps");
 
 struct carry {
 	struct xdp_md *ctx;
@@ -132,6 +149,33 @@ static long carry_port(__u32 index, struct carry *carry)
 	to->seen = from->seen;
 	__builtin_memcpy(to->client, from->client, sizeof(*to) - __builtin_offsetof(struct snat_port, client));
 	__sync_lock_test_and_set(&to->ready, 1);
+	return 0;
+}
+
+/* CPUs that take from a bucket at a time may be this often in its way. */
+#define RATE_TRIES 8
+
+/* Packets may take from a bucket of either map meanwhile: the one that is further ahead holds more of what has passed. */
+static long carry_rate(__u32 index, struct carry *carry)
+{
+	const __u32 line = carry->header.first + index;
+	const __u64 *from = bpf_map_lookup_elem(&rates_before, &line);
+	__u64 *to = bpf_map_lookup_elem(&rates_after, &line);
+
+	if (!from || !to) {
+		carry->failed = 1;
+		return 1;
+	}
+	for (__u32 i = 0; i < sizeof(struct line) / sizeof(*to); i++) {
+		const __u64 value = from[i];
+
+		for (int try = 0; try < RATE_TRIES; try++) {
+			const __u64 old = *(volatile __u64 *)(to + i);
+
+			if (value <= old || __sync_val_compare_and_swap(to + i, old, value) == old)
+				break;
+		}
+	}
 	return 0;
 }
 

@@ -30,6 +30,26 @@ static __always_inline __u64 metered(const __u64 *first, const __u64 *second, __
 	return earlier(later(*(const volatile __u64 *)first, now), later(*(const volatile __u64 *)second, now)) - now;
 }
 
+/* Whether a cost exceeds the rate of a bucket that is ahead until `least`. One above the whole burst fits if nothing is used. */
+static __always_inline int is_beyond(__u64 least, __u64 now, __u64 cost, __u64 burst)
+{
+	return least + cost - now > burst && least > now;
+}
+
+/*
+ * Takes `cost` from a bucket of one key alone. Returns 0 if it exceeds the rate. Of CPUs that take at a time one may take for all:
+ * that is to the good of the key.
+ */
+static __always_inline int take_alone(__u64 *bucket, __u64 now, __u64 cost, __u64 burst)
+{
+	const __u64 was = *(volatile __u64 *)bucket, least = later(was, now);
+
+	if (is_beyond(least, now, cost, burst))
+		return 0;
+	__sync_val_compare_and_swap(bucket, was, least + cost);
+	return 1;
+}
+
 /*
  * Takes `cost` from a key's buckets, which may be one. Returns 0 if it exceeds the rate, and then takes nothing. All in
  * RATE_UNITS; `now`: the clock; `burst`: how far a bucket may be ahead of it.
@@ -60,7 +80,7 @@ static __always_inline int take(__u64 *first, __u64 *second, __u64 now, __u64 co
 				__sync_val_compare_and_swap(second, b, bound);
 			continue;
 		}
-		if (next - now > burst && least > now)
+		if (is_beyond(least, now, cost, burst))
 			return 0;
 		if (first != second && other < next &&
 		    __sync_val_compare_and_swap(fuller, other, next) != other)

@@ -9,15 +9,15 @@
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 #include "abi.h"
-#include "clock.h"
 #include "defaults.h"
 #include "essential.h"
 #include "flow.h"
 #include "judge.h"
 #include "match.h"
-#include "meter.h"
 #include "parts.h"
+#include "rate_ban.h"
 #include "rate_match.h"
+#include "rate_state.h"
 #include "scope.h"
 #include "translate.h"
 
@@ -33,106 +33,10 @@ ABI_SIZE(rate_header, LINE_SIZE);
 ABI_SIZE(rate_limit, LINE_SIZE);
 ABI_SIZE(rate_record, 2 * LINE_SIZE);
 ABI_SIZE(rate_bucket, LINE_SIZE / RATE_BUCKETS_A_LINE);
-ABI_SIZE(rate_counter, 32);
+ABI_SIZE(rate_counter, 40);
+ABI_SIZE(rate_offender, LINE_SIZE);
+ABI_SIZE(rate_report, 24);
 ABI_SIZE(rate_answer, 8);
-
-/* Beyond the longest datagram and any header in front of it. */
-#define LARGEST_FRAME 0x12000
-/* 64 ms in RATE_UNITS: far above the difference of two CPUs' clocks, which move with ticks of 10 ms at most. */
-#define CLOCK_SLACK (64ull * 1000000 * RATE_UNITS)
-
-/* Buckets of all limits; struct rate_limit says where its own begin. Sized by user space. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__type(key, __u32);
-	__type(value, struct line);
-	__uint(max_entries, 1);
-} rate_buckets SEC(".maps");
-
-/* The secret of the places in them; one value, as `flow_keys`. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__type(key, __u32);
-	__type(value, struct flow_keys);
-	__uint(max_entries, 1);
-} rate_keys SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__type(key, __u32);
-	__type(value, struct rate_counter);
-	__uint(max_entries, RATE_LIMITS);
-} rate_stats SEC(".maps");
-
-/* The address, without the bits behind its prefix. */
-static __always_inline void cut_prefix(__u64 *high, __u64 *low, __u32 length)
-{
-	if (length <= 64) {
-		*low = 0;
-		*high = length ? *high & ~0ull << ((64 - length) & 63) : 0;
-	} else {
-		*low &= ~0ull << ((128 - length) & 63);
-	}
-}
-
-/* The place of the packet's key in the state of a limit. */
-static __always_inline __u64 place_key(const struct rate_walk *walk, const struct rate_limit *limit)
-{
-	const __u32 length = walk->subject.ipv6 ? limit->prefix6 : 96 + limit->prefix4;
-	const __u32 per = limit->flags >> RATE_PER_SHIFT;
-	const struct flow_keys *keys;
-	__u64 high, low, scope = (__u64)(limit->slot + 1) << 32;
-	__u32 zero = 0;
-
-	if (per == RATE_ALL)
-		return 0;
-	keys = bpf_map_lookup_elem(&rate_keys, &zero);
-	if (!keys)
-		return 0;
-	high = per == RATE_SOURCE ? walk->source_high : walk->destination_high;
-	low = per == RATE_SOURCE ? walk->source_low : walk->destination_low;
-	cut_prefix(&high, &low, length);
-	if (per == RATE_SERVICE)
-		scope |= (__u32)walk->subject.protocol << 16 | walk->subject.destination_port;
-	return mixed(keyed_product(high, keys->source_high) + keyed_product(low, keys->source_low) +
-		     keyed_product(scope, keys->scope));
-}
-
-/* One of the two buckets of a key: the first in the lower half of the limit's state, the second in the upper one. */
-static __always_inline struct rate_bucket *find_bucket(const struct rate_limit *limit, __u64 place, __u32 second)
-{
-	const __u32 half = limit->shift ? 1u << ((limit->shift - 1) & 31) : 0;
-	const __u32 number = half ? ((__u32)(second ? place >> 32 : place) & (half - 1)) + (second ? half : 0) : 0;
-	__u32 line = limit->line + number / RATE_BUCKETS_A_LINE;
-	struct rate_bucket *buckets = bpf_map_lookup_elem(&rate_buckets, &line);
-
-	return buckets ? buckets + number % RATE_BUCKETS_A_LINE : 0;
-}
-
-static __always_inline __u64 rate_now(const struct rate_limit *limit)
-{
-	return (limit->flags & RATE_FINE ? bpf_ktime_get_ns() : monotonic_now()) * RATE_UNITS;
-}
-
-static __always_inline __u64 byte_cost(const struct rate_limit *limit, __u64 bytes)
-{
-	return bytes * limit->byte_time >> RATE_BYTE_SHIFT;
-}
-
-/* Whether the packet conforms to the rates of a limit. A packet beyond the rate of bits still counts in that of packets. */
-static __always_inline int conforms(const struct rate_limit *limit, struct rate_bucket *first,
-				    struct rate_bucket *second, __u32 bytes)
-{
-	const __u64 now = rate_now(limit);
-
-	if (limit->flags & RATE_PACKETS &&
-	    !take(&first->packets, &second->packets, now, limit->packet_time, limit->packet_burst, CLOCK_SLACK))
-		return 0;
-	return !(limit->flags & RATE_BITS) || take(&first->bits, &second->bits, now, byte_cost(limit, bytes),
-						   limit->byte_burst,
-						   byte_cost(limit, LARGEST_FRAME) + CLOCK_SLACK);
-}
 
 static __always_inline __u64 share(__u64 used, __u64 burst)
 {
@@ -177,15 +81,16 @@ static __always_inline void count_rate(const struct rate_walk *walk, const struc
 }
 
 /*
- * Counts the packet of the walk in the limit at a line of the policy; returns whether that drops it. A global function for
+ * Counts the packet of the walk in the limit at a line of the policy; returns enum rate_outcome. A global function for
  * the verifier's sake, as judge_class.
  */
-__noinline int judge_rate(__u32 line)
+__noinline __u32 judge_rate(__u32 line)
 {
 	const struct rate_limit *limit = (const void *)policy_line(line);
 	struct rate_walk *walk = open_walk();
 	struct rate_bucket *first, *second;
 	__u64 place;
+	__u32 outcome;
 	int exceeds;
 
 	if (!walk || !limit)
@@ -197,11 +102,51 @@ __noinline int judge_rate(__u32 line)
 		return 0;
 	if (!is_live(&walk->subject.account)) {
 		answer_rate(walk, limit, first, second);
+		if (flags_of(&walk->subject.account) & INTERFACE_EXHAUSTED)
+			return RATE_TRIAL;
 		return 0;
 	}
 	exceeds = !conforms(limit, first, second, walk->bytes);
 	count_rate(walk, limit, exceeds);
-	return exceeds && !(limit->flags & RATE_OBSERVE);
+	outcome = exceeds && !(limit->flags & RATE_OBSERVE) ? RATE_DROPS : 0;
+	if (PART(rate_bans) && limit->flags & RATE_BAN)
+		outcome |= suspicion_of(walk, limit, place, exceeds, first, second);
+	return outcome;
+}
+
+/* Whether a balance with room for one cost lets one pass, and then no other. */
+static __always_inline int holds_one(__u64 now, __u64 cost, __u64 burst)
+{
+	const __u64 least = burst > cost ? now + burst - cost : now;
+
+	return !is_beyond(least, now, cost, burst) && is_beyond(least + cost, now, cost, burst);
+}
+
+/*
+ * Whether the limit at a line of the policy drops the packet of a test run that finds its balance used up, and not the one
+ * before. Leaves the balances of traffic alone. A global function for the verifier's sake, as judge_class.
+ */
+__noinline int exceeds_trial(__u32 line)
+{
+	const struct rate_limit *limit = (const void *)policy_line(line);
+	struct rate_walk *walk = open_walk();
+	__u64 now;
+
+	if (!walk || !limit || limit->flags & RATE_OBSERVE)
+		return 0;
+	now = rate_now(limit);
+	return (limit->flags & RATE_PACKETS && holds_one(now, limit->packet_time, limit->packet_burst)) ||
+	       (limit->flags & RATE_BITS && holds_one(now, byte_cost(limit, walk->bytes), limit->byte_burst));
+}
+
+/* What an outcome of judge_rate asks for; returns whether it drops the packet. Keeps the frames of others off the deepest chain. */
+__noinline int settle_rate(__u32 line, __u32 outcome)
+{
+	if (outcome & RATE_TRIAL)
+		return exceeds_trial(line);
+	if (PART(rate_bans) && outcome & (RATE_NEAR | RATE_BEYOND))
+		follow_offender(line, outcome & RATE_BEYOND);
+	return outcome & RATE_DROPS;
 }
 
 /*
@@ -238,6 +183,7 @@ __noinline int exceeds_rate(struct xdp_md *ctx, __u32 origin, __u32 offsets, __u
 	struct rate_walk *walk = open_walk();
 	const struct rate_header *header;
 	__u32 line;
+	__u32 outcome;
 
 	if (!words || !walk || is_unlimited(head, kind))
 		return 0;
@@ -263,7 +209,8 @@ __noinline int exceeds_rate(struct xdp_md *ctx, __u32 origin, __u32 offsets, __u
 		if (found == RATE_PASSES_BY ||
 		    (found != RATE_COUNTS && !match_details(line + 1 + i, found == RATE_BY_SOURCES)))
 			continue;
-		if (judge_rate(line + 1 + i))
+		outcome = judge_rate(line + 1 + i);
+		if (outcome && settle_rate(line + 1 + i, outcome))
 			return 1;
 	}
 	return 0;

@@ -57,6 +57,7 @@ struct rate_walk {
 	__u32 network;		/* offset of the IP header */
 	__u32 bytes;		/* of the frame; 0: not read yet, nor are the addresses */
 	__u32 count;		/* of limits */
+	__u64 place;		/* of the packet's key: see rate_ban.h */
 	struct rate_answer answer;
 };
 

@@ -28,6 +28,7 @@ import { balanceSizes } from '../tables/services/balance.ts'
 import { BALANCER_METRICS } from './balancer-metrics.ts'
 import { type Feature, type GaugeFacts, gauges, type Lowering, liveMap, type NewGeneration } from './feature.ts'
 import { newlyOwned } from './filter.ts'
+import { carriedRates } from './rates.ts'
 import type { Carrying, Step } from './step.ts'
 
 /** Maps of a generation, sized for its services; one entry each without services. */
@@ -120,15 +121,15 @@ export const BALANCER = {
     if (carrying.length === 0) return []
     const { paths, target } = lowering
     const directory = paths.carry(target.generation)
-    // Flows must find their ports when the new generation takes over.
-    const ports = carrying.filter(({ map }) => map === 'snatPorts')
+    // Flows must find their ports, and rate limits what has passed, when the new generation takes over.
+    const ports = carrying.filter((one) => 'lines' in one)
     return [
       { kind: 'load-carry', object: target.carryObject, directory, carrying },
       ...(ports.length > 0 ? [{ kind: 'carry', directory, carrying: ports } as const] : []),
     ]
   },
   switched: (lowering: NewGeneration): Step[] => {
-    // Only now has the old generation stopped counting; ports may have been allocated since the first copy.
+    // Only now has the old generation stopped counting; more may have been allocated or used since the first copy.
     const carrying = carryingOf(lowering)
     if (carrying.length === 0) return []
     const directory = lowering.paths.carry(lowering.target.generation)
@@ -190,9 +191,11 @@ function kept(before: ReadonlyMap<string, number>, after: ReadonlyMap<string, nu
 const poolLines = ({ pools }: Slots): number => (Math.max(...pools.values()) + 1) * 2 * SNAT_PORTS
 
 /** Content to carry over to maps that change their size. */
-export function carryingOf({ paths, plan: { slots }, live, target }: NewGeneration): Carrying[] {
+export function carryingOf(lowering: NewGeneration): Carrying[] {
+  const { paths, plan, live, target } = lowering
+  const { slots } = plan
   const shapes = balancerMaps(target.image)
-  return (Object.keys(shapes) as BalancerMap[]).flatMap((map): Carrying[] => {
+  const ofServices = (Object.keys(shapes) as BalancerMap[]).flatMap((map): Carrying[] => {
     const shape: MapShape = shapes[map]
     const before = liveMap(paths, live, shape.name)
     // A map of one entry belongs to a generation without services.
@@ -204,6 +207,7 @@ export function carryingOf({ paths, plan: { slots }, live, target }: NewGenerati
       return [{ map, ...both, lines: Math.min(before.entries, shape.entries, poolLines(slots)) }]
     return []
   })
+  return [...ofServices, ...carriedRates(lowering)]
 }
 
 type CounterSlots = Pick<Slots, 'services' | 'backends'>

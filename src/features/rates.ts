@@ -2,32 +2,47 @@
 
 import { ran } from '../abi/answer.ts'
 import { type Part, plainRun } from '../abi/command.ts'
-import { flowKeysCodec, LINE_SIZE, RATE_BUCKETS_A_LINE, RATE_LIMITS, rateCounterCodec } from '../abi/generated.ts'
+import {
+  flowKeysCodec,
+  LINE_SIZE,
+  RATE_BUCKETS_A_LINE,
+  RATE_LIMITS,
+  RATE_OFFENDERS_A_SET,
+  rateCounterCodec,
+  rateOffenderCodec,
+} from '../abi/generated.ts'
 import { arrayMap, type MapShape, MMAPABLE, perCpuMap } from '../abi/paths.ts'
 import type { Slots } from '../model/live.ts'
 import type { Metric, Report, Sample } from '../report/metric.ts'
 import type { RateStatus } from '../report/result.ts'
 import type { Image } from '../tables/layout/layout.ts'
-import { rateLinesOf, sameBuckets } from '../tables/rates/rates.ts'
-import { type Feature, gauges, type Lowering } from './feature.ts'
+import { offenderSetsOf, rateLinesOf, sameBuckets } from '../tables/rates/rates.ts'
+import { type Feature, gauges, type Lowering, liveMap, type NewGeneration } from './feature.ts'
 import { newlyOwned } from './filter.ts'
-import type { Step } from './step.ts'
+import type { Carrying, Step } from './step.ts'
 
 /** Names of the maps of a generation. */
-export const RATE_MAPS = { buckets: 'rate_buckets', keys: 'rate_keys' } as const
+export const RATE_MAPS = { buckets: 'rate_buckets', keys: 'rate_keys', offenders: 'rate_offenders' } as const
 
 /** Maps of a generation, sized for its limits; one line of buckets without any. */
 export const rateMaps = ({ sections }: Pick<Image, 'sections'>) => ({
   buckets: arrayMap(RATE_MAPS.buckets, LINE_SIZE, rateLinesOf(sections.SETTINGS), MMAPABLE),
   keys: arrayMap(RATE_MAPS.keys, flowKeysCodec.size, 1),
+  offenders: arrayMap(
+    RATE_MAPS.offenders,
+    rateOffenderCodec.size * RATE_OFFENDERS_A_SET,
+    offenderSetsOf(sections.SETTINGS),
+  ),
 })
 
 const maps = { stats: perCpuMap('rate_stats', rateCounterCodec.size, RATE_LIMITS) } as const
-const programs = { count: 'rate_count' } as const
+const programs = { count: 'rate_count', reports: 'rate_reports' } as const
 
-/** A larger map will do: with as many buckets for each limit, its slot alone decides where they are. */
-const fits = ({ entries }: MapShape, existing: number): boolean =>
-  entries === 1 ? existing === 1 : existing >= entries && sameBuckets(existing, entries)
+/** A larger map of buckets will do: with as many for each limit, its slot alone decides where they are. */
+const fits = ({ name, entries }: MapShape, existing: number): boolean =>
+  entries === 1 || name !== RATE_MAPS.buckets
+    ? existing === entries
+    : existing >= entries && sameBuckets(existing, entries)
 
 const byLimit =
   (value: (status: RateStatus) => number) =>
@@ -51,6 +66,7 @@ const METRICS: readonly Metric[] = [
     ({ exceeding_packets }) => exceeding_packets,
   ),
   counter('xdp_rate_limit_exceeding_bytes_total', 'Bytes of these packets.', ({ exceeding_bytes }) => exceeding_bytes),
+  counter('xdp_rate_limit_bans_total', 'Bans of sources that exceeded a rate limit.', ({ bans }) => bans),
 ]
 
 export const RATES = {
@@ -63,7 +79,10 @@ export const RATES = {
     secret: [RATE_MAPS.keys],
   },
   programs,
-  parts: { rates: ({ rateLimits }) => (rateLimits?.size ?? 0) > 0 },
+  parts: {
+    rates: ({ rateLimits }) => (rateLimits?.size ?? 0) > 0,
+    rate_bans: ({ rateLimits }) => [...(rateLimits?.values() ?? [])].some(({ ban }) => ban),
+  },
   reasons: ['rate-limit'],
   needs: [],
   prepare: (lowering: Lowering) => [
@@ -88,6 +107,16 @@ export const RATES = {
   }),
   metrics: METRICS,
 } as const satisfies Feature
+
+/** The buckets to carry over into a larger map, in which limits that stay have theirs at the same places. */
+export function carriedRates({ paths, live, target }: NewGeneration): Carrying[] {
+  const { buckets: shape } = rateMaps(target.image)
+  const before = liveMap(paths, live, shape.name)
+  if (before === undefined || fits(shape, before.entries) || before.entries === 1 || shape.entries === 1) return []
+  if (!sameBuckets(before.entries, shape.entries)) return []
+  const lines = Math.min(before.entries, shape.entries)
+  return [{ map: 'rateBuckets', from: before.pin, to: paths.ownMap(target.generation, shape), lines }]
+}
 
 type CounterSlots = Pick<Slots, 'rates'>
 

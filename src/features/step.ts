@@ -19,7 +19,7 @@ export interface MapBinding {
   readonly pin: string
 }
 
-/** Content to copy from one map to a larger one, both by their pins: counters of slots, or lines of ports. */
+/** Content to copy from one map to a larger one, both by their pins: counters of slots, or lines of ports or buckets. */
 export type Carrying =
   | {
       readonly map: 'serviceStats' | 'backendStats'
@@ -27,7 +27,7 @@ export type Carrying =
       readonly to: string
       readonly slots: readonly number[]
     }
-  | { readonly map: 'snatPorts'; readonly from: string; readonly to: string; readonly lines: number }
+  | { readonly map: 'snatPorts' | 'rateBuckets'; readonly from: string; readonly to: string; readonly lines: number }
 
 /** Bytes of health by their number: see src/abi/health.ts. */
 export type HealthBytes = ReadonlyMap<number, number>

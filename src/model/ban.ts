@@ -14,6 +14,8 @@ export interface BanRequest {
   readonly ttlMs: number
   /** Whether packets are only counted, and go on. */
   readonly observe?: boolean
+  /** Whether a ban of the prefix by another author stays in its place. */
+  readonly yields?: boolean
 }
 
 /**
@@ -49,10 +51,10 @@ export interface BanRefusal {
 
 /**
  * Result of a request. `absent`: the prefix to remove was not banned. `refused`: the ban would cut guarded peers, or cover
- * an address of this host. `full`, `no-memory`: the kernel rejected the new ban; existing bans stay in force.
+ * an address of this host. `kept`: another author's ban of the prefix is in force, and stays. `full`, `no-memory`: the kernel rejected the new ban; existing bans stay in force.
  */
 export type BanOutcome =
-  | { readonly result: 'added' | 'refreshed' | 'removed' | 'absent' | 'full' | 'no-memory' }
+  | { readonly result: 'added' | 'refreshed' | 'removed' | 'absent' | 'kept' | 'full' | 'no-memory' }
   | { readonly result: 'refused'; readonly reasons: readonly BanRefusal[] }
 
 /** An address that a ban should not cover, and a description of it. */

@@ -194,6 +194,7 @@ export interface Live {
 
 /** The services in force, and the slots of their counters and state in the data plane. */
 export interface Served extends Pick<Live, 'generation' | 'slots' | 'leaving'> {
+  readonly rateLimits?: State['rateLimits']
   /** By name, with the next hops that the image has. */
   readonly services: State['services']
 }
@@ -203,6 +204,7 @@ export const servedOf = ({ generation, slots, leaving, state }: Live): Served =>
   slots,
   leaving,
   services: state.services,
+  rateLimits: state.rateLimits,
 })
 
 /**

@@ -17,6 +17,13 @@ export interface Rate {
   readonly burst: number
 }
 
+/** Bans of the sources that exceed a limit. Times in milliseconds. */
+export interface RateBan {
+  readonly forMs: number
+  /** For this long a source must exceed the limit, without a pause, before it is banned. */
+  readonly afterMs: number
+}
+
 /** A limit in canonical form: equal limits are equal objects. At least one of `packets` and `bits` is there. */
 export interface RateLimit {
   readonly name: string
@@ -32,9 +39,15 @@ export interface RateLimit {
   readonly packets?: Rate | undefined
   readonly bits?: Rate | undefined
   readonly action: RateAction
+  /** Only where `per` is `source`. */
+  readonly ban?: RateBan | undefined
   /** Buckets of its state, a power of two: see docs/adr/0076. Equal for all limits of a state. */
   readonly buckets: number
 }
+
+/** The author of bans that rate limits make, and their reason. */
+export const RATE_BAN_AUTHOR = 'rate-limit'
+export const rateBanReason = (name: string): string => `rate limit ${name}`
 
 /** Bounds of a config. A rate of 1 per second takes 1 s of a bucket's clock, which counts in 1/16 ns. */
 export const RATE = {
@@ -49,7 +62,28 @@ export const RATE = {
   burstSeconds: 3600,
   buckets: { least: 1024, most: 16_777_216, initial: 65_536 },
   prefix: { v4: 32, v6: 64 },
+  ban: {
+    afterMs: { least: 1000, most: 600_000, initial: 3000 },
+    forMs: { least: 10_000 },
+    /** Shortest prefixes that a limit may ban. */
+    prefix: { v4: 8, v6: 16 },
+  },
 } as const
+
+const BUCKET_BYTES = 16
+const PLACES_BYTES = 4096 * 64
+
+/**
+ * Kernel memory in bytes of the state of limits in these slots: buckets for a power of two of limits, and the places of sources
+ * that exceed one with `ban`.
+ */
+export function rateMemory(limits: ReadonlyMap<string, RateLimit>, slots: ReadonlyMap<string, number>): number {
+  const [first] = limits.values()
+  if (first === undefined) return 0
+  const used = Math.max(...[...limits.keys()].map((name) => slots.get(name) ?? 0)) + 1
+  const places = [...limits.values()].some(({ ban }) => ban) ? PLACES_BYTES : 0
+  return 2 ** Math.ceil(Math.log2(used)) * first.buckets * BUCKET_BYTES + places
+}
 
 const rateKey = (rate: Rate | undefined): string => (rate ? `${rate.perSecond}/${rate.burst}` : '')
 
@@ -67,5 +101,6 @@ export const rateLimitKey = (limit: RateLimit, scope: string): string =>
     rateKey(limit.packets),
     rateKey(limit.bits),
     limit.action,
+    limit.ban ? `${limit.ban.forMs}/${limit.ban.afterMs}` : '',
     limit.buckets,
   ].join(' ')

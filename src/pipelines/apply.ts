@@ -135,7 +135,7 @@ async function carryOut(
     result: { ...UNCHANGED, changed: true, applied: plan.changes.map(({ key }) => key), probes, pending },
     links,
     committed: image ? { number: generation, lines: image.lines } : committedOf(live),
-    served: { generation, slots: plan.slots, leaving: plan.leaving, services: plan.state.services },
+    served: servedOf({ ...live, generation, slots: plan.slots, leaving: plan.leaving, state: plan.state }),
   }
 }
 

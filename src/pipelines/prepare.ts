@@ -3,6 +3,7 @@
 import type { Lowering, Target } from '../features/feature.ts'
 import { partsFor } from '../features/features.ts'
 import type { Early } from '../kernel/execute/early.ts'
+import { isWatched } from '../kernel/host/lock.ts'
 import { readOwnOnInterfaces } from '../kernel/host/protect.ts'
 import { readTimeServers } from '../kernel/host/time-servers.ts'
 import { modelJudge } from '../kernel/live/answers.ts'
@@ -26,6 +27,7 @@ import { partnersOf } from '../plan/partners.ts'
 import { plan } from '../plan/plan.ts'
 import { guardRadius } from '../plan/radius.ts'
 import { warnOwnAddresses } from '../plan/warn-own-addresses.ts'
+import { hasLimitBans, warnLimitBans } from '../plan/warn-rates.ts'
 import { witnessesOf } from '../plan/witnesses.ts'
 import { editImage, type Toggle } from '../tables/image/edit.ts'
 import { compileImage } from '../tables/image/image.ts'
@@ -87,7 +89,10 @@ export async function makePlan(
   refuse(guardRadius(desired, made, live.state, terms))
   held?.checkPlan(made)
   const contacts = contactsOf(made, desired, live, object, terms)
-  return { plan: await judgedPlan(session, desired, made, live, object, contacts), live, object, terms, contacts }
+  const judged = await judgedPlan(session, desired, made, live, object, contacts)
+  const isUnwatched = hasLimitBans(state) && !(await isWatched(host))
+  const warnings = [...judged.warnings, ...(isUnwatched ? warnLimitBans(desired) : [])]
+  return { plan: { ...judged, warnings }, live, object, terms, contacts }
 }
 
 /** The terms on which the contacts of this host are judged; undefined: nothing changes. */

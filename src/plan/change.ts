@@ -106,6 +106,8 @@ export interface Plan {
   readonly leaving: readonly LeavingBackend[]
   /** By backendSlotKey: when a drained backend loses its flows, in seconds of monotonic time. */
   readonly deadlines: ReadonlyMap<string, number>
+  /** Kernel memory in bytes of the state of rate limits; undefined: it stays. */
+  readonly rateMemory?: { readonly before: number; readonly after: number } | undefined
   /** Live connections and other peers that it cuts; undefined: not judged, because nothing changes. */
   readonly cuts?: Cuts
 }

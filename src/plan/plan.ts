@@ -1,7 +1,8 @@
 // Makes the plan from the desired and the live state.
 
 import type { Desired } from '../model/desired.ts'
-import type { Live } from '../model/live.ts'
+import type { Live, Slots } from '../model/live.ts'
+import { rateMemory } from '../model/rate-limit.ts'
 import { asksSockets } from '../model/scope.ts'
 import { EMPTY_STATE, type Program, type State } from '../model/state.ts'
 import { withChain } from './chain.ts'
@@ -33,20 +34,32 @@ function stateOn(desired: Desired, live: Live, program: Program, lists: State['l
   }
 }
 
+const NONE: ReadonlyMap<string, never> = new Map<string, never>()
+
+/** The memory of rate limits before and after, where it differs. */
+function rateMemoryOf({ rateLimits }: State, { rates }: Slots, live: Live): Plan['rateMemory'] {
+  const before = rateMemory(live.state.rateLimits ?? NONE, live.slots.rates ?? NONE)
+  const after = rateMemory(rateLimits ?? NONE, rates ?? NONE)
+  return before === after ? undefined : { before, after }
+}
+
 /** The plan from live to desired. `guard` decides whether it may be carried out. */
 export function plan(desired: Desired, live: Live, program: Program, terms: Terms = PLAIN_TERMS): Plan {
   const { lists, warnings } = settle(desired, live, terms)
   const state = stateOn(desired, live, program, lists)
   const changes = withOrigins(order(diff(state, live)), live)
   const leaving = leavingOf(state, live)
+  const slots = assignSlots(state, live, leaving)
+  const memory = rateMemoryOf(state, slots, live)
   return {
     state,
     changes,
     drift: driftList(changes, live),
     warnings: [...warnings, ...warn(desired, state, live, changes)],
-    slots: assignSlots(state, live, leaving),
+    slots,
     leaving,
     deadlines: deadlinesOf(state, live),
+    ...(memory && { rateMemory: memory }),
   }
 }
 

@@ -144,7 +144,7 @@ export const renderPlanJson = (plan: Parameters<typeof planFields>[0], view: Omi
 
 /** The fields of that document. */
 export function planFields(
-  plan: Pick<Plan, 'changes' | 'drift' | 'warnings' | 'cuts'>,
+  plan: Pick<Plan, 'changes' | 'drift' | 'warnings' | 'cuts' | 'rateMemory'>,
   view: Omit<PlanView, 'color'>,
 ): Readonly<Record<string, unknown>> {
   const { config, provenance, commands, saved, total, offline } = view
@@ -153,6 +153,7 @@ export function planFields(
     changes: plan.changes.map((change) => changeJson(change, view, mostOf(view))),
     drift: plan.drift.map(driftJson),
     cuts: cutsJson(plan.cuts, provenance),
+    ...(plan.rateMemory && { rate_memory: plan.rateMemory }),
     summary: summaryOf(plan.changes),
     partial: plan.changes.length !== total,
     warnings: diagnosticsJson(plan.warnings),

@@ -12,6 +12,7 @@ import { renderDiagnostics } from './diagnostic.ts'
 import { driftBlock } from './drift.ts'
 import { SAMPLES } from './list-summary.ts'
 import { changeTitle } from './names.ts'
+import { formatBytes } from './numbers.ts'
 import { type OfflineView, offlineLines, sameText } from './offline.ts'
 import { type Paint, paint } from './paint.ts'
 import { rateText } from './rate-limit.ts'
@@ -169,6 +170,14 @@ function footer(plan: Shown, { config, total, isDriftOnly, offline }: PlanView):
   ]
 }
 
+/** Kernel memory of rate limits, where tables are made, resized or removed. */
+function memoryLines({ rateMemory }: Plan, { isDriftOnly }: PlanView): string[] {
+  if (rateMemory === undefined || isDriftOnly) return []
+  const { before, after } = rateMemory
+  const was = before > 0 ? ` (before ${formatBytes(before)})` : ''
+  return [`Rate limits take ${formatBytes(after)} of kernel memory${was}.`, '']
+}
+
 const savedLines = ({ saved }: PlanView): string[] => {
   if (!saved) return []
   const { path, accepted } = saved
@@ -191,6 +200,7 @@ export function renderPlan(plan: Shown, view: PlanView): string {
     ...driftLines(plan.drift, style),
     ...blocks,
     ...(blocks.length > 0 ? [''] : []),
+    ...memoryLines(plan, view),
     ...cutLines(plan, view, style),
     ...commands,
     ...warnings,

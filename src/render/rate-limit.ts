@@ -7,6 +7,7 @@ import { RATE, type Rate, type RateLimit } from '../model/rate-limit.ts'
 import { scopeKey } from '../model/state.ts'
 import { formatRange, wordsOf } from '../model/text.ts'
 import type { Change } from '../plan/change.ts'
+import { formatDuration } from './duration.ts'
 import type { Paint } from './paint.ts'
 import { SAME, setting } from './setting.ts'
 
@@ -68,8 +69,13 @@ function burstText({ packets, bits }: RateLimit): string {
 function identity(limit: RateLimit, most: number): string[] {
   const observed = limit.action === 'observe' ? ', observed only' : ''
   const from = limit.sources ? [`from ${sourcesText(limit, most)}`] : []
-  return [`${scopeKey(limit.scope)}, ${rateText(limit)} (${burstText(limit)})${observed}`, ...from]
+  const bans = limit.ban ? [`bans ${banText(limit)}`] : []
+  return [`${scopeKey(limit.scope)}, ${rateText(limit)} (${burstText(limit)})${observed}`, ...from, ...bans]
 }
+
+/** `bans sources for 10m after 3s`. */
+const banText = ({ ban }: RateLimit): string =>
+  ban ? `sources for ${formatDuration(ban.forMs)} after ${formatDuration(ban.afterMs)}` : 'none'
 
 const NO_LIMIT = 'no limit'
 
@@ -83,6 +89,7 @@ const settingsOf = (limit: RateLimit): Readonly<Record<string, string>> => ({
   packets: limit.packets ? packetRate(limit.packets) : NO_LIMIT,
   bits: limit.bits ? bitRate(limit.bits) : NO_LIMIT,
   action: limit.action,
+  bans: banText(limit),
   buckets: formatCount(limit.buckets),
 })
 
@@ -150,5 +157,6 @@ export const rateLimitJson = (limit: RateLimit) => ({
   bits_per_second: limit.bits?.perSecond ?? null,
   burst_bits: limit.bits?.burst ?? null,
   action: limit.action,
+  ban: limit.ban ? { for_seconds: limit.ban.forMs / 1000, after_seconds: limit.ban.afterMs / 1000 } : null,
   buckets: limit.buckets,
 })

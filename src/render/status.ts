@@ -90,16 +90,19 @@ export function anomalyTable({ anomalies }: Pick<Status, 'anomalies'>): string[]
 
 export function rateTable({ rate_limits }: Pick<Status, 'rate_limits'>): string[] {
   if (rate_limits.length === 0) return []
-  const rows = rate_limits.map(({ name, per, action, packets, exceeding_packets, exceeding_bytes }) => [
+  const haveBanned = rate_limits.some(({ bans }) => bans > 0)
+  const rows = rate_limits.map(({ name, per, action, packets, exceeding_packets, exceeding_bytes, bans }) => [
     name,
     per,
     action,
     formatCount(packets),
     formatCount(exceeding_packets),
     formatBytes(exceeding_bytes),
+    ...(haveBanned ? [formatCount(bans)] : []),
   ])
   const columns = [left('RATE LIMIT'), left('PER'), left('ACTION')]
-  return ['', ...formatTable([...columns, right('PACKETS'), right('EXCEEDING'), right('BYTES')], rows)]
+  const counts = [right('PACKETS'), right('EXCEEDING'), right('BYTES'), ...(haveBanned ? [right('BANS')] : [])]
+  return ['', ...formatTable([...columns, ...counts], rows)]
 }
 
 /** When SYNs are answered, and what has come of it. */

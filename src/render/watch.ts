@@ -7,6 +7,7 @@ import type { ServiceMode } from '../model/overlay.ts'
 import type { HealthSummary, Trigger, WatchEvent, WatchState } from '../report/watch.ts'
 import { diagnosticsJson, renderDiagnostics } from './diagnostic.ts'
 import { driftJson, driftText } from './drift.ts'
+import { formatDuration } from './duration.ts'
 import { FORMAT_VERSION } from './json.ts'
 import { type Paint, paint } from './paint.ts'
 
@@ -112,6 +113,13 @@ function lead(event: WatchEvent): readonly [Level, string] {
       const what = `${source} is ${outcome}: ${plural(prefixes, 'prefix', 'prefixes')}`
       return ['info', `${what} for ${plural(lists.length, 'list')} (${lists.join(', ')})`]
     }
+    case 'banned': {
+      const { limit, prefixes, count, forMs, observe } = event
+      const others = count - prefixes.length
+      const who = `${prefixes.join(', ')}${others > 0 ? ` and ${plural(others, 'other')}` : ''}`
+      const what = observe ? 'would ban' : 'banned'
+      return ['info', `rate limit ${limit}: ${what} ${who} for ${formatDuration(forMs)}`]
+    }
     case 'warning':
       return ['warning', '']
     case 'reload':
@@ -168,6 +176,10 @@ function fieldsOf(event: WatchEvent): Readonly<Record<string, unknown>> {
     case 'service-health': {
       const { service, mode, isFallback, healthy, needed } = event
       return { service, mode, fallback: isFallback, healthy, needed }
+    }
+    case 'banned': {
+      const { limit, prefixes, count, forMs, observe } = event
+      return { limit, prefixes, count, for_ms: forMs, observe }
     }
     case 'warning':
       return { warnings: diagnosticsJson(event.warnings) }

@@ -133,6 +133,8 @@ export interface RateStatus {
   /** Packets beyond the rate: dropped, or with `observe` only counted. */
   readonly exceeding_packets: number
   readonly exceeding_bytes: number
+  /** Bans of sources that exceeded it. */
+  readonly bans: number
 }
 
 export interface Status {

@@ -93,6 +93,16 @@ interface Events {
   }
   /** A source in the network has another content than its copy had, or its first one. */
   fetched: Pick<Fetched, 'source' | 'lists' | 'outcome' | 'prefixes'>
+  /** Sources exceeded a rate limit for too long. */
+  banned: {
+    readonly limit: string
+    /** The first of them, formatted. */
+    readonly prefixes: readonly string[]
+    readonly count: number
+    readonly forMs: number
+    /** Whether the bans only count. */
+    readonly observe: boolean
+  }
   warning: { readonly warnings: readonly Diagnostic[] }
   reload: Empty
   /** A fault that only delays the daemon's reaction, or makes it harder to follow. */

@@ -4,6 +4,7 @@
 import { contains } from '../model/ranges.ts'
 import type { RateLimit } from '../model/rate-limit.ts'
 import type { State } from '../model/state.ts'
+import type { Verdict } from '../report/reason.ts'
 import { type Circumstances, type Facts, type Ingress, inScope, judge, TEST_INGRESS } from './judge.ts'
 
 /** Groups of `policy.essential` that no limit holds up. */
@@ -29,6 +30,15 @@ export function countingLimits(
     (sources === undefined || contains(family === 4 ? sources.v4 : sources.v6, source) >= 0)
   return [...state.rateLimits.values()].filter(counts).sort((a, b) => a.position - b.position)
 }
+
+/**
+ * The verdict on a packet that finds the balances of all limits used up. An observing limit drops nothing; sockets and bans
+ * are not in the state.
+ */
+export const verdictBeyondRates = (state: State, facts: Facts, ingress: Ingress = TEST_INGRESS): Verdict =>
+  countingLimits(state, facts, ingress).some(({ action }) => action === 'drop')
+    ? 'drop'
+    : judge(state, facts, {}, ingress).verdict
 
 /** A packet at a meter. All but the places in the units of the clock. */
 export interface Taking {

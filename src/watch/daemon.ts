@@ -35,6 +35,7 @@ import { listenToFiles } from './files/file-events.ts'
 import { firstConfig } from './first-config.ts'
 import { followHops } from './hops.ts'
 import { listenToKernel } from './kernel-events.ts'
+import { banOffenders } from './limit-bans.ts'
 import { type Loop, startLoop } from './loop.ts'
 import { askNeighbours } from './neighbours.ts'
 import { pipelineOf } from './pipeline.ts'
@@ -73,10 +74,7 @@ export interface DaemonOptions {
 
 type Emit = (event: WatchEvent) => void
 
-/**
- * Preparing an apply takes the lock, and other processes must not wait for it through a long pause: the daemon prepares
- * only where the pause is at most this many milliseconds.
- */
+/** Other processes must not wait for the lock through a long pause: an apply is prepared in a pause of so many milliseconds. */
 const SHORT = 1000
 /** Link events come in bursts: creating one interface makes half a dozen. In milliseconds. */
 const BURST = 50
@@ -84,7 +82,6 @@ const BURST = 50
 /** Events that may change the next hop of a backend. */
 const NEXT_HOP_EVENTS = ['device', 'address', 'route', 'rule', 'nexthop'] as const
 
-/** The receivers of states and events. */
 interface Audience {
   readonly book: Book
   readonly emit: Emit
@@ -191,6 +188,7 @@ function begin(first: Loaded, file: ConfigFile, options: DaemonOptions, audience
     failing: checks.failing,
     ask: (addresses, most) => verifyHops(addresses, most, host),
   })
+  const limitBans = banOffenders(host, scheduler, emit)
   const companions = companionsOf(options, audience, () => loop.wanted(), checks, sources, host)
   const onAdopt = (desired: Desired): void => {
     for (const { follow } of companions) follow(desired)
@@ -212,6 +210,7 @@ function begin(first: Loaded, file: ConfigFile, options: DaemonOptions, audience
       checks.serve(served, desired)
       hops.follow(served)
       asking.follow(served)
+      limitBans.follow(served)
     },
     explain(error) {
       if (error instanceof XdpError) return error
@@ -250,6 +249,7 @@ function begin(first: Loaded, file: ConfigFile, options: DaemonOptions, audience
       links.cancel()
       hops.stop()
       asking.stop()
+      await limitBans.stop()
       await loop.stop()
       await checks.close()
       await files.stop()

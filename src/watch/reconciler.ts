@@ -86,7 +86,7 @@ export function createReconciler(first: Loaded, ports: ReconcilerPorts): Reconci
   /** Keeps health checks running while the wanted config cannot be applied. */
   const lookAtServed = async (): Promise<void> => {
     const desired = carried ?? wanted.desired
-    if (desired.state.services.size === 0) return
+    if (desired.state.services.size === 0 && !desired.state.rateLimits) return
     await pipeline.served().then((served) => ports.onServed(served, desired), undefinedIfExpected)
   }
 

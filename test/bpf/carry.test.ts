@@ -179,3 +179,32 @@ test('refuses a slot outside the map', async () => {
   await loadCarry(carryPath, paths.carry(2), carrying)
   await expect(carry(paths.carry(2), carrying)).rejects.toThrow('E108')
 })
+
+test('raises buckets of rate limits to what has passed in either map', async () => {
+  const pins = ['rates-1', 'rates-2'].map((name) => join(directory, 'bpffs', name)) as [string, string]
+  const line = (...values: readonly bigint[]): Uint8Array =>
+    new Uint8Array(BigUint64Array.from({ length: 8 }, (_, i) => values[i] ?? 0n).buffer)
+  const [few, many] = [8192 + 8, 4 * 8192 + 8]
+  await runBatch([
+    bpftool('map', 'create', pins[0], ...mapWords(arrayMap('rate_buckets', 64, few, MMAPABLE))),
+    bpftool('map', 'create', pins[1], ...mapWords(arrayMap('rate_buckets', 64, many, MMAPABLE))),
+    update(pins[0], 0, line(2n ** 60n, 7n, 0n, 5n)),
+    update(pins[1], 0, line(3n, 8n, 2n, 5n)),
+    update(pins[0], 8199, line(1n, 2n, 3n, 4n, 5n, 6n, 7n, 8n)),
+    update(pins[1], 8200, line(9n)),
+  ])
+  const carrying: readonly Carrying[] = [{ map: 'rateBuckets', from: pins[0], to: pins[1], lines: few }]
+  mkdirSync(paths.generation(3), { recursive: true })
+  await loadCarry((await loadObject()).carryPath, paths.carry(3), carrying)
+  await carry(paths.carry(3), carrying)
+  await removePins(paths.carry(3))
+  const read = async (key: number): Promise<bigint[]> => {
+    const { value } = (await askBpftool(anything, 'map', 'lookup', 'pinned', pins[1], 'key', ...keyBytes(key))) as {
+      value: string[]
+    }
+    return [...new BigUint64Array(Uint8Array.from(value, Number).buffer)]
+  }
+  expect(await read(0)).toEqual([2n ** 60n, 8n, 2n, 5n, 0n, 0n, 0n, 0n])
+  expect(await read(8199)).toEqual([1n, 2n, 3n, 4n, 5n, 6n, 7n, 8n])
+  expect((await read(8200))[0]).toBe(9n)
+})

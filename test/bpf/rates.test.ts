@@ -2,7 +2,7 @@
 // bans and essential packets stay as they are.
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { NO_SLOT, rateCounterCodec } from '../../src/abi/generated.ts'
+import { INTERFACE_FLAG, NO_SLOT, rateCounterCodec } from '../../src/abi/generated.ts'
 import type { RateLimit } from '../../src/model/rate-limit.ts'
 import type { State } from '../../src/model/state.ts'
 import { countingLimits } from '../../src/semantics/rates.ts'
@@ -11,7 +11,7 @@ import { SEED, usually } from '../support/depth.ts'
 import { allow, block, policy, ranges, scope } from '../support/lists.ts'
 import { factsOf, isStray } from '../support/model.ts'
 import { Namespace } from '../support/netns.ts'
-import { arp, ethernet, fragment, icmp, icmpv6, ipv4, ipv6, packet, tcp, udp, vlan } from '../support/packets.ts'
+import { arp, ethernet, fragment, icmp, icmpv6, ipv4, ipv6, packet, raw, tcp, udp, vlan } from '../support/packets.ts'
 import { INTERFACES, randomFrame, randomFrom, randomLimits, randomState } from '../support/random.ts'
 
 const SLOT = 5
@@ -222,6 +222,35 @@ test('a test run takes nothing, and says how much is used', async () => {
   expect(rate_used / 65_535).toBeCloseTo(0.5, 1)
   await passing(times(9, frame))
   expect(((await explained())?.rate_used ?? 0) / 65_535).toBeGreaterThan(0.9)
+})
+
+test('a test run that finds balances used up is dropped, by rates alone, and takes nothing from them', async () => {
+  const arrival = { ifindex: 1, slot: SLOT, flags: INTERFACE_FLAG.EXHAUSTED }
+  const verdicts = async (source: string, bytes = 0): Promise<string[]> => {
+    const frame = packet(ethernet(), ipv4({ source }), udp({ source: 4000, destination: 53 }), raw(bytes))
+    const [found] = await plane.run([{ frame, arrival }])
+    const [filtered] = await plane.run([{ frame, arrival }], 'filter')
+    return [found?.verdict ?? '', found?.explanation?.reason ?? '', filtered?.verdict ?? '']
+  }
+  const friends = policy('pass', allow('friends', ['192.0.2.0/24', scope('any')]))
+  for (const limit of [
+    { packets: { perSecond: 1, burst: 1 } },
+    { packets: { perSecond: 1_000_000_000, burst: 1 } },
+    { packets: undefined, bits: { perSecond: 1000, burst: 12_112 } },
+    { packets: { perSecond: 1000, burst: 3_600_000 }, bits: { perSecond: 1e13, burst: 3.6e16 } },
+    { per: 'all' as const },
+  ]) {
+    await load({ ...friends, rateLimits: stateWith(limit).rateLimits })
+    expect([limit, ...(await verdicts('198.51.100.1'))]).toEqual([limit, 'drop', 'rate-limit', 'drop'])
+    // Larger than a burst of 1,514 bytes: it passes only alone, and a second one exceeds.
+    expect((await verdicts('198.51.100.1', 1600))[0]).toBe('drop')
+    expect(await verdicts('192.0.2.1')).toEqual(['pass', 'allowlist', 'pass'])
+  }
+  await load(stateWith({ action: 'observe' }, { scope: scope(6) }))
+  expect((await verdicts('198.51.100.1'))[0]).toBe('pass')
+  await load(stateWith({}))
+  await verdicts('198.51.100.1')
+  expect(await passing(times(5, from4('198.51.100.1')))).toBe(3)
 })
 
 describe('random limits and packets', () => {

@@ -86,6 +86,23 @@ test('why names the limit, the line and what is left', async () => {
   )
 })
 
+test('more limits than the table has room for take a larger one, and the limits before keep what was used', async () => {
+  const others = (count: number): string =>
+    Array.from({ length: count }, (_, i) => `  - { name: other-${i}, protocol: udp, packets_per_second: 1000 }\n`).join(
+      '',
+    )
+  lab.write('xdp.yaml', config(PINGS.replace('packets_per_second: 1, burst: 5', 'packets_per_second: 1, burst: 60')))
+  await lab.ok('apply', '--auto-approve')
+  await burst(80)
+  lab.write(
+    'xdp.yaml',
+    config(`${PINGS.replace('packets_per_second: 1, burst: 5', 'packets_per_second: 1, burst: 60')}${others(2)}`),
+  )
+  expect(await lab.ok('plan', '--commands')).toContain('carry_rates')
+  await lab.ok('apply', '--auto-approve')
+  expect(await burst(30)).toBeLessThan(30)
+})
+
 test('a limit that goes, and its counters with it', async () => {
   lab.write('xdp.yaml', 'version: 1\ninterfaces: { eth0: {} }\n')
   expect(await lab.ok('plan')).toContain('- rate_limit pings')

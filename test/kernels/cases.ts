@@ -355,6 +355,7 @@ function bonded(): Pick<Policy, 'state' | 'rows'> {
         match: { length: { first: 40, last: 1500 } },
       },
       sources,
+      ban: { forMs: 600_000, afterMs: 3000 },
       buckets: 1024,
     }),
     rateLimit('everything', { position: 1, per: 'all', bits: { perSecond: 1e12, burst: 1e12 }, buckets: 1024 }),

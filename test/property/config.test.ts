@@ -205,6 +205,16 @@ const counted = fc.oneof(
     },
     { requiredKeys: [] },
   ),
+  fc.record(
+    {
+      prefix: fc.record({ v4: fc.integer({ min: 8, max: 32 }), v6: fc.integer({ min: 16, max: 128 }) }),
+      ban: fc.record(
+        { for: fc.constantFrom('10s', '5m', '100d'), after: fc.constantFrom('1s', '10m') },
+        { requiredKeys: ['for'] },
+      ),
+    },
+    { requiredKeys: ['ban'] },
+  ),
 )
 const limits = fc
   .array(
@@ -325,7 +335,7 @@ const rangeTexts = ({ v4, v6 }: AddressSet): string[] =>
   )
 
 /** A limit with every key that it can have. */
-const writtenLimit = ({ name, scope: of, sources, per, prefix, packets, bits: bitRate, action }: RateLimit) => ({
+const writtenLimit = ({ name, scope: of, sources, per, prefix, packets, bits: bitRate, action, ban }: RateLimit) => ({
   name,
   ...scopeKeys(of),
   ...(sources ? { cidrs: rangeTexts(sources) } : { cidr: 'any' }),
@@ -334,6 +344,7 @@ const writtenLimit = ({ name, scope: of, sources, per, prefix, packets, bits: bi
   ...(packets && { packets_per_second: packets.perSecond, burst: packets.burst }),
   ...(bitRate && { bits_per_second: bitRate.perSecond, burst_bits: bitRate.burst }),
   action,
+  ...(ban && { ban: { for: `${ban.forMs / 1000}s`, after: `${ban.afterMs / 1000}s` } }),
 })
 
 test('a state written as a file reads back as that state', async () => {

@@ -96,18 +96,20 @@ const rateLimits = fc
         packets: rates,
         bits: rates,
         action: fc.constantFrom<RateAction>('drop', 'observe'),
+        ban: fc.constantFrom(undefined, { forMs: 60_000, afterMs: 3000 }, { forMs: 60_000, afterMs: 1000 }),
       }),
       { maxLength: 3, selector: ({ name }) => name },
     ),
   )
   .map(([buckets, made]) =>
-    made.map(({ sources, per, prefix: lengths, ...own }, position) =>
+    made.map(({ sources, per, prefix: lengths, ban, ...own }, position) =>
       rateLimit(own.name, {
         ...own,
         per,
         buckets,
         position,
         prefix: per === 'all' ? RATE.prefix : lengths,
+        ban: per === 'source' ? ban : undefined,
         sources: sources && addresses(...sources),
       }),
     ),

@@ -38,7 +38,7 @@ import type { Count } from '../../src/report/result.ts'
 import { decodeInterfaces } from '../../src/tables/classes/interfaces.ts'
 import { compileImage } from '../../src/tables/image/image.ts'
 import { bansOf, imageBytes, imageFrom } from '../../src/tables/layout/layout.ts'
-import { rateLinesOf } from '../../src/tables/rates/rates.ts'
+import { offenderSetsOf, rateLinesOf } from '../../src/tables/rates/rates.ts'
 import { writeLines } from './lines.ts'
 import { FLOW_KEYS } from './place.ts'
 import { slotsFor } from './slots.ts'
@@ -85,6 +85,7 @@ function partsOfImage(image: Uint8Array): ProgramParts {
     ['socketless', true],
     ['anomalies', decodeInterfaces(sections.INTERFACES).anomalies.length > 0],
     ['rates', rateLinesOf(sections.SETTINGS) > 1],
+    ['rate_bans', offenderSetsOf(sections.SETTINGS) > 1],
   ])
 }
 

@@ -217,6 +217,7 @@ export function randomLimits(random: Random): Map<string, RateLimit> {
       packets: { perSecond: 1 + random.below(1_000_000), burst: 1 + random.below(1000) },
       ...(random.chance(0.5) && { bits: { perSecond: 1000 + random.below(1e9), burst: 20_000 } }),
       action: random.pick(['drop', 'observe']),
+      ...(random.chance(0.3) && { ban: { forMs: 600_000, afterMs: 3000 } }),
       buckets: 1024,
     }
   })

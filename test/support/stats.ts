@@ -89,6 +89,7 @@ export const limited = (name: string, exceeding: number): RateStatus => ({
   packets: exceeding * 10,
   bytes: exceeding * 1000,
   exceeding_packets: exceeding,
+  bans: 2,
   exceeding_bytes: exceeding * 100,
 })
 

@@ -2,13 +2,15 @@
 
 import type { Location } from '../../diagnostics.ts'
 import type { AddressSet, Ranges } from '../../model/address.ts'
+import { LONGEST_BAN } from '../../model/ban.ts'
 import { formatCount, plural } from '../../model/numbers.ts'
-import { RATE, type Rate, type RateLimit, type RatePer } from '../../model/rate-limit.ts'
+import { RATE, type Rate, type RateBan, type RateLimit, type RatePer } from '../../model/rate-limit.ts'
 import { alternatives } from '../../model/scope.ts'
 import type { Scope } from '../../model/state.ts'
 import { EntryCollector } from '../entries/entries.ts'
 import { explainRange, rangeBuffer, readRangeText } from '../entries/range.ts'
 import { type KnownInterfaces, readScope } from '../entries/scope.ts'
+import { readDuration } from '../text/duration.ts'
 import { lineOf, type Part, soundField } from '../text/part.ts'
 import { fieldOf, keyLocation, type Reading, reportAt } from '../text/place.ts'
 import type { Report } from '../text/report.ts'
@@ -162,6 +164,34 @@ const prefixOf = (per: RatePer, { v4 = RATE.prefix.v4, v6 }: NonNullable<Written
   v6: v6 ?? (per === 'source' || per === 'all' ? RATE.prefix.v6 : 128),
 })
 
+/** The bans that a limit makes. Reports those that it cannot make. */
+function readBan(context: Context, per: RatePer, prefix: RateLimit['prefix']): RateBan | undefined {
+  const { placed, written } = context
+  const { name, ban } = written
+  if (ban === undefined) return undefined
+  const at = fieldOf(placed, 'ban')
+  const { afterMs: after, forMs: time, prefix: shortest } = RATE.ban
+  if (per !== 'source') {
+    const message = `rate limit ${name} counts per ${per}, so no source of its packets is at fault`
+    reportAt(context, at, 'E270', message, 'remove `ban`, or write `per: source`')
+  } else if (prefix.v4 < shortest.v4 || prefix.v6 < shortest.v6) {
+    const message = `rate limit ${name} would ban prefixes of /${prefix.v4} in IPv4 and /${prefix.v6} in IPv6`
+    const hint = `write longer prefixes, of /${shortest.v4} and /${shortest.v6} at least, or remove \`ban\``
+    reportAt(context, fieldOf(placed, 'prefix'), 'E273', message, hint)
+  }
+  const afterMs = ban.after === undefined ? after.initial : readDuration(ban.after)
+  const forMs = readDuration(ban.for)
+  if (afterMs > after.most) {
+    const message = `ban.after is ${ban.after}, and a limit can wait for at most ${after.most / 60_000}m`
+    reportAt(context, fieldOf(at, 'after'), 'E271', message, 'for example `after: 3s`')
+  }
+  if (forMs < time.least || forMs > LONGEST_BAN) {
+    const message = `ban.for is ${ban.for}, and a ban of a limit lasts from ${time.least / 1000}s to ${LONGEST_BAN / 86_400_000}d`
+    reportAt(context, fieldOf(at, 'for'), 'E272', message, 'for example `for: 10m`')
+  }
+  return { forMs, afterMs }
+}
+
 function readLimit(context: Context, interfaces: KnownInterfaces, position: number, buckets: number): RateLimit {
   const { written, placed, source, report } = context
   checkKeys(context)
@@ -169,16 +199,18 @@ function readLimit(context: Context, interfaces: KnownInterfaces, position: numb
   const scope = readScope('blocklist', packets, placed, { source, report, interfaces })
   checkRules(scope, context)
   const { name, per = 'source', prefix, action = 'drop' } = written
+  const lengths = prefixOf(per, per === 'all' ? undefined : prefix)
   return {
     name,
     position,
     scope,
     sources: readSources(context),
     per,
-    prefix: prefixOf(per, per === 'all' ? undefined : prefix),
+    prefix: lengths,
     packets: readPackets(context),
     bits: readBitRate(context),
     action,
+    ban: readBan(context, per, lengths),
     buckets,
   }
 }

@@ -90,6 +90,7 @@ export interface WrittenRateLimit
   readonly burst?: number
   readonly burst_bits?: WrittenBits
   readonly action?: RateAction
+  readonly ban?: { readonly for: string; readonly after?: string }
 }
 
 export interface WrittenAnomaly {

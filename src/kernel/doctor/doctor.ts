@@ -21,6 +21,7 @@ import { checkInterface } from './interface.ts'
 import { checkKernel } from './kernel.ts'
 import { checkBpffs } from './mount.ts'
 import { checkPermission, isPrivileged, readIdentity } from './permission.ts'
+import { checkLimitBans } from './rates.ts'
 import { checkSyn } from './syn.ts'
 import { checkTools, type Tools } from './tools.ts'
 import { type Trial, tryLoading } from './trial.ts'
@@ -140,5 +141,6 @@ export async function examineHost(
     ...(await checkInterfaces(host, paths, desired, optional, tools, live)),
     ...(await checkServices(desired, tools)),
     ...(await checkSyn(desired)),
+    ...(await checkLimitBans(host, desired)),
   ]
 }

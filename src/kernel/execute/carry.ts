@@ -1,4 +1,4 @@
-// Copies the content of balancer maps that became too small to larger ones, with programs that are loaded only for
+// Copies the content of maps that became too small to larger ones, with programs that are loaded only for
 // that. abi_carry.h describes their input.
 
 import { writeFile } from 'node:fs/promises'
@@ -19,6 +19,7 @@ const PROGRAMS = {
   serviceStats: { program: 'carry_services', before: 'service_before', after: 'service_after' },
   backendStats: { program: 'carry_backends', before: 'backend_before', after: 'backend_after' },
   snatPorts: { program: 'carry_ports', before: 'ports_before', after: 'ports_after' },
+  rateBuckets: { program: 'carry_rates', before: 'rates_before', after: 'rates_after' },
 } as const
 
 /** XDP_PASS */
@@ -53,7 +54,7 @@ const chunks = (count: number, most: number): Range[] =>
 
 /** The input of every run for one map. */
 export function carryData(carrying: Carrying, cpus: readonly CpuRange[]): Uint8Array[] {
-  if (carrying.map === 'snatPorts') {
+  if ('lines' in carrying) {
     return chunks(carrying.lines, CARRY_LINES).map(
       ({ first, count }) => new Uint8Array(header(count, first, { first: 0, count: 0 }, 0).buffer),
     )
@@ -88,7 +89,8 @@ export async function carry(directory: string, carrying: readonly Carrying[]): P
       }
     }
     const outputs = await askBatch(ran, commands)
-    if (outputs.some(({ retval }) => retval !== CARRIED)) throw fail('E108', 'counters could not be carried over')
+    if (outputs.some(({ retval }) => retval !== CARRIED))
+      throw fail('E108', 'counters, ports or rates could not be carried over')
   })
 }
 

@@ -55,6 +55,7 @@ const OUTCOMES: Readonly<Record<number, BanOutcome['result']>> = {
   [BAN_RESULT.ABSENT]: 'absent',
   [BAN_RESULT.FULL]: 'full',
   [BAN_RESULT.NO_MEMORY]: 'no-memory',
+  [BAN_RESULT.KEPT]: 'kept',
 }
 
 const PROGRAMS = Object.values(BANS.programs)
@@ -130,13 +131,13 @@ export function banKey({ family, start, length }: Prefix): BanKey {
 }
 
 /** A request in bytes without key and time: requests mostly share their labels. */
-function commonBytes({ op, observe, labels: { reason, by } }: BanOrder): Uint8Array<ArrayBuffer> {
+function commonBytes({ op, observe, yields, labels: { reason, by } }: BanOrder): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(banRequestCodec.size)
   const key = { high: 0n, low: 0n, family: 0, length: 0 }
   const conditions = (reason === '' ? 0 : BAN_MATCH_REASON) | (by === '' ? 0 : BAN_MATCH_BY)
   const common =
     op === 'add'
-      ? { op: BAN_OP.ADD, match: 0, flags: observe ? BAN_FLAG.OBSERVE : 0 }
+      ? { op: BAN_OP.ADD, match: 0, flags: (observe ? BAN_FLAG.OBSERVE : 0) | (yields ? BAN_FLAG.YIELD : 0) }
       : { op: BAN_OP.REMOVE, match: conditions, flags: 0 }
   const request = { key, ttl: 0n, result: BAN_RESULT.NONE, reason, by, ...common }
   banRequestCodec.encode(request, new DataView(bytes.buffer))
@@ -152,8 +153,9 @@ export function encodeRequests(requests: readonly BanOrder[], netns: bigint, now
   let last: BanOrder | undefined
   let common = new Uint8Array()
   for (const [index, request] of requests.entries()) {
-    const { op, prefix, ttlMs, labels, observe } = request
-    if (last?.labels !== labels || last.op !== op || last.observe !== observe) common = commonBytes(request)
+    const { op, prefix, ttlMs, labels, observe, yields } = request
+    const isLike = last?.labels === labels && last.op === op && last.observe === observe && last.yields === yields
+    if (!isLike) common = commonBytes(request)
     last = request
     const at = banHeaderCodec.size + index * size
     bytes.set(common, at)

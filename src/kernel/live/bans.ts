@@ -6,7 +6,6 @@ import { valueView } from '../../abi/answer.ts'
 import { bpftool, hexBytes, keyBytes, type Part } from '../../abi/command.ts'
 import {
   BAN_FLAG,
-  BAN_SLOT_SHIFT,
   type Ban as BanRecord,
   type BanState,
   banCodec,
@@ -73,15 +72,11 @@ export function hasExpired({ features }: Pick<Instance, 'features'>): boolean {
 interface Stored extends BanLabels {
   /** Unix time in seconds. */
   readonly since: number
-  /** enum ban_flag, and the slot of a rate limit. */
+  /** enum ban_flag. */
   readonly flags: number
   /** Boot time in ns; 0 = never. A number is exact to a microsecond for three hundred years. */
   readonly expires: number
 }
-
-/** The author of a ban; that of a rate limit is its slot. */
-const authorOf = ({ by, flags }: Pick<Stored, 'by' | 'flags'>): string =>
-  flags & BAN_FLAG.OF_LIMIT ? `rate limit ${flags >>> BAN_SLOT_SHIFT}` : by
 
 /** undefined if expired. `state` has the boot time and `time` the Unix time in milliseconds of one moment. */
 export function banOf(
@@ -96,7 +91,7 @@ export function banOf(
   return {
     prefix,
     reason,
-    by: authorOf({ by, flags }),
+    by,
     since: since * 1000,
     expires: ttlLeft === undefined ? undefined : time + ttlLeft,
     ttlLeft,

@@ -4,7 +4,7 @@
 import { writeFileSync } from 'node:fs'
 import { ran } from '../../abi/answer.ts'
 import { bpftool, type Part } from '../../abi/command.ts'
-import { type Explanation, explanationCodec, REASON, testRunCodec } from '../../abi/generated.ts'
+import { type Explanation, explanationCodec, INTERFACE_FLAG, REASON, testRunCodec } from '../../abi/generated.ts'
 import { packetFitting } from '../../abi/match-packet.ts'
 import { isHeaderAnomaly, protocolOf } from '../../abi/odd-packet.ts'
 import {
@@ -25,11 +25,13 @@ import { shapesOf } from '../../model/link.ts'
 import type { Link } from '../../model/live.ts'
 import { PROTOCOL_NUMBERS } from '../../model/ports.ts'
 import { WIDTH } from '../../model/ranges.ts'
+import type { RateLimit } from '../../model/rate-limit.ts'
 import type { Service } from '../../model/service.ts'
 import type { Scope, State } from '../../model/state.ts'
 import { formatAddress } from '../../model/text.ts'
 import type { Verdict } from '../../report/reason.ts'
 import { judge } from '../../semantics/judge.ts'
+import { verdictBeyondRates } from '../../semantics/rates.ts'
 import { readOutput, understand } from '../tools/answer.ts'
 import { askBatch, runBatch } from '../tools/bpftool.ts'
 import { withExchange } from '../tools/exchange.ts'
@@ -87,7 +89,8 @@ function probedServices(services: Iterable<Service>, changed: ReadonlySet<string
 /**
  * The probes of a state, in each shape of packets on its interfaces. For every list, scope and family: the first address
  * and the one just after the last, in the scope; also addresses elsewhere. For services (those in `changed` and some
- * others): the first port and the one after the last. A packet with each anomaly that the policy names. If a scope names interfaces, the first address also arrives on one
+ * others): the first port and the one after the last. A packet with each anomaly that the policy names. For
+ * every rate limit: a packet that finds its balance used up. If a scope names interfaces, the first address also arrives on one
  * of them, and on another one of ours. The expected verdict is that of the whole policy, including overlaps and
  * allowlists.
  *
@@ -121,6 +124,7 @@ export function buildProbes(
     packets.push(packet)
     arriving.push(...arrivalsOf(anomaly, places).map((place) => ({ ...place, packet })))
   }
+  const limited = [...(state.rateLimits?.values() ?? [])].map((limit) => ({ limit, packet: packetFor(limit) }))
   packets.push(...probedServices(state.services.values(), changed).flatMap(packetsTo))
   const probe = (packet: Packet, { arrival, ingress }: Place): Probe => ({
     packet,
@@ -128,9 +132,15 @@ export function buildProbes(
     on: ingress.interface,
     verdict: judge(state, factsFor(shapedFor(packet, arrival)), {}, ingress).verdict,
   })
+  const shapes = shapesOf(state.interfaces.keys(), links)
   return [
-    ...shapesOf(state.interfaces.keys(), links).flatMap((shape) => packets.map((one) => probe(one, PLACES[shape]))),
+    ...shapes.flatMap((shape) => packets.map((one) => probe(one, PLACES[shape]))),
     ...arriving.map((place) => probe(place.packet, place)),
+    ...limited.flatMap(({ limit: { scope }, packet }) =>
+      [...shapes.map((shape) => PLACES[shape]), ...arrivalsOf(scope, places)].map((place) =>
+        exhausted(state, probe(packet, place), place),
+      ),
+    ),
   ]
 }
 
@@ -142,6 +152,21 @@ function arrivalsOf<T extends { readonly name: string }>(
   if (named === undefined) return []
   return [true, false].flatMap((isNamed) => places.find(({ name }) => named.includes(name) === isNamed) ?? [])
 }
+
+/** A packet that a limit counts, if nothing else decides it. */
+function packetFor({ scope, sources }: RateLimit): Packet {
+  const [ranges] = sources ? [sources.v4, sources.v6].filter(({ length }) => length > 0) : []
+  const source = ranges && { family: ranges.family, words: ranges.start.slice(0, WIDTH[ranges.family]) }
+  return packetIn(source ?? (ELSEWHERE[0] as Address), scope)
+}
+
+/** The probe of a packet that finds the balances of all limits used up. */
+const exhausted = (state: State, { packet, arrival, ...probe }: Probe, { ingress }: Place): Probe => ({
+  ...probe,
+  packet,
+  arrival: { ...arrival, flags: arrival.flags | INTERFACE_FLAG.EXHAUSTED },
+  verdict: verdictBeyondRates(state, factsFor(shapedFor(packet, arrival)), ingress),
+})
 
 /** Of AS112 (RFC 7535), globally reachable. */
 const REACHABLE: Address = { family: 4, words: Uint32Array.of(0xc01fc401) }

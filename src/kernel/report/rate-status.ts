@@ -22,7 +22,7 @@ export async function rateStatus(
     generation,
     known.map(({ slot }) => slot),
   )
-  const none = { packets: 0, bytes: 0, exceeding_packets: 0, exceeding_bytes: 0 }
+  const none = { packets: 0, bytes: 0, exceeding_packets: 0, exceeding_bytes: 0, bans: 0 }
   return known.map(({ limit: { name, per, action }, slot }) => ({
     name,
     per,

@@ -10,9 +10,13 @@ import {
   RATE_BYTE_SHIFT,
   RATE_FAMILY,
   RATE_FLAG,
+  RATE_OFFENDERS,
+  RATE_OFFENDERS_A_SET,
   RATE_PER,
+  RATE_PER_MASK,
   RATE_PER_SHIFT,
   RATE_UNITS,
+  type RateHeader,
   type RateLimit as RateLine,
   type Rule,
   rateHeaderCodec,
@@ -113,6 +117,7 @@ function encodeLimit(limit: RateLimit, slot: number, sets: InterfaceSets): Encod
       (limit.bits ? RATE_FLAG.BITS : 0) |
       (limit.action === 'observe' ? RATE_FLAG.OBSERVE : 0) |
       (isFine ? RATE_FLAG.FINE : 0) |
+      (limit.ban ? RATE_FLAG.BAN : 0) |
       (PER[limit.per] << RATE_PER_SHIFT),
     sources4: limit.sources?.v4.length ?? 0,
     prefix4: limit.prefix.v4,
@@ -166,7 +171,13 @@ export function encodeRates(
   words.set(behind, own * LINE_WORDS)
   const view = viewOf(words)
   const [{ buckets }] = ordered as [RateLimit]
-  const header = { buckets, bucket_lines: rateBucketLines(limits, slots), rest: [0, 0, 0, 0, 0, 0, 0] }
+  const offenderSets = ordered.some(({ ban }) => ban) ? RATE_OFFENDERS / RATE_OFFENDERS_A_SET : 1
+  const header = {
+    buckets,
+    bucket_lines: rateBucketLines(limits, slots),
+    sets: offenderSets,
+    rest: [0, 0, 0, 0, 0, 0, 0],
+  }
   rateHeaderCodec.encode({ count: encoded.length, lines, family: RATE_FAMILY, ...header }, view)
   let more = 1 + encoded.length
   for (const [i, entry] of encoded.entries()) {
@@ -184,6 +195,8 @@ export function encodeRates(
       packet_burst: BigInt(limit.packets?.burst ?? 0),
       bits_per_second: BigInt(limit.bits?.perSecond ?? 0),
       bit_burst: BigInt(limit.bits?.burst ?? 0),
+      ban_for: BigInt(limit.ban?.forMs ?? 0),
+      ban_after: BigInt(limit.ban?.afterMs ?? 0),
     }
     rateRecordCodec.encode(record, view, (records + i * RECORD_LINES) * LINE_SIZE)
     more += detailLines(entry)
@@ -191,11 +204,17 @@ export function encodeRates(
   return words
 }
 
-/** Lines of `rate_buckets` that an image needs. */
-export function rateLinesOf(settings: Uint32Array): number {
+function headerOf(settings: Uint32Array): Pick<RateHeader, 'bucket_lines' | 'sets'> {
   const at = ratesStart(settings)
-  return at * LINE_WORDS < settings.length ? rateHeaderCodec.decode(viewOf(settings), at * LINE_SIZE).bucket_lines : 1
+  if (at * LINE_WORDS >= settings.length) return { bucket_lines: 1, sets: 1 }
+  return rateHeaderCodec.decode(viewOf(settings), at * LINE_SIZE)
 }
+
+/** Lines of `rate_buckets` that an image needs. */
+export const rateLinesOf = (settings: Uint32Array): number => headerOf(settings).bucket_lines
+
+/** Sets of `rate_offenders` that an image needs; 1: no limit bans. */
+export const offenderSetsOf = (settings: Uint32Array): number => headerOf(settings).sets
 
 /** Rate limits of an image, decoded. */
 export interface LiveRates {
@@ -253,11 +272,12 @@ export function decodeRates(settings: Uint32Array, sets: readonly (readonly stri
       position,
       scope,
       ...(sources.length > 0 && { sources: setOf(sources, line.sources4) }),
-      per: PER_NAMES.get(line.flags >> RATE_PER_SHIFT) ?? 'all',
+      per: PER_NAMES.get((line.flags >> RATE_PER_SHIFT) & RATE_PER_MASK) ?? 'all',
       prefix: { v4: line.prefix4, v6: line.prefix6 },
       ...(packets && { packets }),
       ...(bits && { bits }),
       action: line.flags & RATE_FLAG.OBSERVE ? 'observe' : 'drop',
+      ...(record.ban_for !== 0n && { ban: { forMs: Number(record.ban_for), afterMs: Number(record.ban_after) } }),
       buckets,
     })
   }

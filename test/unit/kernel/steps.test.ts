@@ -315,6 +315,7 @@ const COMMUTING: readonly (readonly [StepKind, StepKind, why: string])[] = [
   ['prove-verdicts', 'identify', 'neither changes anything'],
   ['identify', 'unpin', 'the filter stays pinned'],
   ['unpin', 'prove-pins', 'the program is not among these pins'],
+  ['prove-pins', 'unpin', 'the program is not among these pins'],
   ['prove-pins', 'load-carry', 'they work on different pins'],
   ['carry', 'prove-contacts', 'the new maps are removed with their generation'],
   ['prove-pins', 'prove-contacts', 'neither changes anything'],

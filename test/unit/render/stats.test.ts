@@ -18,8 +18,13 @@ test('totals cover all interfaces, by verdict and by reasons that occurred', () 
 
 test('rate limits have a table of their own', () => {
   const text = renderStats(stats({ rate_limits: [limited('dns', 120)] }), {}, PLAIN)
+  expect(text).toMatch(/^RATE LIMIT +PER +ACTION +PACKETS +EXCEEDING +BYTES +BANS$/m)
+  expect(text).toMatch(/^dns +source +drop +1,200 +120 +.* 2$/m)
+})
+
+test('bans of rate limits have a column once there are some', () => {
+  const text = renderStats(stats({ rate_limits: [{ ...limited('dns', 120), bans: 0 }] }), {}, PLAIN)
   expect(text).toMatch(/^RATE LIMIT +PER +ACTION +PACKETS +EXCEEDING +BYTES$/m)
-  expect(text).toMatch(/^dns +source +drop +1,200 +120 +/m)
 })
 
 describe('JSON', () => {

@@ -99,6 +99,17 @@ const EVENTS: Readonly<Record<WatchEventName, readonly [WatchEvent, string]>> = 
     },
     'https://lists.example.org/drop.txt is updated: 1,204 prefixes for 2 lists (drop, more)',
   ],
+  banned: [
+    {
+      event: 'banned',
+      limit: 'dns',
+      prefixes: ['203.0.113.9', '2001:db8::/64'],
+      count: 3,
+      forMs: 600_000,
+      observe: false,
+    },
+    'rate limit dns: banned 203.0.113.9, 2001:db8::/64 and 1 other for 10 min',
+  ],
   warning: [
     { event: 'warning', warnings: [{ code: 'W202', severity: 'warning', message: 'eth0 is down' }] },
     'W202 interface-down: eth0 is down',

@@ -1,14 +1,16 @@
 // Rate limits as lines of an image, and back.
 
 import { expect, test } from 'vitest'
-import { LINE_SIZE, RATE_FLAG } from '../../../src/abi/generated.ts'
+import { LINE_SIZE, RATE_FLAG, rateOffenderCodec } from '../../../src/abi/generated.ts'
 import { DEFAULT_POLICY } from '../../../src/model/policy.ts'
-import type { RateLimit } from '../../../src/model/rate-limit.ts'
+import { type RateLimit, rateMemory } from '../../../src/model/rate-limit.ts'
 import type { State } from '../../../src/model/state.ts'
 import { compileImage, decodeImage } from '../../../src/tables/image/image.ts'
 import { type Image, imageBytes, imageFrom, ratesStart } from '../../../src/tables/layout/layout.ts'
-import { rateBucketLines, rateLinesOf, sameBuckets } from '../../../src/tables/rates/rates.ts'
+
+import { offenderSetsOf, rateBucketLines, rateLinesOf, sameBuckets } from '../../../src/tables/rates/rates.ts'
 import { SEED, usually } from '../../support/depth.ts'
+
 import { randomFrom, randomLimits, randomState } from '../../support/random.ts'
 import { slotsFor } from '../../support/slots.ts'
 import { rateLimit, state } from '../../support/states.ts'
@@ -81,4 +83,16 @@ test('lines that are not there are damage', () => {
   expect(() => decodeImage(many)).toThrow(/rate limits are truncated/)
   const beyond = changed((view, at) => view.setUint32(at + LINE_SIZE + 48, 1000, true))
   expect(() => decodeImage(beyond)).toThrow(/rate limit 0/)
+})
+
+test('the memory of limits in a plan is that of their tables', () => {
+  const random = randomFrom(Date.now() % 0x100000000)
+  for (let round = 0; round < 20; round++) {
+    const wanted = { ...state({ policy: 'pass' }), rateLimits: randomLimits(random) }
+    const slots = slotsFor(wanted).rates ?? new Map()
+    const { sections } = compile(wanted)
+    const places = offenderSetsOf(sections.SETTINGS)
+    const bytes = rateLinesOf(sections.SETTINGS) * LINE_SIZE + (places > 1 ? places * 4 * rateOffenderCodec.size : 0)
+    expect(Math.abs(bytes - rateMemory(wanted.rateLimits, slots))).toBeLessThan(64 * LINE_SIZE)
+  }
 })

@@ -1,0 +1,72 @@
+// Rate limits that ban, end to end: a daemon bans the source that exceeds a limit, and neither a protected one, nor one of the
+// allowlist, nor one that somebody else has banned otherwise.
+
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { Lab } from '../support/hosts.ts'
+import { Watching } from '../support/watching.ts'
+
+const HOST = '192.0.2.1'
+const [PLAIN, PROTECTED, FRIEND, KNOWN] = ['192.0.2.7', '192.0.2.8', '192.0.2.9', '192.0.2.10'] as const
+const CONFIG = `version: 1
+interfaces: { eth0: {} }
+protect: [${PROTECTED}]
+allowlist: [${FRIEND}]
+rate_limits:
+  - { name: pings, protocol: icmp, packets_per_second: 1, burst: 2, ban: { for: 10m, after: 1s } }
+`
+
+let lab: Lab
+let watching: Watching | undefined
+beforeAll(() => {
+  const peerAddresses = [PLAIN, PROTECTED, FRIEND, KNOWN].map((address) => `${address}/24`)
+  lab = new Lab([{ name: 'eth0', addresses: [`${HOST}/24`], peerAddresses }])
+})
+afterAll(async () => {
+  await watching?.end()
+  lab.close()
+})
+
+interface Listed {
+  readonly prefix: string
+  readonly by: string | null
+  readonly reason: string | null
+  readonly action: string
+  readonly ttl_left: number
+}
+const bans = async (): Promise<readonly Listed[]> =>
+  (JSON.parse(await lab.ok('bans', '--json')) as { bans: Listed[] }).bans
+
+test('a source that goes on beyond the rate is banned while a daemon runs, and no source that must not be', async () => {
+  lab.write('xdp.yaml', CONFIG)
+  const { warnings } = JSON.parse(await lab.ok('plan', '--json')) as { warnings: { code: string }[] }
+  expect(warnings.map(({ code }) => code)).toContain('W265')
+  expect(await lab.ok('plan')).toContain('bans sources for 10 min after 1 s')
+  watching = await Watching.ready(lab)
+  expect(await lab.ok('plan', '--detailed-exitcode')).not.toContain('W265')
+  await lab.ok('ban', KNOWN, '--observe', '--by', 'alice')
+
+  const sources = [PLAIN, PROTECTED, FRIEND, KNOWN]
+  const pings = sources.map((source) => lab.ping(HOST, { source, count: 100 }))
+  const { message } = await watching.hear('banned')
+  expect(message).toBe(`rate limit pings: banned ${PLAIN} for 10 min`)
+  const received = await Promise.all(pings)
+  expect(received[sources.indexOf(FRIEND)]).toBe(100)
+  // The order of events within one look is that of their kinds.
+  const refusal = watching.lines.find(({ warnings: some }) => some?.some(({ code }) => code === 'W266'))
+  expect(refusal?.message).toContain(`did not ban ${PROTECTED}: `)
+
+  const all = await bans()
+  expect(all.map(({ prefix, by, reason, action }) => [prefix, by, reason, action])).toEqual([
+    [`${PLAIN}/32`, 'rate-limit', 'rate limit pings', 'drop'],
+    [`${KNOWN}/32`, 'alice', null, 'observe'],
+  ])
+  expect(all[0]?.ttl_left).toBeGreaterThan(500)
+  expect(await lab.ping(HOST, { source: PLAIN })).toBe(0)
+  expect(await lab.ok('why', PLAIN, '--protocol', 'icmp')).toContain('by rate-limit')
+  const { rate_limits } = JSON.parse(await lab.ok('stats', '--json')) as { rate_limits: { bans: number }[] }
+  expect(rate_limits[0]?.bans).toBe(1)
+  expect(await lab.ok('status')).toMatch(/^pings .* 1$/m)
+  expect(await lab.ok('unban', '--by', 'rate-limit')).toContain('Lifted 1 ban')
+  expect(await watching.end()).toBe(0)
+  watching = undefined
+})
