@@ -23,8 +23,9 @@ export function lengthObjection({ protocols, fields }: Traffic, action: string):
   const { length, flags } = fields
   if (length === undefined || (protocols !== undefined && !protocols.includes(TCP)) || hasFlag(flags, 'syn'))
     return undefined
-  const isSound =
-    action === 'drop' ? holdsLonger(length) : action !== 'jump' && action !== 'goto' && holdsShorter(length)
+  // Jumps and returns lead to drops as well as to accepts.
+  const passes = !['drop', 'jump', 'goto', 'return'].includes(action)
+  const isSound = passes ? holdsShorter(length) : action === 'drop' && holdsLonger(length)
   return isSound ? undefined : 'it matches the length of TCP segments, which the kernel joins before'
 }
 

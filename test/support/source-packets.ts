@@ -71,18 +71,14 @@ export function matrix(fragments: boolean): Sent[] {
 
 /** Packets by flags, length and rate, each with a name of its own. */
 export function fieldMatrix(): Sent[] {
-  const [source, destination] = ['198.51.100.7', 80]
-  const flagged = Object.entries({
-    41001: ['syn', 'fin'],
-    41002: [],
-    41003: ['rst'],
-    41004: ['syn', 'rst'],
-  } as const).map(
-    ([port, flags]): Sent => ({
-      name: `tcp ${source}:${port} -> ${destination}`,
-      frames: [frame(4, source, tcp({ source: Number(port), destination, flags }))],
-    }),
-  )
+  const source = '198.51.100.7'
+  const destination = 80
+  // SYN and FIN, none, RST, SYN and RST.
+  const flagged = [0x03, 0, 0x04, 0x06].map((flags, index): Sent => {
+    const from = 41_001 + index
+    const one = frame(4, source, tcp({ source: from, destination, flags }))
+    return { name: `tcp ${source}:${from} -> ${destination}`, frames: [one] }
+  })
   const large = { name: 'icmp 10.3.3.3', frames: [frame(4, '10.3.3.3', icmp(8), raw(1200))] }
   const many = Array.from({ length: 12 }, (_, index): Sent => {
     const port = 42_000 + index

@@ -107,6 +107,7 @@ describe('header fields', () => {
 
   test.each([
     ['-A INPUT -p tcp -m length --length 0:100 -j DROP', 'the length of TCP segments, which the kernel joins'],
+    ['-A INPUT -p tcp -m length --length 0:100 -j RETURN\n-A INPUT -p tcp -j DROP', 'the length of TCP segments'],
     ['-A INPUT -p icmp -m icmp ! --icmp-type 3/4 -j DROP', 'many codes of ICMP'],
     ['-A INPUT -p tcp -m tcp --tcp-flags SYN WHAT -j DROP', 'its flags are unknown'],
   ])('%s is left out', (rule, why) => {
