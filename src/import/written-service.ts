@@ -71,11 +71,14 @@ export function serviceFields(service: Service): Fields {
   }
 }
 
+const timeText = (milliseconds: number): string =>
+  milliseconds % 1000 === 0 ? `${milliseconds / 1000}s` : `${milliseconds}ms`
+
 /** The keys of a limit; undefined: no config has its scope. */
 export function rateLimitFields(limit: RateLimit): Fields | undefined {
   const scope = scopeFields(limit.scope)
   if (scope === undefined) return undefined
-  const { name, sources, per, prefix, packets, bits, action } = limit
+  const { name, sources, per, prefix, packets, bits, action, ban } = limit
   return {
     name,
     ...(sources && { cidrs: addressTexts(sources) }),
@@ -85,6 +88,7 @@ export function rateLimitFields(limit: RateLimit): Fields | undefined {
     ...(packets && { packets_per_second: packets.perSecond, burst: packets.burst }),
     ...(bits && { bits_per_second: bits.perSecond, burst_bits: bits.burst }),
     ...(action !== 'drop' && { action }),
+    ...(ban && { ban: { for: timeText(ban.forMs), after: timeText(ban.afterMs) } }),
   }
 }
 

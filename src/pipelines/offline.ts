@@ -18,7 +18,7 @@ import { planBuild, planHost } from './saved-plan.ts'
 import { type Host, interruptible, now, openSession, reading, refuse } from './session.ts'
 
 /** The parts of a plan that are shown. */
-export type Shown = Pick<Plan, 'changes' | 'drift' | 'warnings'>
+export type Shown = Pick<Plan, 'changes' | 'drift' | 'warnings' | 'rateMemory'>
 
 /** Reads everything that a plan of this host follows from. Takes no lock. */
 export const exportState = (host: Host): Promise<ExportedState> =>

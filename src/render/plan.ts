@@ -39,7 +39,7 @@ export interface PlanView {
 }
 
 /** The parts of a plan that are shown. */
-type Shown = Pick<Plan, 'changes' | 'drift' | 'warnings' | 'cuts'>
+type Shown = Pick<Plan, 'changes' | 'drift' | 'warnings' | 'cuts' | 'rateMemory'>
 
 const SIGNS = { create: '+', update: '~', delete: '-', replace: '-/+' } as const satisfies Record<Op, string>
 const OPS = ['create', 'update', 'delete', 'replace'] as const
@@ -171,7 +171,7 @@ function footer(plan: Shown, { config, total, isDriftOnly, offline }: PlanView):
 }
 
 /** Kernel memory of rate limits, where tables are made, resized or removed. */
-function memoryLines({ rateMemory }: Plan, { isDriftOnly }: PlanView): string[] {
+function memoryLines({ rateMemory }: Pick<Plan, 'rateMemory'>, { isDriftOnly }: PlanView): string[] {
   if (rateMemory === undefined || isDriftOnly) return []
   const { before, after } = rateMemory
   const was = before > 0 ? ` (before ${formatBytes(before)})` : ''

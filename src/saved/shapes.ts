@@ -120,6 +120,7 @@ export const rateLimit = object<RateLimit>({
   packets: optional(rate),
   bits: optional(rate),
   action: oneOf('drop', 'observe'),
+  ban: optional(object({ forMs: number, afterMs: number })),
   buckets: number,
 })
 

@@ -5,7 +5,7 @@ import { ANOMALY_NAMES, anomalyTexts } from '../../src/model/anomaly.ts'
 import { compareKinds, type IcmpKind, type PacketMatch } from '../../src/model/packet-match.ts'
 import { DEFAULT_POLICY, ESSENTIAL_GROUPS } from '../../src/model/policy.ts'
 import type { PortRange } from '../../src/model/ports.ts'
-import type { RateLimit } from '../../src/model/rate-limit.ts'
+import { RATE, type RateLimit } from '../../src/model/rate-limit.ts'
 import { EVERY_ROLE, type List, type Scope, type State } from '../../src/model/state.ts'
 import { allow, block, type Entry, policy, ranges, scope } from './lists.ts'
 import type { Layer } from './packets.ts'
@@ -207,17 +207,20 @@ export function randomLimits(random: Random): Map<string, RateLimit> {
     const { established, socket, ...scope } = scopeOf(random)
     const texts = Array.from({ length: random.below(12) }, () => addresses(random))
     const sources = setOf(texts)
+    const per = random.pick(['source', 'destination', 'service', 'all'] as const)
+    const prefix = { v4: random.below(33), v6: random.below(129) }
+    const canBan = per === 'source' && prefix.v4 >= RATE.ban.prefix.v4 && prefix.v6 >= RATE.ban.prefix.v6
     return {
       name: `limit-${position}`,
       position,
       scope,
       ...(texts.length > 0 && { sources }),
-      per: random.pick(['source', 'destination', 'service', 'all']),
-      prefix: { v4: random.below(33), v6: random.below(129) },
+      per,
+      prefix,
       packets: { perSecond: 1 + random.below(1_000_000), burst: 1 + random.below(1000) },
       ...(random.chance(0.5) && { bits: { perSecond: 1000 + random.below(1e9), burst: 20_000 } }),
       action: random.pick(['drop', 'observe']),
-      ...(random.chance(0.3) && { ban: { forMs: 600_000, afterMs: 3000 } }),
+      ...(canBan && random.chance(0.6) && { ban: { forMs: 600_000, afterMs: 3000 } }),
       buckets: 1024,
     }
   })
