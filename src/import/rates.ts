@@ -1,6 +1,7 @@
 // Rates in rules of other filters → rate limits. A limit drops nothing that its rule lets pass: where the rule forgets what
 // a source has used, the limit has a higher rate.
 
+import { plural } from '../model/numbers.ts'
 import { TCP } from '../model/ports.ts'
 import type { RatePer } from '../model/rate-limit.ts'
 import { RATE } from '../model/rate-limit.ts'
@@ -44,7 +45,7 @@ export function rateSpec(written: WrittenRate): RateSpec | undefined {
   const perSecond = Math.max(1, Math.ceil(rate - 1e-9))
   const fits = [amount, burst].every((one) => Number.isFinite(one) && one >= 1) && perSecond <= RATE.packets.most
   if (!fits || burst > perSecond * RATE.burstSeconds) return undefined
-  const text = `${amount} packets per ${unit === 1 ? 'second' : `${unit} s`}`
+  const text = `${plural(amount, 'packet')} per ${unit === 1 ? 'second' : `${unit} s`}`
   const remark = perSecond === average ? undefined : `its limit of ${text} becomes one of ${perSecond} per second`
   return { name, per, prefix, perSecond, burst, over, opening: false, remark, why }
 }

@@ -20,7 +20,7 @@ function readFlags(text: string | undefined, protocol: Query['protocol']): numbe
   if (protocol !== TCP) throw fail('E300', '--tcp-flags needs protocol tcp', 'add --protocol tcp')
   const names = text === 'none' ? [] : text.toLowerCase().split(',')
   return names.reduce((flags, name) => {
-    const bit = TCP_FLAG_NAMES.findIndex((known) => known === name)
+    const bit = TCP_FLAG_NAMES.indexOf(name as (typeof TCP_FLAG_NAMES)[number])
     if (bit >= 0) return flags | (1 << bit)
     throw fail('E300', `--tcp-flags "${name}" is not a flag`, `write some of ${TCP_FLAG_NAMES.join(',')}, or none`)
   }, 0)

@@ -64,7 +64,7 @@ function readFlags(
   let [mask, value] = [0, 0]
   for (const [item, placed] of itemsOf(written, key)) {
     const name = item.replace('!', '')
-    const bit = 1 << TCP_FLAG_NAMES.findIndex((known) => known === name)
+    const bit = 1 << TCP_FLAG_NAMES.indexOf(name as (typeof TCP_FLAG_NAMES)[number])
     const wanted = item === name ? bit : 0
     if (mask & bit && (value & bit) !== wanted)
       return refuse({ ...key, placed }, 'E127', `no packet has ${name} and "!${name}"`, `remove one of the two`)
