@@ -239,6 +239,7 @@ export const CODES = {
   W248: { name: 'last-confirmed', exit: EXIT.ok },
   W249: { name: 'plan-unusable', exit: EXIT.ok },
   W250: { name: 'plan-refused', exit: EXIT.ok },
+  W253: { name: 'vlan-without-tags', exit: EXIT.ok },
   W254: { name: 'translated-without-socket', exit: EXIT.ok },
   W255: { name: 'sockets-of-devices-above', exit: EXIT.ok },
   W256: { name: 'check-ports-shared', exit: EXIT.ok },

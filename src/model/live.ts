@@ -165,8 +165,8 @@ export interface Live {
    */
   readonly unanswered: ReadonlyMap<string, string>
   /**
-   * Devices that take VLAN tags out of frames before XDP, by the interface with VLAN devices above it: itself, or members
-   * of a bond. Read only if there are services.
+   * Devices that take VLAN tags out of frames before XDP, by the interface with VLAN devices above it, or with entries for
+   * VLANs: itself, or members of a bond. Read only if there are services or such entries.
    */
   readonly stripping: ReadonlyMap<string, readonly string[]>
   /** Local ports of connections that this host opens (net.ipv4.ip_local_port_range, for IPv6 too). */

@@ -23,6 +23,27 @@ export const asksSockets = ({ policy, lists }: Pick<State, 'policy' | 'lists'>):
   policy?.established === 'pass' ||
   [...lists.values()].some(({ sets }) => sets.some(({ scope }) => scope.established === 'pass'))
 
+/** The scopes of a state that ask for a VLAN, with the list or limit of each. */
+export const taggedScopes = ({
+  lists,
+  rateLimits,
+}: Pick<State, 'lists' | 'rateLimits'>): (readonly [string, Scope])[] =>
+  [
+    ...[...lists.values()].flatMap(({ name, sets }) => sets.map(({ scope }) => [`list ${name}`, scope] as const)),
+    ...[...(rateLimits?.values() ?? [])].map(({ name, scope }) => [`rate limit ${name}`, scope] as const),
+  ].filter(([, { match }]) => match?.vlan !== undefined)
+
+/** Interfaces that filter by a VLAN, in the order of their names. */
+export function taggedInterfaces(state: Pick<State, 'lists' | 'rateLimits' | 'interfaces'>): string[] {
+  const scopes = taggedScopes(state)
+  return [...state.interfaces.values()]
+    .filter(
+      ({ interface: name, roles }) => roles.includes('filter') && scopes.some(([, one]) => coversInterface(one, name)),
+    )
+    .map(({ interface: name }) => name)
+    .sort()
+}
+
 /** The scopes of a state that apply only to packets without a socket. */
 export const socketlessScopes = ({ lists }: Pick<State, 'lists'>): readonly Scope[] =>
   [...lists.values()].flatMap(({ sets }) => sets.flatMap(({ scope }) => (scope.socket === 'none' ? [scope] : [])))

@@ -233,7 +233,8 @@ function warnTags(services: readonly Service[], { live, state, desired }: Contex
   const translated = services.filter(({ snatPool }) => snatPool.length > 0).map(({ name }) => name)
   const answers = ['echo replies', '"packet too big"', ...(translated.length > 0 ? [`all of ${some(translated)}`] : [])]
   return [...live.stripping].flatMap(([device, stripping]) => {
-    if (!state.interfaces.get(device)?.roles.includes('balance')) return []
+    const hasVlans = [...live.links.values()].some(({ vlan }) => vlan?.parent === device)
+    if (!hasVlans || !state.interfaces.get(device)?.roles.includes('balance')) return []
     const message = `${some(stripping)} takes VLAN tags out of received frames before XDP (rx-vlan-offload), so answers of the balancer to clients in a VLAN of ${device} leave untagged and are lost: ${answers.join(', ')}`
     const hint = stripping.map((name) => `ethtool -K ${name} rxvlan off`).join(' && ')
     return [warning('W222', message, hint, desired.options.get(device)?.at)]

@@ -11,6 +11,7 @@ import { warnChain } from './chain.ts'
 import type { Change } from './change.ts'
 import { warnSockets } from './sockets.ts'
 import { warnSyn } from './syn.ts'
+import { warnTagged } from './tags.ts'
 import { warnHealth } from './warn-health.ts'
 import { warnOwn } from './warn-own.ts'
 import { warnServices } from './warn-services.ts'
@@ -149,6 +150,7 @@ export function warn(desired: Desired, state: State, live: Live, changes: readon
           ...warnOwn(state, live),
           ...warnSockets(state, live),
           ...warnSyn(state, live, desired.provenance.synProtection),
+          ...warnTagged(state, desired, live),
         ]
       : []),
     ...attached.flatMap((attachment) =>

@@ -39,7 +39,7 @@ const FIXTURES: Readonly<Record<string, Fixture>> = {
     from: 'iptables',
     files: ['ufw-iptables-save.txt', 'ufw-ip6tables-save.txt'],
     ignore: IGNORE,
-    wider: true,
+    wider: false,
   },
   'firewalld without its forwarding': {
     from: 'nft',
@@ -49,7 +49,7 @@ const FIXTURES: Readonly<Record<string, Fixture>> = {
   },
   'a script against floods': { from: 'iptables', files: ['antiddos-iptables-save.txt'], fields: true, wider: true },
   'meters and synproxy of nft': { from: 'nft', files: ['meters.nft'], fields: true, wider: true },
-  'a server that drops by default': { from: 'nft', files: ['server.nft'], fields: true, wider: true },
+  'a server that drops by default': { from: 'nft', files: ['server.nft'], wider: true },
   'the workstation of nftables': { from: 'nft', files: ['workstation.nft'], wider: true },
   'the workstation of nftables without its state': {
     from: 'nft',

@@ -91,9 +91,9 @@ export const backendAddresses = (services: Iterable<Service>): Set<string> => {
 /** CLOCK_MONOTONIC in seconds, the clock of the data plane. */
 export const monotonicSeconds = (): number => Math.floor(Number(process.hrtime.bigint() / 1_000_000_000n))
 
-/** Parents of VLAN devices whose frames lose their tag before XDP, with the devices that take it. */
-async function readTagLoss(links: Devices): Promise<Surroundings['stripping']> {
-  const parents = [...new Set([...links.values()].flatMap(({ vlan }) => vlan?.parent ?? []))]
+/** Those of these devices and of parents of VLAN devices whose frames lose their tag before XDP, with the devices that take it. */
+async function readTagLoss(links: Devices, others: readonly string[]): Promise<Surroundings['stripping']> {
+  const parents = [...new Set([...links.values()].flatMap(({ vlan }) => vlan?.parent ?? []).concat(others))]
   const receivers = parents.flatMap((name) => {
     const link = links.get(name)
     const members = link ? membersOf(link, links).map((member) => member.name) : []
@@ -104,11 +104,12 @@ async function readTagLoss(links: Devices): Promise<Surroundings['stripping']> {
   return new Map(found.filter(([, devices]) => devices.length > 0))
 }
 
-/** The facts needed to plan a file with these services. Throws the errors of ip. */
+/** The facts needed to plan a file with these services, and entries for VLANs on these interfaces. Throws the errors of ip. */
 export async function surroundingsOf(
   desired: ReadonlyMap<string, Service>,
   links: Devices,
   { kept }: Memory,
+  tagged: readonly string[],
 ): Promise<Surroundings> {
   const [forwards, localPorts, reservedPorts, tcp] = await Promise.all([
     readForwarding(),
@@ -117,7 +118,10 @@ export async function surroundingsOf(
     readTcpSettings(),
   ])
   const ports = { localPorts, reservedPorts, tcp }
-  if (desired.size === 0) return { ...NOTHING, forwards, ...ports }
+  if (desired.size === 0) {
+    const stripping = tagged.length > 0 ? await readTagLoss(links, tagged) : NOTHING.stripping
+    return { ...NOTHING, stripping, forwards, ...ports }
+  }
   const vips = [...new Set([...desired.values()].map(({ vip }) => text(vip)))]
   const [hops, ownAddresses, unanswered, stripping, sshEnds] = await Promise.all([
     resolveNextHops([...backendAddresses(desired.values())], links, {
@@ -127,7 +131,7 @@ export async function surroundingsOf(
     }),
     readOwnAddresses(),
     readUnanswered(vips),
-    readTagLoss(links),
+    readTagLoss(links, tagged),
     readSshEnds(),
   ])
   const isOwn = ownAddresses.some((own) => vips.includes(text(own)))

@@ -13,6 +13,7 @@ import { XdpError } from '../../diagnostics.ts'
 import type { Observed } from '../../features/feature.ts'
 import { OWN_MAPS } from '../../features/features.ts'
 import type { AttachedProgram, Link, Live, ObjectKey } from '../../model/live.ts'
+import { taggedInterfaces } from '../../model/scope.ts'
 import { stackFor } from '../../model/stack.ts'
 import { type Attachment, EMPTY_STATE, EVERY_ROLE, type Role, type State } from '../../model/state.ts'
 import { guardNamespace } from '../../plan/guard.ts'
@@ -69,9 +70,10 @@ export const observe = (paths: Paths, memory: Memory, expected: Expectation = {}
   settled(paths, () => observeOnce(paths, memory, expected), { isPassing: isSwitching, staged: expected.staged })
 
 /** Adds the facts about the network that the services of another state need. */
-export async function withSurroundings(live: Observation, { services }: State, memory: Memory): Promise<Observation> {
+export async function withSurroundings(live: Observation, state: State, memory: Memory): Promise<Observation> {
+  const { services } = state
   if (services.size === 0 && live.state.services.size === 0) return live
-  const around = await surroundingsOf(services, live.links, memory)
+  const around = await surroundingsOf(services, live.links, memory, taggedInterfaces(state))
   return { ...live, ...(await withLiveHops(around, live.state.services, live.leaving, live.links, memory)) }
 }
 
@@ -102,7 +104,7 @@ async function observeOnce(paths: Paths, memory: Memory, { state, staged }: Expe
   const [tables, foreign, around] = await Promise.all([
     committed?.meta && readTables(paths, committed, memory, state),
     foreignFacts(rawLinks, instance, paths, state),
-    surroundingsOf(state?.services ?? new Map(), rawLinks, memory),
+    surroundingsOf(state?.services ?? new Map(), rawLinks, memory, state ? taggedInterfaces(state) : []),
   ])
   const links = withOwners(rawLinks, instance, foreign)
   const image = tables?.content

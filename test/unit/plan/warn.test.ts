@@ -1,11 +1,11 @@
 import { expect, test } from 'vitest'
 import type { Link } from '../../../src/model/live.ts'
 import { DEFAULT_POLICY } from '../../../src/model/policy.ts'
-import type { AttachMode, List, State } from '../../../src/model/state.ts'
+import type { AttachMode, List, Scope, State } from '../../../src/model/state.ts'
 import { guard } from '../../../src/plan/guard.ts'
 import { plan } from '../../../src/plan/plan.ts'
 import { allow, block, scope } from '../../support/lists.ts'
-import { ANY, desired, link, list, live, PROGRAM, scoped, state } from '../../support/states.ts'
+import { ANY, desired, link, list, live, PROGRAM, rateLimit, scoped, state } from '../../support/states.ts'
 
 const wanted = (...modes: readonly AttachMode[]) => state({ policy: 'pass', interfaces: { eth0: modes } })
 const attached = (mode: AttachMode) => state({ program: PROGRAM, policy: 'pass', interfaces: { eth0: [mode] } })
@@ -152,4 +152,29 @@ test('entries for packets without a socket are reported where connections may ha
   expect(on(stray(), [link('eth0'), { ...tagged, master: 'blue' }, blue])).toContainEqual(inVrf)
   const bond = [link('eth0', { kind: 'bond' }), link('eth1', { kind: 'physical', master: 'eth0', ifindex: 9 })]
   expect(on(stray(), bond)).toContainEqual(expect.stringMatching(/^W255 .* receives packets for eth0: /))
+})
+
+test('entries and limits for a VLAN are reported where the tags are taken out of the frames', () => {
+  const match = { vlan: { first: 5, last: 5 } }
+  const on = (scope: Scope, stripping: ReadonlyMap<string, readonly string[]>) => {
+    const file = {
+      ...state({ policy: 'pass', interfaces: { eth0: ['generic'], eth1: ['generic'] } }),
+      lists: new Map([['guests', block('guests', ['0.0.0.0/0', scope])]]),
+      rateLimits: new Map([['lan', { ...rateLimit('lan'), scope: { ...ANY, match } }]]),
+    }
+    const links = [link('eth0', { kind: 'bond' }), link('eth1', { ifindex: 9 })]
+    return plan(desired(file), live({ links, stripping }), PROGRAM)
+      .warnings.filter(({ code }) => code === 'W253')
+      .map(({ message, hint }) => [message, hint])
+  }
+  const taken = new Map([['eth0', ['ens1', 'ens2']]])
+  const why = 'ens1 and ens2 take VLAN tags out of received frames before XDP (rx-vlan-offload), so'
+  const hint = 'ethtool -K ens1 rxvlan off && ethtool -K ens2 rxvlan off'
+  expect(on({ ...ANY, match }, taken)).toEqual([
+    [`${why} \`vlan\` of list guests and rate limit lan matches no packet on eth0`, hint],
+  ])
+  expect(on({ ...ANY, match, interfaces: ['eth1'] }, taken)).toEqual([
+    [`${why} \`vlan\` of rate limit lan matches no packet on eth0`, hint],
+  ])
+  expect(on({ ...ANY, match }, new Map())).toEqual([])
 })
