@@ -51,7 +51,7 @@ interface Connected {
   readonly seconds: number
 }
 
-/** What becomes of the clients, for each way to meet the flood. */
+/** Outcomes of the clients, for each way to meet the flood. */
 async function connectAll(): Promise<Map<string, Connected>> {
   const flooded = new SynFlood()
   const found = new Map<string, Connected>()

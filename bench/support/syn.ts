@@ -1,4 +1,4 @@
-// What answers to SYNs cost: of the program alone, in test runs, and with everything around it, as live frames over a veth
+// The cost of answers to SYNs: of the program alone, in test runs, and with everything around it, as live frames over a veth
 // pair, in the same turns as the kernel's own cookies and those of nftables synproxy.
 
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'

@@ -139,7 +139,7 @@ __noinline int exceeds_trial(__u32 line)
 	       (limit->flags & RATE_BITS && holds_one(now, byte_cost(limit, walk->bytes), limit->byte_burst));
 }
 
-/* What an outcome of judge_rate asks for; returns whether it drops the packet. Keeps the frames of others off the deepest chain. */
+/* Carries out an outcome of judge_rate; returns whether it drops the packet. Keeps the frames of others off the deepest chain. */
 __noinline int settle_rate(__u32 line, __u32 outcome)
 {
 	if (outcome & RATE_TRIAL)

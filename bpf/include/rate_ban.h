@@ -34,7 +34,7 @@ struct {
 	__uint(max_entries, 1);
 } rate_offenders SEC(".maps");
 
-/* What follows from a packet that a limit counts, as a set of bits. */
+/* The consequences of a packet that a limit counts, as a set of bits. */
 enum rate_outcome {
 	RATE_DROPS = 1,
 	RATE_NEAR = 2,		/* the buckets of the source are more than half full */

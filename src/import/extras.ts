@@ -1,4 +1,4 @@
-// What chains have besides drops and passes: limits that are near to rules, and ports with SYN cookies.
+// The rest of chains besides drops and passes: limits that are near to rules, and ports with SYN cookies.
 
 import type { AddressSet } from '../model/address.ts'
 import type { PortRange } from '../model/ports.ts'

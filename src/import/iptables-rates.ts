@@ -37,7 +37,7 @@ export const RATE_OPTIONS: Readonly<Record<string, number>> = {
   '--rdest': 0,
 }
 
-/** What both matches assume without a burst. */
+/** The default of both matches. */
 const BURST = 5
 
 /** `10/min` as an amount in seconds; undefined for other text, such as a rate of bytes. */

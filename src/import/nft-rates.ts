@@ -7,7 +7,7 @@ import type { NftSet } from './nft-match.ts'
 import type { RateSpec } from './rate-spec.ts'
 import { rateSpec, secondsOf, type WrittenRate } from './rates.ts'
 
-/** What nft assumes: nft(8), "limit statement". */
+/** The default of nft: nft(8), "limit statement". */
 const BURST = 5
 
 function limitOf(content: Json): WrittenRate | undefined {
@@ -33,7 +33,7 @@ function lengthOf(mask: Json): number | undefined {
   return /^1+0*$/.test(digits) ? digits.replace(/0+$/, '').length : undefined
 }
 
-/** What the elements of a set stand for: `ip saddr`, or a network of it; undefined for another key. */
+/** The meaning of the elements of a set: `ip saddr`, or a network of it; undefined for another key. */
 function keyOf(element: Json): Pick<WrittenRate, 'per' | 'prefix'> | undefined {
   const [key, content] = only(element)
   const [payload, mask] = key === '&' && Array.isArray(content) ? content : [element, undefined]

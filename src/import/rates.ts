@@ -66,7 +66,7 @@ export function rateObjection(rate: RateSpec, { protocols, fields }: Traffic, sp
   return opens || hasFlag(fields.flags, 'syn') ? undefined : 'it counts segments of TCP, which the kernel joins before'
 }
 
-/** Why a rate before other matches of a rule is none of the packets that the rule matches. */
+/** Why a rate before other matches of a rule does not count the packets that the rule matches. */
 export const UNORDERED = 'it counts packets that it does not match'
 
 export const RATED = 'it matches a rate'

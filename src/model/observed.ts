@@ -1,4 +1,4 @@
-// What lists, rate limits and anomalies would have dropped while they only observed.
+// Packets that lists, rate limits and anomalies would have dropped while they only observed.
 
 import type { AnomalyName } from './anomaly.ts'
 

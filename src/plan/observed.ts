@@ -35,7 +35,7 @@ function beginningOf(change: Change): Partial<Beginning> {
   return kind === 'rate_limit' && before.action === 'observe' && after.action === 'drop' ? { limits: [after.name] } : {}
 }
 
-/** What only observed, and drops with the plan. */
+/** Lists, limits and anomalies that only observed, and drop with the plan. */
 export const beginningToDrop = ({ changes }: Pick<Plan, 'changes'>): Beginning =>
   changes.map(beginningOf).reduce<Beginning>(
     (all, { lists = [], limits = [], anomalies = [] }) => ({

@@ -44,7 +44,7 @@ interface Offered {
   readonly timestamp?: number
 }
 
-/** What the options of a SYN offer; those behind a broken one do not count. */
+/** The offers in the options of a SYN; those behind a broken one do not count. */
 export function readOptions(header: Uint8Array): Offered {
   const view = new DataView(header.buffer, header.byteOffset, header.length)
   let offered: Offered = {}

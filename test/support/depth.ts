@@ -1,5 +1,5 @@
 // Number of rounds of random tests, and of similar cases. `npm test` is limited to minutes; `THOROUGH=1 npm test` takes
-// the time that it needs. What a run draws follows from one number, which `npm test` prints.
+// the time that it needs. All that a run draws follows from one number, which `npm test` prints.
 
 import { createHash, randomInt } from 'node:crypto'
 import { expect, type TestContext, test } from 'vitest'

@@ -1,4 +1,4 @@
-// What lists, rate limits and anomalies would have dropped while they observed.
+// Packets that lists, rate limits and anomalies would have dropped while they observed.
 
 import { bytes, record } from '../../abi/answer.ts'
 import { bpftool, keyBytes } from '../../abi/command.ts'
@@ -29,7 +29,7 @@ async function readSources(
   return new Map(slots.map((slot, i) => [slot, distinctSources(entries[i]?.value ?? new Uint8Array())]))
 }
 
-/** What these would have dropped, by the key of their object. `instance`: as it was when `live` was read. */
+/** The packets that these would have dropped, by the key of their object. `instance`: as it was when `live` was read. */
 export async function readWouldDrop(
   paths: Paths,
   live: Pick<Live, 'slots'> & { readonly generation: number; readonly instance: Pick<Instance, 'missing'> },
@@ -61,7 +61,7 @@ export async function readWouldDrop(
   }
   const each = anomalies.flatMap((name, i) => {
     const count = anomalous.get(ranks[i] as number)
-    // What was dropped before it observed is not what it would have dropped.
+    // Packets dropped before it observed do not count.
     return count
       ? [{ name, packets: count.packets - count.dropped_packets, bytes: count.bytes - count.dropped_bytes }]
       : []

@@ -188,7 +188,7 @@ const assumedLink = (name: string, at: number): Link => ({
   programs: [],
 })
 
-/** A next hop on an interface that is none of the file's. */
+/** A next hop on an interface that the file does not have. */
 const ASSUMED_HOP: NextHop = { interface: '', ifindex: 0x7fff_ffff, mac: '', sourceMac: '', vlan: 0, mtu: 0xffff }
 
 /** The host of a file about which nothing is known: its interfaces exist, and its backends can be reached. */

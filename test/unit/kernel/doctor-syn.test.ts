@@ -1,4 +1,4 @@
-// What doctor says about the settings of TCP that SYN cookies depend on.
+// The checks of doctor of the settings of TCP that SYN cookies depend on.
 import { expect, test } from 'vitest'
 import { checkSyn, checkTcp } from '../../../src/kernel/doctor/syn.ts'
 import { DEFAULT_POLICY } from '../../../src/model/policy.ts'
