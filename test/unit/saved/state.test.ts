@@ -83,7 +83,7 @@ const FULL = live({
   unanswered: new Map([['192.0.2.10', 'eth0']]),
   stripping: new Map([['eth0', ['eth1']]]),
   reservedPorts: [{ first: 40_000, last: 40_010 }],
-  tcp: { cookies: 1, timestamps: 1, receiveMax: 212_992 },
+  tcp: { cookies: 1, timestamps: 1, receiveMax: 212_992, loose: 1 },
   acceptsLocal: new Set(['eth0']),
   sshEnds: [{ address: address('192.0.2.1'), port: 22 }],
   ownAddresses: [address('192.0.2.1'), address('2001:db8::1')],
