@@ -7,6 +7,7 @@ import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'nod
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect } from 'vitest'
+import { ABI_VERSION } from '../../src/abi/generated.ts'
 import { inDepth, inTurns, usually } from '../support/depth.ts'
 import { ETH0, ETH1, Lab } from '../support/hosts.ts'
 import { randomFrom } from '../support/random.ts'
@@ -94,10 +95,10 @@ inDepth('removes an apply prepared for an edit that does not come, also if the d
   lab.write('xdp.yaml', config())
   watching = await Watching.ready(lab, '--debounce', '1s')
   const generations = (): string[] => [...new Set(lab.pins().map((pin) => pin.split('/')[1] ?? ''))].sort()
-  const settled = ['gen-1', 'shared-2']
+  const settled = ['gen-1', `shared-${ABI_VERSION}`]
   const touch = async (): Promise<void> => {
     lab.write('xdp.yaml', config())
-    await expect.poll(generations, { interval: 20 }).toEqual(['gen-1', 'gen-2', 'shared-2'])
+    await expect.poll(generations, { interval: 20 }).toEqual(['gen-1', 'gen-2', `shared-${ABI_VERSION}`])
   }
   expect(generations()).toEqual(settled)
   await touch()
