@@ -1,6 +1,17 @@
 // Writes files atomically: a reader sees the old content or the new, never half of it.
 
-import { chmodSync, mkdirSync, realpathSync, renameSync, rmSync, type Stats, statSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  type Stats,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
+import { dirname } from 'node:path'
 import { fail, XdpError } from '../../diagnostics.ts'
 
 const cannot = (path: string, cause: unknown): XdpError =>
@@ -13,10 +24,24 @@ const cannot = (path: string, cause: unknown): XdpError =>
         cause,
       )
 
+/** As `recursive` of mkdir, which never ends below /proc: there a directory cannot be made, although its parent exists. */
+function makePath(path: string): void {
+  try {
+    mkdirSync(path)
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException
+    if (code === 'EEXIST' && statSync(path).isDirectory()) return
+    const parent = dirname(path)
+    if (code !== 'ENOENT' || existsSync(parent)) throw cause
+    makePath(parent)
+    mkdirSync(path)
+  }
+}
+
 /** Makes a directory and its parents. Throws E405. */
 export function makeDirectory(path: string): void {
   try {
-    mkdirSync(path, { recursive: true })
+    makePath(path)
   } catch (cause) {
     throw cannot(path, cause)
   }
