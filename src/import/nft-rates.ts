@@ -33,11 +33,31 @@ function lengthOf(mask: Json): number | undefined {
   return /^1+0*$/.test(digits) ? digits.replace(/0+$/, '').length : undefined
 }
 
-/** The meaning of the elements of a set: `ip saddr`, or a network of it; undefined for another key. */
-function keyOf(element: Json): Pick<WrittenRate, 'per' | 'prefix'> | undefined {
+/** The header and the field of an element of a set, and the mask of the field. */
+function payloadOf(element: Json): { readonly protocol: Json; readonly field: Json; readonly mask: Json | undefined } {
   const [key, content] = only(element)
   const [payload, mask] = key === '&' && Array.isArray(content) ? content : [element, undefined]
   const { protocol, field } = fieldsOf(fieldsOf(payload)['payload'])
+  return { protocol: protocol ?? null, field: field ?? null, mask }
+}
+
+/** The element of a set or meter that a packet updates. */
+function elementOf(statement: string, content: Json): Json {
+  const { elem, key } = fieldsOf(content)
+  const found = statement === 'set' ? elem : key
+  return fieldsOf(fieldsOf(found)['elem'])['val'] ?? found ?? null
+}
+
+/** The family of the packets that such a rate counts: `ip saddr` is in no IPv6 packet. undefined: both. */
+export function rateFamily(statement: string, content: Json): 4 | 6 | undefined {
+  if (statement !== 'set' && statement !== 'meter') return undefined
+  const { protocol } = payloadOf(elementOf(statement, content))
+  return protocol === 'ip' ? 4 : protocol === 'ip6' ? 6 : undefined
+}
+
+/** The meaning of the elements of a set: `ip saddr`, or a network of it; undefined for another key. */
+function keyOf(element: Json): Pick<WrittenRate, 'per' | 'prefix'> | undefined {
+  const { protocol, field, mask } = payloadOf(element)
   const per = Object.hasOwn(SIDES, `${field}`) ? SIDES[`${field}`] : undefined
   const length = mask === undefined ? (protocol === 'ip' ? 32 : 128) : lengthOf(mask)
   if (per === undefined || length === undefined || (protocol !== 'ip' && protocol !== 'ip6')) return undefined
@@ -52,7 +72,7 @@ function ofSet(content: Json, sets: ReadonlyMap<string, NftSet>): RateSpec | und
   const statements: readonly Json[] = Array.isArray(stmt) ? stmt : [stmt]
   const limit = statements.length === 1 ? limitOf(fieldsOf(statements[0])['limit']) : undefined
   const own = fieldsOf(fieldsOf(elem)['elem'])
-  const key = keyOf(own['val'] ?? elem)
+  const key = keyOf(elementOf('set', content))
   const known = sets.get(`${set}`.replace('@', ''))
   if (limit === undefined || key === undefined || (op !== 'add' && op !== 'update')) return undefined
   const after = numberOf(own['timeout']) ?? known?.timeout
@@ -64,7 +84,7 @@ function ofSet(content: Json, sets: ReadonlyMap<string, NftSet>): RateSpec | und
 function ofMeter(content: Json): RateSpec | undefined {
   const { key, stmt, name } = fieldsOf(content)
   const limit = limitOf(fieldsOf(stmt)['limit'])
-  const own = keyOf(fieldsOf(fieldsOf(key)['elem'])['val'] ?? key)
+  const own = keyOf(elementOf('meter', content))
   const isForgetting = fieldsOf(fieldsOf(key)['elem'])['timeout'] !== undefined
   if (limit === undefined || own === undefined || isForgetting) return undefined
   return rateSpec({ ...limit, ...own, name: `${name}` })

@@ -13,10 +13,11 @@ import {
   STATE,
   takeMatch,
 } from './nft-match.ts'
-import { readRate } from './nft-rates.ts'
+import { rateFamily, readRate } from './nft-rates.ts'
 import type { RateSpec } from './rate-spec.ts'
 import { RATED, UNORDERED } from './rates.ts'
 import { type Match, narrow } from './rules.ts'
+import { onlyFamily } from './scopes.ts'
 import { lookUp, type Place } from './source.ts'
 
 /** What a rule does with packets: one outcome, or one per element of a map. */
@@ -114,6 +115,8 @@ const TAKING = new Set(['queue', 'fwd', 'tproxy', 'synproxy', 'dnat', 'snat', 'm
 function takeRate(draft: Draft, key: string, content: Json): Objection {
   const rate = draft.rate === undefined ? readRate(key, content, draft.packets.context.sets) : undefined
   draft.rate ??= rate
+  const family = rateFamily(key, content)
+  if (rate !== undefined && family !== undefined) draft.packets.traffic = onlyFamily(draft.packets.traffic, family)
   return rate === undefined ? (lookUp(REASONS, key) ?? RATED) : undefined
 }
 

@@ -1,5 +1,6 @@
 // Plans without the kernel. They need no permission, no tool and no bpffs.
 
+import { readOwnAddresses } from '../kernel/host/protect.ts'
 import { observe } from '../kernel/observe/observe.ts'
 import { loadObject } from '../kernel/tools/object.ts'
 import type { Desired } from '../model/desired.ts'
@@ -24,12 +25,14 @@ export type Shown = Pick<Plan, 'changes' | 'drift' | 'warnings' | 'rateMemory'>
 export const exportState = (host: Host): Promise<ExportedState> =>
   interruptible(host, async () => {
     const { paths } = await openSession(host, 'pins')
-    const [live, { program }, of] = await Promise.all([
+    // Without services observe reads no addresses, and a config may name them.
+    const [live, ownAddresses, { program }, of] = await Promise.all([
       reading(paths, () => observe(paths, host)),
+      readOwnAddresses(),
       loadObject(),
       planHost(host),
     ])
-    return { createdAt: new Date().toISOString(), host: of, build: planBuild(program), live }
+    return { createdAt: new Date().toISOString(), host: of, build: planBuild(program), live: { ...live, ownAddresses } }
   })
 
 /**

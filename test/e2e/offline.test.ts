@@ -10,7 +10,7 @@ import { check } from '../support/schemas.ts'
 let lab: Lab
 
 const OLD =
-  'version: 1\ninterfaces: { eth0: {} }\nblocklist:\n  - 198.51.100.42\n  - { name: bad, cidrs: [203.0.113.0/25] }\n'
+  'version: 1\ninterfaces: { eth0: {} }\nblocklist:\n  - 198.51.100.42\n  - { name: own, cidr: 192.0.2.200, destination: host }\n  - { name: bad, cidrs: [203.0.113.0/25] }\n'
 const NEW = OLD.replace('203.0.113.0/25', '203.0.113.0/24')
 
 beforeAll(() => {
@@ -106,7 +106,7 @@ test('a plan from one config to another names both, and holds the limits of the 
 test('why answers by the file alone where nothing live can be read', async () => {
   const { exitCode, stdout, stderr } = await unprivileged('why', '203.0.113.200', '-f', 'new.yaml')
   expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' })
-  expect(stdout).toMatch(/new\.yaml +drop +blocklist bad: 203\.0\.113\.0\/24 +# new\.yaml:5/)
+  expect(stdout).toMatch(/new\.yaml +drop +blocklist bad: 203\.0\.113\.0\/24 +# new\.yaml:6/)
   expect(stdout).toMatch(/live: not read: E104 [\s\S]*By the file alone/)
   const json = await unprivileged('why', '203.0.113.200', '-f', 'old.yaml', '--json')
   expect(check('why', json.stdout)).toMatchObject({

@@ -47,6 +47,7 @@ test(`connects ${CLIENTS} clients under a flood of forged SYNs, which begins and
   }
   // The rest of the policy still decides first, and a plan shows the setting.
   const to = ['--protocol', 'tcp', '--destination', HOST, '--destination-port', `${PORT}`]
+  expect(JSON.parse(await lab.ok('stats', '--json'))).toMatchObject({ drift: false, drifted: [] })
   const why = await lab.ok('why', '203.0.113.9', ...to, '--json')
   expect(JSON.parse(why)).toMatchObject({ live: { verdict: 'tx', reason: 'syn-answered', proven: true } })
 })

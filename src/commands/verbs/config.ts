@@ -63,7 +63,7 @@ export const loadFile = (context: Context, path: string, terms?: Terms): Promise
   loadFrom(context, path, terms)
 
 /** Like `load`, but returns undefined without --file and without a default file. */
-export async function loadIfAny(context: Context): Promise<Loaded | undefined> {
+export async function loadIfAny(context: Context, terms?: Terms): Promise<Loaded | undefined> {
   const { flags } = context
   let path: string
   try {
@@ -73,7 +73,7 @@ export async function loadIfAny(context: Context): Promise<Loaded | undefined> {
     if (none && flags.file === undefined) return undefined
     throw error
   }
-  return loadFrom(context, path)
+  return loadFrom(context, path, terms)
 }
 
 /** Writes warnings to stderr, for commands whose result has no place for them. */

@@ -73,7 +73,7 @@ export function readQuery({ positionals: [source = ''], options }: Arguments<typ
 
 /** The config of the command. The file alone must be there; beside the live state it need not. */
 const configFor = (context: Context, isOffline: boolean): Promise<Loaded | undefined> =>
-  isOffline ? load(context, { readHost: addressesIfAny }) : loadIfAny(context)
+  isOffline ? load(context, { readHost: addressesIfAny }) : loadIfAny(context, { readHost: addressesIfAny })
 
 /** By the live state and the file. A file that the user names answers alone where nothing live can be read. */
 function answer({ flags, host }: Context, loaded: Loaded | undefined, query: Query, isOffline: boolean) {

@@ -254,7 +254,8 @@ export function liveInterfaces(
     if (record && record.slot !== slot && interfaces.has(name) && !drift.has(`interface:${name}`))
       drift.set(`interface:${name}`, 'lists that are limited to it do not find it')
   }
-  if (committed) noteStackDrift(interfaces, links, records, instance, image, drift)
+  // Without the tables, it is not known which interfaces have such a record.
+  if (committed && image) noteStackDrift(interfaces, links, records, instance, image, drift)
   return interfaces
 }
 
@@ -264,10 +265,9 @@ function noteStackDrift(
   links: ReadonlyMap<string, Link>,
   records: ReadonlyMap<string, SlotRecord>,
   { stacks }: Instance,
-  image: DecodedImage | undefined,
+  { services, lists, policy }: DecodedImage,
   drift: Map<ObjectKey, string>,
 ): void {
-  const { services, lists, policy } = image ?? EMPTY_STATE
   for (const [name, { slot }] of records) {
     const wanted = stackRecord(stackFor({ interfaces, services, lists, policy }, name, links))
     const what = stackDrift(stacks?.[slot] ?? FREE_STACK, wanted)
