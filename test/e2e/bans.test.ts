@@ -225,7 +225,12 @@ describe('many bans', () => {
         await lab.ok('ban', address())
         made.push(address())
       }
-      process.kill(-(killed.pid as number), 'SIGKILL')
+      try {
+        process.kill(-(killed.pid as number), 'SIGKILL')
+      } catch (error) {
+        // On a busy machine the apply may have ended before the bans.
+        if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
+      }
       await over
       let isOver = false
       const applied = lab.xdp('apply', '--auto-approve').finally(() => {

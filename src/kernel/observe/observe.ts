@@ -254,8 +254,7 @@ export function liveInterfaces(
     if (record && record.slot !== slot && interfaces.has(name) && !drift.has(`interface:${name}`))
       drift.set(`interface:${name}`, 'lists that are limited to it do not find it')
   }
-  // Without the tables, it is not known which interfaces have such a record.
-  if (committed && image) noteStackDrift(interfaces, links, records, instance, image, drift)
+  if (committed) noteStackDrift(interfaces, links, records, instance, image, drift)
   return interfaces
 }
 
@@ -265,9 +264,12 @@ function noteStackDrift(
   links: ReadonlyMap<string, Link>,
   records: ReadonlyMap<string, SlotRecord>,
   { stacks }: Instance,
-  { services, lists, policy }: DecodedImage,
+  image: DecodedImage | undefined,
   drift: Map<ObjectKey, string>,
 ): void {
+  // Without the tables, it is not known which interfaces have such a record.
+  if (image === undefined) return
+  const { services, lists, policy } = image
   for (const [name, { slot }] of records) {
     const wanted = stackRecord(stackFor({ interfaces, services, lists, policy }, name, links))
     const what = stackDrift(stacks?.[slot] ?? FREE_STACK, wanted)
