@@ -12,6 +12,15 @@ const HOST = '192.0.2.1'
 const PEER = '192.0.2.2'
 const CONFIG = 'version: 1\ninterfaces: { eth0: { mode: generic } }\n'
 
+/** Kills the processes of a group, if it has any left: an apply may end before. */
+function killGroup(leader: number): void {
+  try {
+    process.kill(-leader, 'SIGKILL')
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
+  }
+}
+
 let lab: Lab
 beforeEach(() => {
   lab = new Lab()
@@ -225,12 +234,7 @@ describe('many bans', () => {
         await lab.ok('ban', address())
         made.push(address())
       }
-      try {
-        process.kill(-(killed.pid as number), 'SIGKILL')
-      } catch (error) {
-        // On a busy machine the apply may have ended before the bans.
-        if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
-      }
+      killGroup(killed.pid as number)
       await over
       let isOver = false
       const applied = lab.xdp('apply', '--auto-approve').finally(() => {
