@@ -97,7 +97,7 @@ int drop(struct xdp_md *ctx)
 	return XDP_DROP;
 }
 
-/* What an answer asks the kernel for, whatever the program: the route, the socket, its cookie, the length. */
+/* The questions to the kernel that every answer takes, whatever the program: the route, the socket, its cookie, the length. */
 SEC("xdp.frags")
 int ask(struct xdp_md *ctx)
 {

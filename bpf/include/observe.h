@@ -123,8 +123,11 @@ __noinline int observe(const struct subject *subject, const struct rule *rule)
 	return 0;
 }
 
+/* Tags in front of an IP header whose source is read. */
+#define SOURCE_TAGS 4
+
 /*
- * The source of an IP packet behind at most as many tags as lists observe: an IPv4 address, or the first half of an IPv6 one;
+ * The source of an IP packet behind at most SOURCE_TAGS tags: an IPv4 address, or the first half of an IPv6 one;
  * 0: none. Read again, because the verifier of Linux 6.1 would take twice as long over a program that keeps it.
  */
 static __always_inline __u64 read_source(struct xdp_md *ctx, __u32 bare)
@@ -133,7 +136,7 @@ static __always_inline __u64 read_source(struct xdp_md *ctx, __u32 bare)
 	__be32 header[4] = {};
 	__be16 ethertype = 0;
 
-	for (int i = 0; !bare && i < OBSERVERS; i++) {
+	for (int i = 0; !bare && i < SOURCE_TAGS; i++) {
 		if (bpf_xdp_load_bytes(ctx, offset, &ethertype, sizeof(ethertype)))
 			return 0;
 		offset += sizeof(ethertype);

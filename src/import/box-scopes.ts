@@ -1,23 +1,20 @@
 // A box → scopes of entries. An entry has one range of lengths, one combination of flags, one code of ICMP.
 
 import type { Family, Ranges } from '../model/address.ts'
+import { MATCH_DESTINATIONS } from '../model/limits.ts'
 import { ICMP_TYPES, type IcmpKind, type PacketMatch, type TcpFlags } from '../model/packet-match.ts'
-import type { PortRange } from '../model/ports.ts'
 import { EMPTY4, EMPTY6, WIDTH } from '../model/ranges.ts'
 import type { Scope } from '../model/state.ts'
 import type { Box } from './boxes.ts'
 import { FIRST, LATER, WHOLE } from './scopes.ts'
 import { hasNumber, type Spans } from './spans.ts'
 
-/** Ranges of destinations that one entry can have. */
-const DESTINATIONS = 64
-
 /** Ranges of destinations in chunks for one entry each. */
 function chunksOf(ranges: Ranges): readonly Ranges[] {
-  const width = DESTINATIONS * WIDTH[ranges.family]
-  return Array.from({ length: Math.ceil(ranges.length / DESTINATIONS) }, (_, index) => {
+  const width = MATCH_DESTINATIONS * WIDTH[ranges.family]
+  return Array.from({ length: Math.ceil(ranges.length / MATCH_DESTINATIONS) }, (_, index) => {
     const [start, end] = [ranges.start, ranges.end].map((words) => words.slice(index * width, (index + 1) * width))
-    const length = Math.min(DESTINATIONS, ranges.length - index * DESTINATIONS)
+    const length = Math.min(MATCH_DESTINATIONS, ranges.length - index * MATCH_DESTINATIONS)
     return { ...ranges, length, start: start as Uint32Array, end: end as Uint32Array }
   })
 }
@@ -90,19 +87,17 @@ const spread = <K extends keyof PacketMatch>(
 ): readonly PacketMatch[] =>
   values === undefined ? matches : matches.flatMap((one) => values.map((value) => ({ ...one, [key]: value })))
 
-const one = (spans: Spans | undefined): readonly PortRange[] | undefined => spans
-
 /** The scopes that hold the packets of a box, each packet once. */
 export function scopesOf({ protocol, destinations, fields }: Box, family: Family): readonly Scope[] {
   const { flags, icmp, length, ttl, dscp, fragments, vlan, sourcePorts = [], destinationPorts = [] } = fields
   let matches: readonly PacketMatch[] = [{}]
   matches = spread(matches, 'tcpFlags', flags && cubesOf(flags))
   matches = spread(matches, 'icmp', icmp && kindsOf(icmp, family))
-  matches = spread(matches, 'length', one(length))
-  matches = spread(matches, 'ttl', one(ttl))
+  matches = spread(matches, 'length', length)
+  matches = spread(matches, 'ttl', ttl)
   matches = spread(matches, 'dscp', dscp && [numbersOf(dscp)])
   matches = spread(matches, 'fragments', fragments && fragmentsOf(fragments))
-  matches = spread(matches, 'vlan', one(vlan))
+  matches = spread(matches, 'vlan', vlan)
   const to = destinations && chunksOf(destinations)
   const set = (ranges: Ranges) => (family === 4 ? { v4: ranges, v6: EMPTY6 } : { v4: EMPTY4, v6: ranges })
   matches = spread(matches, 'destinations', to?.map(set))

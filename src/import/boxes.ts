@@ -2,7 +2,7 @@
 // is a few boxes.
 
 import type { Family, Ranges } from '../model/address.ts'
-import { TCP, UDP } from '../model/ports.ts'
+import { ICMP_OF, TCP, UDP } from '../model/ports.ts'
 import { subtract } from '../model/ranges.ts'
 import { complement, EVERY, intersect, overlaps } from './addresses.ts'
 import { fewCodes } from './icmp-types.ts'
@@ -30,8 +30,6 @@ export interface Box {
 
 export const ANY_BOX: Box = { protocol: 'any', destinations: undefined, fields: {} }
 
-const ICMP: Readonly<Record<Family, number>> = { 4: 1, 6: 58 }
-
 /** Whether packets of a protocol have the fields that the box asks for. */
 const hasFields = ({ protocol, fields }: Box): boolean =>
   (fields.flags === undefined || protocol === TCP) && (fields.icmp === undefined || protocol === 'icmp')
@@ -46,9 +44,9 @@ export function boxesOf({ families, protocols, destinations, fields }: Traffic, 
   if (!families.includes(family) || isEmpty) return []
   if (protocols === undefined) return [{ protocol: 'any', destinations: to, fields }]
   return protocols
-    .filter((number) => number !== ICMP[family === 4 ? 6 : 4])
+    .filter((number) => number !== ICMP_OF[family === 4 ? 6 : 4])
     .map((number): Box => {
-      return { protocol: number === ICMP[family] ? 'icmp' : number, destinations: to, fields }
+      return { protocol: number === ICMP_OF[family] ? 'icmp' : number, destinations: to, fields }
     })
     .filter(hasFields)
 }

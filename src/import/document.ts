@@ -12,9 +12,10 @@ import { EVERY, MAPPED } from './addresses.ts'
 import { type LimitSummary, namedLimits, styleLimits, suggestionText, synFields } from './limit-text.ts'
 import { listText } from './list-text.ts'
 import { assignNames, uniqueNames } from './names.ts'
-import { FLOWING, rangeTexts, scopeFields } from './scope-text.ts'
+import { FLOWING, scopeFields } from './scope-text.ts'
 import { type NamedService, serviceFields, styleServices } from './service-text.ts'
 import { type Imported, type ImportedInterface, type ImportedList, leftOut, type SourceName } from './source.ts'
+import { addressTexts } from './written-scope.ts'
 
 /** Turns off the guards against mistakes in public feeds, because they would change an imported list. */
 const AS_WRITTEN = { exclude_private: false, min_prefix: { v4: 0, v6: 0 } } as const
@@ -118,7 +119,7 @@ function entryOf(list: ImportedList, name: string, { files, from }: ComposeOptio
   const comment = `from ${origin(list.places)}`
   const path = files && rangeCount(addresses) > INLINE ? `lists/${name}.txt` : undefined
   // A list too long to print gets no lines, because the caller refuses it.
-  const all = path === undefined && rangeCount(addresses) <= PRINTABLE ? rangeTexts(addresses) : []
+  const all = path === undefined && rangeCount(addresses) <= PRINTABLE ? addressTexts(addresses) : []
   const words = list.comment === undefined ? '' : oneLine(list.comment)
   const fields = {
     ...(list.name !== undefined && { name }),

@@ -3,8 +3,9 @@
 import { Document, isMap, type YAMLMap, type YAMLSeq } from 'yaml'
 import type { PortRange } from '../model/ports.ts'
 import { uniqueNames } from './names.ts'
-import { FLOWING, portsText, rangeTexts, scopeFields } from './scope-text.ts'
+import { FLOWING, scopeFields } from './scope-text.ts'
 import type { ImportedLimit } from './source.ts'
+import { addressTexts, portsField } from './written-scope.ts'
 
 /** One limit of the result of an import. */
 export interface LimitSummary {
@@ -26,7 +27,7 @@ function fieldsOf({ scope, sources, rate }: ImportedLimit, name: string): Record
   const { per, prefix, perSecond, burst } = rate
   return {
     name,
-    ...(sources && sourceFields(rangeTexts(sources))),
+    ...(sources && sourceFields(addressTexts(sources))),
     ...scopeFields(scope),
     per,
     ...(prefix && per !== 'all' && { prefix }),
@@ -79,6 +80,6 @@ const OBSERVE = ['# `action: observe`:']
 
 /** Netfilter answers every SYN. */
 export const synFields = (ports: readonly PortRange[]): Record<string, unknown> => ({
-  ports: [portsText(ports)].flat(),
+  ports: [portsField(ports)].flat(),
   mode: 'always',
 })

@@ -12,7 +12,7 @@ import { type Attachment, type List, type ListKind, type ScopedSet, type State, 
 import { parseSyn } from '../model/syn-protection.ts'
 import { formatRange } from '../model/text.ts'
 import { listText } from './list-text.ts'
-import { addressTexts, type Fields, portsField, scopeFields } from './written-scope.ts'
+import { addressTexts, type Fields, portsField, protocolField, scopeFields } from './written-scope.ts'
 import { bucketsOf, rateLimitFields, serviceFields } from './written-service.ts'
 
 /** Most ranges of a set inside a config that has list files beside it. */
@@ -99,8 +99,7 @@ function protectField(text: string): string | Fields {
   const { prefix, protocol, port } = found
   const cidr = formatRange(prefix.family, prefix.start, prefix.end)
   if (protocol === undefined) return cidr
-  const words = protocol === 6 ? 'tcp' : protocol === 17 ? 'udp' : protocol
-  return { cidr, protocol: words, ...(port !== undefined && { port }) }
+  return { cidr, protocol: protocolField(protocol), ...(port !== undefined && { port }) }
 }
 
 function synField(text: string): Fields {

@@ -1,29 +1,25 @@
 // Scopes in canonical form → the keys of an entry that a config has for them: the inverse of reading an entry.
 
-import type { AddressSet, Ranges } from '../model/address.ts'
+import type { AddressSet } from '../model/address.ts'
 import {
   compareKinds,
-  DSCP_NAMES,
   ICMP_CODES,
   ICMP_TYPES,
   type IcmpKind,
+  NAMES_OF_DSCP,
   type PacketMatch,
   TCP_FLAG_NAMES,
 } from '../model/packet-match.ts'
 import { type PortRange, TCP, UDP } from '../model/ports.ts'
-import { WIDTH } from '../model/ranges.ts'
 import type { Scope } from '../model/state.ts'
-import { formatRange } from '../model/text.ts'
+import { rangeTexts } from '../model/text.ts'
 
 export type Fields = Record<string, unknown>
 
-const textsOf = ({ family, length, start, end }: Ranges): string[] =>
-  Array.from({ length }, (_, i) => formatRange(family, start, end, i * WIDTH[family]))
-
 /** Addresses, prefixes and ranges, one each. */
-export const addressTexts = ({ v4, v6 }: AddressSet): string[] => [...textsOf(v4), ...textsOf(v6)]
+export const addressTexts = ({ v4, v6 }: AddressSet): string[] => [...rangeTexts(v4), ...rangeTexts(v6)]
 
-const rangeText = ({ first, last }: PortRange): number | string => (first === last ? first : `${first}-${last}`)
+export const rangeText = ({ first, last }: PortRange): number | string => (first === last ? first : `${first}-${last}`)
 
 /** One value alone, several as a list. */
 export const oneOrList = <T>(all: readonly T[]): T | readonly T[] => (all.length === 1 ? (all[0] as T) : all)
@@ -31,6 +27,10 @@ export const oneOrList = <T>(all: readonly T[]): T | readonly T[] => (all.length
 export const portsField = (ranges: readonly PortRange[]): unknown => oneOrList(ranges.map(rangeText))
 
 type Protocol = Scope['protocol']
+
+/** A protocol by its name, if it is TCP or UDP. */
+export const protocolField = <T>(protocol: T): T | 'tcp' | 'udp' =>
+  protocol === TCP ? 'tcp' : protocol === UDP ? 'udp' : protocol
 
 /** A type of ICMP as a config names it, for the families of a protocol. */
 const readType = (item: number | string, protocol: Protocol): IcmpKind => {
@@ -81,10 +81,12 @@ function icmpFields(kinds: readonly IcmpKind[], protocol: Protocol): Fields | un
   return undefined
 }
 
-const flagTexts = ({ mask, value }: { readonly mask: number; readonly value: number }): string[] =>
+export const flagTexts = ({ mask, value }: { readonly mask: number; readonly value: number }): string[] =>
   TCP_FLAG_NAMES.flatMap((name, bit) => (mask & (1 << bit) ? [value & (1 << bit) ? name : `!${name}`] : []))
 
-const CODE_POINTS = new Map(Object.entries(DSCP_NAMES).map(([name, number]) => [number, name]))
+/** Code points, by name where they have one. */
+export const codePoints = (numbers: readonly number[]): unknown =>
+  oneOrList(numbers.map((number) => NAMES_OF_DSCP.get(number) ?? number))
 
 /** Keys of a match; undefined: no config has it. */
 function matchFields(match: PacketMatch, protocol: Protocol): Fields | undefined {
@@ -97,7 +99,7 @@ function matchFields(match: PacketMatch, protocol: Protocol): Fields | undefined
     ...types,
     ...(length && { length: rangeText(length) }),
     ...(ttl && { ttl: rangeText(ttl) }),
-    ...(dscp && { dscp: oneOrList(dscp.map((number) => CODE_POINTS.get(number) ?? number)) }),
+    ...(dscp && { dscp: codePoints(dscp) }),
     ...(fragments && { fragments }),
     ...(vlan && { vlan: rangeText(vlan) }),
     ...(texts && { destination: oneOrList(texts) }),
@@ -110,7 +112,7 @@ export function scopeFields(scope: Scope): Fields | undefined {
   const more = match ? matchFields(match, protocol) : {}
   if (more === undefined) return undefined
   return {
-    ...(protocol !== 'any' && { protocol: protocol === TCP ? 'tcp' : protocol === UDP ? 'udp' : protocol }),
+    ...(protocol !== 'any' && { protocol: protocolField(protocol) }),
     ...(sourcePorts.length > 0 && { source_port: portsField(sourcePorts) }),
     ...(destinationPorts.length > 0 && { destination_port: portsField(destinationPorts) }),
     ...more,

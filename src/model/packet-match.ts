@@ -1,8 +1,8 @@
 // Fields that an entry may ask of a packet besides its source, protocol and ports, in canonical form.
 
-import type { AddressSet, Ranges } from './address.ts'
+import type { AddressSet } from './address.ts'
 import { formatPorts, type PortRange } from './ports.ts'
-import { formatRange, wordsOf } from './text.ts'
+import { rangeTexts } from './text.ts'
 
 /** Flags of TCP that must be set or clear (RFC 9293 §3.1, RFC 3168). `value` is part of `mask`, which is not 0. */
 export interface TcpFlags {
@@ -123,12 +123,12 @@ export function icmpText({ v4, v6, code4, code6 }: IcmpKind): string {
   return code4 === undefined && code6 === undefined ? type : `${type} code ${pair(code4, code6)}`
 }
 
-const NAMES_OF_DSCP = new Map(Object.entries(DSCP_NAMES).map(([name, number]) => [number, name]))
+/** Names of code points. */
+export const NAMES_OF_DSCP: ReadonlyMap<number, string> = new Map(
+  Object.entries(DSCP_NAMES).map(([name, number]) => [number, name]),
+)
 
 export const dscpText = (number: number): string => NAMES_OF_DSCP.get(number) ?? `${number}`
-
-const rangeTexts = ({ family, length, start, end }: Ranges): string[] =>
-  Array.from({ length }, (_, i) => formatRange(family, start, end, i * wordsOf(family)))
 
 /** Addresses, prefixes and ranges, by commas. */
 const setText = ({ v4, v6 }: AddressSet): string => [...rangeTexts(v4), ...rangeTexts(v6)].join(',')

@@ -1,9 +1,13 @@
 // Transport protocols and their ports.
 
+import type { Family } from './address.ts'
+
 /** IP protocol numbers (IANA, Protocol Numbers) of the protocols with ports. */
 export const TCP = 6
 export const UDP = 17
 export const PROTOCOL_NUMBERS = { tcp: TCP, udp: UDP } as const
+/** The protocol number of ICMP in each family. */
+export const ICMP_OF: Readonly<Record<Family, number>> = { 4: 1, 6: 58 }
 
 /** Names of protocols that a config may use, by IANA's numbers; `icmp` stands for that of each family. */
 export const WRITTEN_PROTOCOLS = { ...PROTOCOL_NUMBERS, icmp: 'icmp', gre: 47, esp: 50, ah: 51, sctp: 132 } as const

@@ -3,7 +3,7 @@
 // inet_aton's `010` (octal 8), `0x7f` and `10.1` are refused, because a reader and a machine would disagree about them.
 // IPv6 is RFC 4291 §2.2, without zone ids.
 
-import type { Address, Family } from './address.ts'
+import type { Address, Family, Ranges } from './address.ts'
 
 /** All addresses from `start` to `end`, both included; one word each for IPv4, four for IPv6. */
 export interface AddressRange {
@@ -284,3 +284,7 @@ export function formatRange(family: Family, start: Uint32Array, end: Uint32Array
   if (length < 0) return `${first}-${formatAddress(family, end, offset)}`
   return length === (family === 4 ? 32 : 128) ? first : `${first}/${length}`
 }
+
+/** Ranges as texts, one each. */
+export const rangeTexts = ({ family, length, start, end }: Ranges): string[] =>
+  Array.from({ length }, (_, i) => formatRange(family, start, end, i * wordsOf(family)))

@@ -8,6 +8,7 @@ import type { Live } from '../model/live.ts'
 import { plural } from '../model/numbers.ts'
 import type { PlanBuild } from '../model/saved-plan.ts'
 import { addressTextsOf } from '../model/service.ts'
+import { some } from './words.ts'
 
 /** Age from which a warning says that a state is old: one day, in seconds. */
 const OLD = 24 * 3600
@@ -17,13 +18,6 @@ const unknown = (what: Unknown['what'], why: string): Unknown => ({ what, why })
 /** Backends whose next hops the host was not asked for: those that its live policy does not have. */
 const strangers = ({ state }: Desired, { nextHops }: Pick<Live, 'nextHops'>): string[] =>
   [...new Set([...state.services.values()].flatMap(addressTextsOf))].filter((address) => !nextHops.has(address)).sort()
-
-const MOST_NAMED = 3
-
-function namesOf(texts: readonly string[]): string {
-  const more = texts.length > MOST_NAMED ? ` and ${texts.length - MOST_NAMED} more` : ''
-  return `${texts.slice(0, MOST_NAMED).join(', ')}${more}`
-}
 
 const CONNECTIONS = unknown('connections', 'which live connections and peers apply would cut, or refuse to cut')
 const COUNTERS = unknown('counters', 'what entries with `action: observe`, rate limits and services have counted')
@@ -37,7 +31,7 @@ export function unknownToState(desired: Desired, { host, live }: Pick<ExportedSt
     COUNTERS,
     unknown('capabilities', `whether the kernel, drivers and tools of ${host.name} can load and attach the programs`),
     unknown('addresses', `whether a list gains an address that ${host.name} has on an interface`),
-    ...(added.length > 0 ? [unknown('next-hops', `the next hops of ${namesOf(added)}, which were no backends`)] : []),
+    ...(added.length > 0 ? [unknown('next-hops', `the next hops of ${some(added)}, which were no backends`)] : []),
     ...(live.drift.size > 0 ? [unknown('edits', 'whether objects that have drifted were edited as well')] : []),
   ]
 }

@@ -8,8 +8,7 @@ import type { Link, Live } from '../model/live.ts'
 import { coversInterface, socketlessScopes } from '../model/scope.ts'
 import { devicesAbove } from '../model/stack.ts'
 import type { State } from '../model/state.ts'
-
-const listed = (words: readonly string[]): string => new Intl.ListFormat('en-GB').format(words)
+import { listed } from './words.ts'
 
 /** The interfaces on which such an entry applies. */
 function coveredBy(state: State, { links }: Live): Link[] {

@@ -5,8 +5,7 @@ import type { Desired } from '../model/desired.ts'
 import type { Live } from '../model/live.ts'
 import { coversInterface, taggedInterfaces, taggedScopes } from '../model/scope.ts'
 import type { State } from '../model/state.ts'
-
-const listed = (words: readonly string[]): string => new Intl.ListFormat('en-GB').format([...new Set(words)])
+import { listed } from './words.ts'
 
 /** One warning for each interface on which such entries apply. */
 export const warnTagged = (state: State, { options }: Desired, { stripping }: Pick<Live, 'stripping'>): Diagnostic[] =>
@@ -21,7 +20,7 @@ export const warnTagged = (state: State, { options }: Desired, { stripping }: Pi
       {
         code: 'W253',
         severity: 'warning',
-        message: `${listed(devices)} ${devices.length === 1 ? 'takes' : 'take'} VLAN tags out of received frames before XDP (rx-vlan-offload), so \`vlan\` of ${listed(owners)} matches no packet on ${name}`,
+        message: `${listed(devices)} ${devices.length === 1 ? 'takes' : 'take'} VLAN tags out of received frames before XDP (rx-vlan-offload), so \`vlan\` of ${listed([...new Set(owners)])} matches no packet on ${name}`,
         hint: devices.map((device) => `ethtool -K ${device} rxvlan off`).join(' && '),
         ...(at && { at }),
       },

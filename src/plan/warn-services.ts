@@ -20,6 +20,7 @@ import type { Change } from './change.ts'
 import { addressText, statedMtu } from './next-hops.ts'
 import { isOwnVip, martianInterfaces } from './own-vip.ts'
 import { ownOf, portsLeft, SNAT_PORT_COUNT } from './source-pools.ts'
+import { some } from './words.ts'
 
 type Code = Diagnostic['code']
 
@@ -40,13 +41,6 @@ interface Context {
 const placesOf = ({ desired }: Context, { name }: Service) => desired.provenance.services.get(name)
 
 const vipText = ({ vip: { family, words } }: Service): string => formatAddress(family, words)
-
-/** `10.0.0.11`, `10.0.0.11, 10.0.0.12 and 3 more`. */
-function some(texts: readonly string[]): string {
-  const shown = texts.slice(0, 3)
-  const rest = texts.length - shown.length
-  return rest > 0 ? `${shown.join(', ')} and ${rest} more` : shown.join(', ')
-}
 
 /** One warning per reason why backends have no next hop. */
 function warnUnresolved(service: Service, context: Context): Diagnostic[] {

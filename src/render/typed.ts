@@ -5,7 +5,7 @@
 import type { AddressSet, Family, Ranges } from '../model/address.ts'
 import { countPrefixes, prefixes } from '../model/prefixes.ts'
 import { compareBounds, contains, lastAtOrBelow, normalize, subtract, WIDTH } from '../model/ranges.ts'
-import { formatRange } from '../model/text.ts'
+import { formatRange, prefixOf } from '../model/text.ts'
 
 /** An entry as typed, or a range of the kernel. Bounds are copies. */
 export interface Piece {
@@ -111,15 +111,10 @@ const asRanges = (family: Family, pieces: readonly Piece[]): Ranges => {
 function* prefixesOf(ranges: Ranges, find: Find | undefined): Generator<Piece> {
   const { family } = ranges
   for (const { words, length } of prefixes(ranges)) {
-    const start = words.slice()
-    const end = start.map((word, at) => (word | hostBits(length - at * 32)) >>> 0)
+    const { start, end } = prefixOf({ family, words }, length)
     yield { start, end, at: find?.(family, start)?.at }
   }
 }
-
-/** The bits of a word behind the first `length` ones. */
-const hostBits = (length: number): number =>
-  length >= 32 ? 0 : length <= 0 ? 0xffff_ffff : (0xffff_ffff >>> length) >>> 0
 
 function firstOf<T>(all: Iterable<T>, most: number): T[] {
   const found: T[] = []

@@ -9,7 +9,7 @@ import { normalize, WIDTH } from '../model/ranges.ts'
 import type { RateLimit } from '../model/rate-limit.ts'
 import type { Backend, NextHop, Service } from '../model/service.ts'
 import type { Attachment, ChainedProgram, List, Program, Scope } from '../model/state.ts'
-import { formatAddress, formatRange, parseAddress, parseRange } from '../model/text.ts'
+import { formatAddress, parseAddress, parseRange, rangeTexts } from '../model/text.ts'
 
 const snake = (name: string): string => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
 
@@ -211,10 +211,6 @@ export const policy: Shape<Policy> = (value, at = '') => {
 
 const isRanges = (value: object): value is Ranges => 'family' in value && 'start' in value && 'end' in value
 const isAddress = (value: object): value is Address => 'family' in value && 'words' in value
-
-function rangeTexts({ family, length, start, end }: Ranges): string[] {
-  return Array.from({ length }, (_, i) => formatRange(family, start, end, i * WIDTH[family]))
-}
 
 /** A value of the model as JSON. */
 export function jsonOf(value: unknown): unknown {

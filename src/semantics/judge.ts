@@ -6,7 +6,7 @@ import type { Family } from '../model/address.ts'
 import { type AnomalyName, parseAnomaly } from '../model/anomaly.ts'
 import { ARP, isLinkProtocol } from '../model/ethertypes.ts'
 import { DEFAULT_POLICY, type EssentialGroup, type Policy } from '../model/policy.ts'
-import { type PortRange, TCP } from '../model/ports.ts'
+import { ICMP_OF, type PortRange, TCP } from '../model/ports.ts'
 import { contains } from '../model/ranges.ts'
 import { coversInterface } from '../model/scope.ts'
 import {
@@ -74,8 +74,6 @@ export interface Judged {
   readonly observed: readonly string[]
 }
 
-const ICMP: Readonly<Record<Family, number>> = { 4: 1, 6: 58 }
-
 const holds = (ranges: readonly PortRange[], port: number): boolean =>
   ranges.length === 0 || ranges.some(({ first, last }) => first <= port && port <= last)
 
@@ -97,7 +95,8 @@ export function inScope(
   const { family, protocol, ports } = facts
   if (!onInterface(scope, kind, ingress.interface)) return false
   if (scope.socket === 'none' && !(socketless && ports)) return false
-  if (scope.protocol !== 'any' && protocol !== (scope.protocol === 'icmp' ? ICMP[family] : scope.protocol)) return false
+  if (scope.protocol !== 'any' && protocol !== (scope.protocol === 'icmp' ? ICMP_OF[family] : scope.protocol))
+    return false
   if (scope.match && !(facts.traits && fits(scope.match, facts.traits, family, kind))) return false
   if (scope.sourcePorts.length === 0 && scope.destinationPorts.length === 0) return true
   return (

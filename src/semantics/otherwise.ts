@@ -6,7 +6,7 @@ import type { Family } from '../model/address.ts'
 import { parseAnomaly } from '../model/anomaly.ts'
 import type { PacketMatch } from '../model/packet-match.ts'
 import { DEFAULT_POLICY } from '../model/policy.ts'
-import { type PortRange, TCP } from '../model/ports.ts'
+import { formatPorts, ICMP_OF, type PortRange, PROTOCOL_NUMBERS, TCP } from '../model/ports.ts'
 import { contains } from '../model/ranges.ts'
 import type { RateLimit } from '../model/rate-limit.ts'
 import { coversInterface } from '../model/scope.ts'
@@ -50,9 +50,8 @@ type Share = 'all' | 'some' | 'none'
 const least = (...shares: readonly Share[]): Share =>
   shares.includes('none') ? 'none' : shares.includes('some') ? 'some' : 'all'
 
-const ICMP: Readonly<Record<Family, number>> = { 4: 1, 6: 58 }
-
-const numberOf = (protocol: number | 'icmp', family: Family): number => (protocol === 'icmp' ? ICMP[family] : protocol)
+const numberOf = (protocol: number | 'icmp', family: Family): number =>
+  protocol === 'icmp' ? ICMP_OF[family] : protocol
 
 /** Of a field that may be known: all or none have it, else some. */
 const known = <T>(value: T | undefined, has: (value: T) => boolean): Share =>
@@ -155,9 +154,7 @@ function servicesOf({ services }: State, question: Question, { roles }: Ingress)
   const takes = (service: Service): boolean =>
     service.vip.family === family &&
     known(destination, (words) => words.every((word, at) => word === service.vip.words[at])) !== 'none' &&
-    known(protocol, (number) =>
-      service.protocols.includes(number === TCP ? 'tcp' : number === 17 ? 'udp' : ('' as never)),
-    ) !== 'none' &&
+    known(protocol, (number) => service.protocols.some((one) => PROTOCOL_NUMBERS[one] === number)) !== 'none' &&
     (isAnyPort(service) || portShare(service.ports, destinationPort, question) !== 'none')
   return [...services.values()].filter(takes).map((service) => ({ kind: 'service', verdict: 'redirect', service }))
 }
@@ -166,8 +163,7 @@ function synOf({ policy }: State, { protocol, destinationPort }: Question): Othe
   const { ports = [] } = parseSyn(policy?.syn_protection ?? '') ?? {}
   const isPossible = ports.length > 0 && known(protocol, (number) => number === TCP) !== 'none'
   if (!isPossible || known(destinationPort, (port) => holds(ports, port)) === 'none') return []
-  const text = ports.map(({ first, last }) => (first === last ? `${first}` : `${first}-${last}`)).join(', ')
-  return [{ kind: 'syn_protection', verdict: 'tx', ports: text }]
+  return [{ kind: 'syn_protection', verdict: 'tx', ports: ports.map(formatPorts).join(', ') }]
 }
 
 function anomaliesOf({ policy }: State, { interface: name }: Ingress): Otherwise[] {

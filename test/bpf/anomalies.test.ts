@@ -9,23 +9,17 @@ import { FRAMES, from, GOOD4, GOOD6, in4, in6, SAME_PORTS } from '../support/ano
 import { DataPlane } from '../support/bpf.ts'
 import { allow, block, policy, scope } from '../support/lists.ts'
 import { factsOf } from '../support/model.ts'
-import { Namespace } from '../support/netns.ts'
 import { ethernet, icmpv6, ipv4, ipv6, packet, raw, tcp, udp } from '../support/packets.ts'
 
 const SLOT = 5
 /** Not lo, where any source is right. */
 const ARRIVAL = { ifindex: 7, slot: SLOT, flags: 0 }
 
-let network: Namespace
 let plane: DataPlane
 beforeAll(async () => {
-  network = new Namespace([], {})
-  plane = await DataPlane.open(network.name)
+  plane = await DataPlane.apart()
 })
-afterAll(() => {
-  plane.close()
-  network.close()
-})
+afterAll(() => plane.close())
 
 const stateWith = (anomalies: readonly string[], lists: State['lists'] = new Map()): State => ({
   ...policy('pass'),

@@ -12,7 +12,6 @@ import { wrongChecksums } from '../support/checksums.ts'
 import { SEED, usually } from '../support/depth.ts'
 import { networkPlace, outcomeOf } from '../support/forwarding.ts'
 import { factsOf, isStray } from '../support/model.ts'
-import { Namespace } from '../support/netns.ts'
 import { type Random, randomFrom, randomState } from '../support/random.ts'
 import { randomBalancedFrame } from '../support/random-balance.ts'
 import { arbitraryServices, balancing } from '../support/services.ts'
@@ -23,18 +22,12 @@ const PACKETS = 500
 /** Protocols of ICMP and ICMPv6. */
 const ICMP: readonly number[] = [1, 58]
 
-/** Without routes and sockets, so that every packet is one to this host and none has a socket. */
-let network: Namespace
 let plane: DataPlane
 let canSplit = false
 beforeAll(async () => {
-  network = new Namespace([], {})
-  plane = await DataPlane.open(network.name)
+  plane = await DataPlane.apart()
 })
-afterAll(() => {
-  plane.close()
-  network.close()
-})
+afterAll(() => plane.close())
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex')
 

@@ -1,8 +1,7 @@
 // Random SYNs and acknowledgments: compares the loaded program with the models, in verdict, reason and every byte of the
 // answer but those that only the kernel knows. A failure prints the seed; SEED=n repeats it.
 
-import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
+import type { ChildProcess } from 'node:child_process'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { synStateCodec } from '../../src/abi/generated.ts'
 import { ANYWHERE } from '../../src/abi/packet.ts'
@@ -23,7 +22,6 @@ import { acknowledges, answerFrame, masked, opens, randomSegment, segmentOf } fr
 const ROUNDS = usually(4, { thoroughly: 40 })
 const PACKETS = 500
 const SLOT = 3
-const seed = SEED
 
 const HOST = ['192.0.2.1', '2001:db8:ffff::1'] as const
 const ENDS = {
@@ -70,8 +68,7 @@ beforeAll(async () => {
   netns.run('ip', 'route', 'add', '2001:db8:eeee::/48', 'via', 'fd00::2')
   for (const address of [`${HOST[0]}/32`, `${HOST[1]}/128`]) netns.run('ip', 'addr', 'add', address, 'dev', 'lo')
   netns.run('sysctl', '-qw', 'net.ipv4.tcp_syncookies=2', `net.ipv4.tcp_rmem=4096 ${DEFAULT_BUFFER} 6291456`)
-  server = spawn('nsenter', [`--net=/run/netns/${netns.name}`, 'python3', '-c', SERVER])
-  await once(server.stdout as NodeJS.ReadableStream, 'data')
+  server = await netns.python(SERVER)
   plane = await DataPlane.open(netns.name)
 })
 afterAll(() => {
@@ -169,8 +166,8 @@ function acknowledgmentOf(
   return { frame: seal(p.packet(p.ethernet(), ip, tcp, p.raw(random.below(20)))), isValid }
 }
 
-test(`program and models agree on ${ROUNDS} rounds of ${PACKETS} segments, seed ${seed}`, async () => {
-  const random = randomFrom(seed)
+test(`program and models agree on ${ROUNDS} rounds of ${PACKETS} segments, seed ${SEED}`, async () => {
+  const random = randomFrom(SEED)
   let answered = 0
   for (let round = 0; round < ROUNDS; round++) {
     const mode = MODES[round % MODES.length] as Mode
@@ -198,7 +195,7 @@ test(`program and models agree on ${ROUNDS} rounds of ${PACKETS} segments, seed 
         const { reason } = explanation ?? {}
         return [{ frame: Buffer.from(frame).toString('hex'), verdict, reason, wanted: wanted.reason, listens }]
       })
-      expect(wrong, `seed ${seed}, round ${round}, ${mode}`).toEqual([])
+      expect(wrong, `seed ${SEED}, round ${round}, ${mode}`).toEqual([])
     }
     await compare(frames, () => false)
     if (!answers) continue
@@ -213,7 +210,7 @@ test(`program and models agree on ${ROUNDS} rounds of ${PACKETS} segments, seed 
     for (const { output, frame } of sent) {
       const { bytes, time } = masked(output)
       const listener = { ...settings, ...(listenerOf(frame) as (typeof LISTENERS)[number]) } as Listener
-      const where = `seed ${seed}, round ${round}, ${Buffer.from(frame).toString('hex')}`
+      const where = `seed ${SEED}, round ${round}, ${Buffer.from(frame).toString('hex')}`
       expect(bytes, where).toBe(masked(answerFrame(frame, listener)).bytes)
       expect(wrongChecksums(output), where).toEqual([])
       if (time !== undefined) times.push(time)

@@ -14,7 +14,6 @@ import { type Bans, bansOf, parse } from '../support/bans.ts'
 import { DataPlane, type Run, slotsOf } from '../support/bpf.ts'
 import { SEED, usually } from '../support/depth.ts'
 import { factsOf, isStray } from '../support/model.ts'
-import { Namespace } from '../support/netns.ts'
 import { INTERFACES, type Random, randomFrame, randomFrom, randomPrefix, randomState } from '../support/random.ts'
 
 const POLICIES = usually(10, { thoroughly: 40 })
@@ -25,20 +24,14 @@ const INGRESSES: readonly (readonly [slot: number, ingress: Ingress])[] = [...IN
   { ...TEST_INGRESS, interface: name },
 ])
 
-/** Without routes and sockets, so that every packet is one to this host and none has a socket. */
-let network: Namespace
 let plane: DataPlane
 let bans: Bans
 let canSplit = false
 beforeAll(async () => {
-  network = new Namespace([], {})
-  plane = await DataPlane.open(network.name)
+  plane = await DataPlane.apart()
   bans = bansOf(plane)
 })
-afterAll(() => {
-  plane.close()
-  network.close()
-})
+afterAll(() => plane.close())
 
 const randomRun = (random: Random): Run => {
   const frame = randomFrame(random)

@@ -10,22 +10,16 @@ import type { State } from '../../src/model/state.ts'
 import { formatAddress } from '../../src/model/text.ts'
 import { DataPlane } from '../support/bpf.ts'
 import { allow, policy, scope } from '../support/lists.ts'
-import { Namespace } from '../support/netns.ts'
 import { ethernet, ipv4, ipv6, packet, raw, udp } from '../support/packets.ts'
 
 const SLOT = 5
 const BUCKETS = 1024
 
-let network: Namespace
 let plane: DataPlane
 beforeAll(async () => {
-  network = new Namespace([], {})
-  plane = await DataPlane.open(network.name)
+  plane = await DataPlane.apart()
 })
-afterAll(() => {
-  plane.close()
-  network.close()
-})
+afterAll(() => plane.close())
 
 const stateWith = (fields: Partial<RateLimit> = {}): State => {
   const limit: RateLimit = {

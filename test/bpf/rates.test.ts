@@ -10,23 +10,16 @@ import { DataPlane } from '../support/bpf.ts'
 import { SEED, usually } from '../support/depth.ts'
 import { allow, block, policy, ranges, scope } from '../support/lists.ts'
 import { factsOf, isStray } from '../support/model.ts'
-import { Namespace } from '../support/netns.ts'
 import { arp, ethernet, fragment, icmp, icmpv6, ipv4, ipv6, packet, raw, tcp, udp, vlan } from '../support/packets.ts'
 import { INTERFACES, randomFrame, randomFrom, randomLimits, randomState } from '../support/random.ts'
 
 const SLOT = 5
 
-/** Without routes and sockets, so that every packet is one to this host and none has a socket. */
-let network: Namespace
 let plane: DataPlane
 beforeAll(async () => {
-  network = new Namespace([], {})
-  plane = await DataPlane.open(network.name)
+  plane = await DataPlane.apart()
 })
-afterAll(() => {
-  plane.close()
-  network.close()
-})
+afterAll(() => plane.close())
 
 /** A burst that the rate refills too slowly for a test to notice. */
 const limitOf = (fields: Partial<RateLimit> = {}): RateLimit => ({

@@ -1,7 +1,6 @@
 // The protection of ports from SYN floods, beside real listeners in a namespace.
 
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
-import { once } from 'node:events'
+import { type ChildProcess, execFileSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -52,8 +51,7 @@ beforeAll(async () => {
     'net.ipv4.tcp_rmem=4096 131072 6291456',
   )
   netns.run('sysctl', '-qw', 'net.ipv4.ip_forward=0', 'net.ipv6.conf.all.forwarding=0')
-  server = spawn('nsenter', [`--net=/run/netns/${netns.name}`, 'python3', '-c', LISTENERS])
-  await once(server.stdout as NodeJS.ReadableStream, 'data')
+  server = await netns.python(LISTENERS)
   plane = await DataPlane.open(netns.name)
 })
 afterAll(() => {

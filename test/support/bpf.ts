@@ -40,6 +40,7 @@ import { compileImage } from '../../src/tables/image/image.ts'
 import { bansOf, imageBytes, imageFrom } from '../../src/tables/layout/layout.ts'
 import { offenderSetsOf, rateLinesOf } from '../../src/tables/rates/rates.ts'
 import { writeLines } from './lines.ts'
+import { Namespace } from './netns.ts'
 import { FLOW_KEYS } from './place.ts'
 import { slotsFor } from './slots.ts'
 
@@ -106,6 +107,8 @@ export class DataPlane {
 
   /** Namespace to run packets in, by its name under /run/netns; undefined = the present one. */
   readonly #netns: string | undefined
+  /** The namespace, if it is only for this data plane. */
+  #own: Namespace | undefined
 
   private constructor(directory: string, netns: string | undefined) {
     this.#directory = directory
@@ -123,6 +126,19 @@ export class DataPlane {
       return plane
     } catch (error) {
       plane.close()
+      throw error
+    }
+  }
+
+  /** In a namespace without routes and sockets, so that every packet is one to this host and none has a socket; both close as one. */
+  static async apart(): Promise<DataPlane> {
+    const network = new Namespace([], {})
+    try {
+      const plane = await DataPlane.open(network.name)
+      plane.#own = network
+      return plane
+    } catch (error) {
+      network.close()
       throw error
     }
   }
@@ -357,6 +373,7 @@ export class DataPlane {
       // Not mounted yet.
     }
     rmSync(this.#directory, { recursive: true, force: true })
+    this.#own?.close()
   }
 
   /** Runs packets in the namespace that receives them. */

@@ -1,6 +1,7 @@
 // A network namespace with one veth pair and permanent neighbours: the target of routes in packet tests.
 
-import { execFileSync } from 'node:child_process'
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
 
 let made = 0
 
@@ -29,6 +30,13 @@ export class Namespace {
 
   run(...argv: readonly string[]): string {
     return execFileSync('nsenter', [`--net=/run/netns/${this.name}`, ...argv], { encoding: 'utf8' })
+  }
+
+  /** Starts a Python program; it is ready when it prints something. */
+  async python(program: string): Promise<ChildProcess> {
+    const child = spawn('nsenter', [`--net=/run/netns/${this.name}`, 'python3', '-c', program])
+    await once(child.stdout, 'data')
+    return child
   }
 
   /** ifindex and MAC (12 hex digits) of the device `out`. */

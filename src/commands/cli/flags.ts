@@ -116,7 +116,8 @@ export const STATUS_FLAGS = {
   },
 } as const satisfies FlagSpecs
 
-export const LIST_FLAGS = {
+/** Of commands that print a config, or write it. */
+const WRITE_FLAGS = {
   output: {
     type: 'string',
     value: 'DIR',
@@ -124,6 +125,10 @@ export const LIST_FLAGS = {
     completes: 'directory',
   },
   force: { type: 'boolean', help: 'replace existing files' },
+} as const satisfies FlagSpecs
+
+export const LIST_FLAGS = {
+  ...WRITE_FLAGS,
   secrets: { type: 'boolean', help: 'also write balancer.hash_key' },
 } as const satisfies FlagSpecs
 
@@ -280,13 +285,7 @@ export const IMPORT_FLAGS = {
     help: 'an interface of the config (repeatable)',
     completes: 'interface',
   },
-  output: {
-    type: 'string',
-    value: 'DIR',
-    help: 'write xdp.yaml and its list files to this directory; default: print the config',
-    completes: 'directory',
-  },
-  force: { type: 'boolean', help: 'replace existing files' },
+  ...WRITE_FLAGS,
   strict: { type: 'boolean', help: 'exit 1 and write nothing if a setting cannot be imported exactly' },
   ignore: {
     type: 'string',

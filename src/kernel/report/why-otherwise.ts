@@ -2,6 +2,7 @@
 
 import type { TestPacket } from '../../abi/packet.ts'
 import type { Desired } from '../../model/desired.ts'
+import { ICMP_OF } from '../../model/ports.ts'
 import { portsText, protocolsText } from '../../model/service.ts'
 import { type State, scopeKey } from '../../model/state.ts'
 import { formatAddress } from '../../model/text.ts'
@@ -9,8 +10,6 @@ import type { Verdict } from '../../report/reason.ts'
 import type { Covering, OtherwiseCase } from '../../report/result.ts'
 import type { Ingress, Match } from '../../semantics/judge.ts'
 import { type Otherwise, otherwiseOf, type Question } from '../../semantics/otherwise.ts'
-
-const ICMP = { 4: 1, 6: 58 } as const
 
 /** The fields that the question names. */
 function questionOf(packet: TestPacket): Question {
@@ -20,7 +19,7 @@ function questionOf(packet: TestPacket): Question {
     family: source.family,
     source: source.words,
     destination: destination?.words,
-    protocol: protocol === 'icmp' ? ICMP[source.family] : protocol,
+    protocol: protocol === 'icmp' ? ICMP_OF[source.family] : protocol,
     ...{ sourcePort, destinationPort, tcpFlags, icmp, length, ttl, dscp, fragment, vlan },
   }
 }
