@@ -12,6 +12,8 @@
 #define BANS_MOST_SHIFT 22
 #define BANS_SHIFT 17
 #define BANS (1 << BANS_SHIFT)
+/* A table keeps a part of 1 / 2^this free of new bans with BAN_YIELD. */
+#define BANS_KEPT_SHIFT 3
 /* Position of that power in the flags of the settings: the difference from BANS_SHIFT, as 0 did not have it. */
 #define BANS_SETTING_SHIFT 27
 
@@ -61,7 +63,7 @@ struct ban {
 
 enum ban_flag {
 	BAN_OBSERVE = 1,	/* packets are counted, and go on */
-	BAN_YIELD = 2,		/* of a request: a ban of the prefix by another author stays, unless it is over */
+	BAN_YIELD = 2,		/* of a request: a ban of the prefix by another author stays, unless it is over; and so does room for other bans */
 };
 
 /*

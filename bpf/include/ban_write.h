@@ -141,6 +141,14 @@ static __always_inline int same_text(const char *left, const char *right, __u32 
 	return differ == 0;
 }
 
+/* Whether only the part of the table is free that is kept for bans that do not yield. */
+static __always_inline int is_room_kept(const struct ban_run *run)
+{
+	const __u32 most = run->words << BAN_WORDS_SHIFT;
+
+	return run->state->entries >= most - (most >> BANS_KEPT_SHIFT);
+}
+
 static __always_inline __u32 add_ban(const struct ban_run *run, const struct ban_request *request)
 {
 	struct ban ban = {
@@ -156,6 +164,8 @@ static __always_inline __u32 add_ban(const struct ban_run *run, const struct ban
 	if (old && request->flags & BAN_YIELD && !same_text(old->by, request->by, sizeof(old->by)) &&
 	    (!old->expires || old->expires > run->now))
 		return RESULT_KEPT;
+	if (!old && request->flags & BAN_YIELD && is_room_kept(run))
+		return RESULT_FULL;
 	__builtin_memcpy(ban.reason, request->reason, sizeof(ban.reason));
 	__builtin_memcpy(ban.by, request->by, sizeof(ban.by));
 	error = bpf_map_update_elem(&bans, &request->key, &ban, BPF_ANY);

@@ -3,6 +3,7 @@
 
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { coversAddress } from '../../src/model/ban.ts'
+import { DEFAULT_POLICY } from '../../src/model/policy.ts'
 import { formatAddress, formatRange, prefixOf } from '../../src/model/text.ts'
 import { judge } from '../../src/semantics/judge.ts'
 import { type Banning, type Bans, bansOf, parse } from '../support/bans.ts'
@@ -228,4 +229,21 @@ test('an observed ban counts what it would drop and lets it go on, and a ban aro
   expect(await bans.ban({ prefix: '192.0.2.0/24' })).toEqual(['refreshed'])
   const [again] = await plane.run([{ frame: frames[0] as Uint8Array }])
   expect(again?.explanation?.reason).toBe('ban')
+})
+
+test('bans that yield fill seven eighths of the table, and the rest is for others; bans that are over make room', async () => {
+  const size = 32
+  await plane.loadState({ ...policy('pass'), policy: { ...DEFAULT_POLICY, bans: size } })
+  const own = Array.from({ length: size }, (_, i) => ({ prefix: `192.0.2.${i}`, ttlMs: i < 2 ? 300 : 0 }))
+  const results = await bans.banYielding(...own)
+  expect(results.filter((result) => result === 'added')).toHaveLength(28)
+  expect(results.slice(28)).toEqual(['full', 'full', 'full', 'full'])
+  expect(await bans.banYielding({ prefix: '192.0.2.9' })).toEqual(['refreshed'])
+  const others = Array.from({ length: 5 }, (_, i) => ({ prefix: `198.51.100.${i}` }))
+  expect(await bans.ban(...others)).toEqual(['added', 'added', 'added', 'added', 'full'])
+  await bans.unban('198.51.100.0', '198.51.100.1', '198.51.100.2')
+  expect(await bans.banYielding({ prefix: '203.0.113.1' })).toEqual(['full'])
+  await expect.poll(async () => (await bans.state()).live, { interval: 10 }).toBe(27)
+  // The two that are over leave the table, which is then as full as such bans may make it.
+  expect(await bans.banYielding({ prefix: '203.0.113.1' }, { prefix: '203.0.113.2' })).toEqual(['added', 'full'])
 })

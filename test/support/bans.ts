@@ -21,6 +21,8 @@ type Result = BanOutcome['result']
 export interface Bans {
   /** Bans with the labels `a test` and `test`. */
   readonly ban: (...wanted: readonly Banning[]) => Promise<readonly Result[]>
+  /** Bans by another author, as rate limits do it. */
+  readonly banYielding: (...wanted: readonly Banning[]) => Promise<readonly Result[]>
   readonly unban: (...prefixes: readonly string[]) => Promise<readonly Result[]>
   /** Lifts bans that carry these labels. */
   readonly unbanOf: (labels: Partial<BanLabels>, ...prefixes: readonly string[]) => Promise<readonly Result[]>
@@ -48,11 +50,19 @@ export function bansOf(plane: DataPlane): Bans {
     return results
   }
   const remove = (prefix: string): BanRequest => ({ op: 'remove', prefix: parse(prefix), ttlMs: 0 })
+  const add = ({ prefix, ttlMs = 0, observe = false }: Banning, yields: boolean): BanRequest => ({
+    ...{ op: 'add', prefix: parse(prefix), ttlMs, observe, yields },
+  })
   return {
     ban: (...wanted) =>
       write(
-        wanted.map(({ prefix, ttlMs = 0, observe = false }) => ({ op: 'add', prefix: parse(prefix), ttlMs, observe })),
+        wanted.map((one) => add(one, false)),
         { reason: 'a test', by: 'test' },
+      ),
+    banYielding: (...wanted) =>
+      write(
+        wanted.map((one) => add(one, true)),
+        { reason: 'a limit', by: 'limits' },
       ),
     unban: (...prefixes) => write(prefixes.map(remove), { reason: '', by: '' }),
     unbanOf: (labels, ...prefixes) => write(prefixes.map(remove), { reason: '', by: '', ...labels }),
