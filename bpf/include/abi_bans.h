@@ -35,14 +35,15 @@ enum ban_op {
 
 enum ban_result {
 	RESULT_NONE = 0,		/* not processed */
-	RESULT_ADDED = 1,
+	RESULT_ADDED = 1,		/* no ban of the prefix was in force */
 	RESULT_REFRESHED = 2,	/* the prefix was banned: the new ban replaces it */
 	RESULT_REMOVED = 3,
 	RESULT_ABSENT = 4,		/* the prefix to remove was not banned */
 	RESULT_FULL = 5,
 	RESULT_NO_MEMORY = 6,
 	RESULT_INVALID = 7,		/* a bug of user space */
-	RESULT_KEPT = 8,		/* with BAN_YIELD: another author's ban of the prefix stays */
+	RESULT_KEPT = 8,		/* with BAN_YIELD: another author's ban of the prefix stays, or one that drops */
+	RESULT_ENFORCED = 9,	/* with BAN_YIELD: the prefix was banned with BAN_OBSERVE, and is no longer */
 };
 
 /* A prefix: its bits from the most significant bit of `high` on, all others zero. */
@@ -63,7 +64,7 @@ struct ban {
 
 enum ban_flag {
 	BAN_OBSERVE = 1,	/* packets are counted, and go on */
-	BAN_YIELD = 2,		/* of a request: a ban of the prefix by another author stays, unless it is over; and so does room for other bans */
+	BAN_YIELD = 2,		/* of a request: room for others stays, and so does a ban of the prefix by another author or one that drops if this one does not, unless it is over */
 };
 
 /*

@@ -149,6 +149,12 @@ static __always_inline int is_room_kept(const struct ban_run *run)
 	return run->state->entries >= most - (most >> BANS_KEPT_SHIFT);
 }
 
+/* Whether a ban in force stays in place of one that yields. */
+static __always_inline int stays(const struct ban *old, const struct ban_request *request)
+{
+	return !same_text(old->by, request->by, sizeof(old->by)) || (request->flags & ~old->flags & BAN_OBSERVE);
+}
+
 static __always_inline __u32 add_ban(const struct ban_run *run, const struct ban_request *request)
 {
 	struct ban ban = {
@@ -158,13 +164,16 @@ static __always_inline __u32 add_ban(const struct ban_run *run, const struct ban
 	};
 	struct ban_state *state = run->state;
 	const struct ban *old = bpf_map_lookup_elem(&bans, &request->key);
-	const int known = old != 0;
+	const int known = old != 0, yields = request->flags & BAN_YIELD;
+	__u32 result = RESULT_ADDED;
 	long error;
 
-	if (old && request->flags & BAN_YIELD && !same_text(old->by, request->by, sizeof(old->by)) &&
-	    (!old->expires || old->expires > run->now))
-		return RESULT_KEPT;
-	if (!old && request->flags & BAN_YIELD && is_room_kept(run))
+	if (old && (!old->expires || old->expires > run->now)) {
+		if (yields && stays(old, request))
+			return RESULT_KEPT;
+		result = yields && old->flags & ~request->flags & BAN_OBSERVE ? RESULT_ENFORCED : RESULT_REFRESHED;
+	}
+	if (!known && yields && is_room_kept(run))
 		return RESULT_FULL;
 	__builtin_memcpy(ban.reason, request->reason, sizeof(ban.reason));
 	__builtin_memcpy(ban.by, request->by, sizeof(ban.by));
@@ -175,10 +184,9 @@ static __always_inline __u32 add_ban(const struct ban_run *run, const struct ban
 		return RESULT_NO_MEMORY;
 	enter_filter(&request->key, run->words);
 	expect_expiry(state, ban.expires);
-	if (known)
-		return RESULT_REFRESHED;
-	count_in(state, &request->key);
-	return RESULT_ADDED;
+	if (!known)
+		count_in(state, &request->key);
+	return result;
 }
 
 /* Whether a ban carries the labels that `match` asks for. */

@@ -2,7 +2,7 @@
 // `xdp ban`, with the guard of every ban. The allowlist needs none: a limit counts no packet that it lets pass.
 
 import { countLimitBans, MANY_REPORTS, readOffenders } from '../kernel/live/offenders.ts'
-import type { BanLabels, BanOrder, BanOutcome } from '../model/ban.ts'
+import { type BanLabels, type BanOrder, type BanOutcome, isNewBan } from '../model/ban.ts'
 import { NO_ALLOWED_CUTS } from '../model/contact.ts'
 import type { Served } from '../model/live.ts'
 import { RATE_BAN_AUTHOR, type RateBan, type RateLimit, rateBanReason } from '../model/rate-limit.ts'
@@ -60,7 +60,7 @@ export function limitBanner(host: Host): LimitBanner {
     const outcomes = await writer.write(orders)
     const added = new Map<number, number>()
     for (const [i, { slot }] of offenders.entries())
-      if (outcomes[i]?.result === 'added') added.set(slot, (added.get(slot) ?? 0) + 1)
+      if (isNewBan(outcomes[i] as BanOutcome)) added.set(slot, (added.get(slot) ?? 0) + 1)
     if (added.size > 0) await countLimitBans(paths, generation, added)
     const made = offenders.map(({ slot }, i) => ({
       limit: limits.get(slot) as LimitBan['limit'],

@@ -2,6 +2,7 @@
 
 import { BANS_KEPT_SHIFT } from '../abi/generated.ts'
 import { type Diagnostic, XdpError } from '../diagnostics.ts'
+import { isNewBan } from '../model/ban.ts'
 import type { Served } from '../model/live.ts'
 import { plural } from '../model/numbers.ts'
 import { formatRange } from '../model/text.ts'
@@ -76,7 +77,7 @@ function warningsOf(all: readonly LimitBan[]): Diagnostic[] {
 
 /** One event for each limit. */
 function eventsOf(all: readonly LimitBan[]): WatchEvent[] {
-  const made = all.filter(({ outcome }) => outcome.result === 'added')
+  const made = all.filter(({ outcome }) => isNewBan(outcome))
   const limits = [...new Set(made.map(({ limit }) => limit))]
   const banned = limits.map((limit): WatchEvent => {
     const own = made.filter((one) => one.limit === limit).map(textOf)

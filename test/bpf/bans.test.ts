@@ -247,3 +247,25 @@ test('bans that yield fill seven eighths of the table, and the rest is for other
   // The two that are over leave the table, which is then as full as such bans may make it.
   expect(await bans.banYielding({ prefix: '203.0.113.1' }, { prefix: '203.0.113.2' })).toEqual(['added', 'full'])
 })
+
+test('a ban that yields replaces bans of its author, except one that drops by one that observes, and says whether it enforces', async () => {
+  await plane.loadState(policy('pass'))
+  const [prefix, over] = ['192.0.2.1', '192.0.2.2']
+  const observe = true
+  expect(await bans.banYielding({ prefix, observe }, { prefix, observe }, { prefix }, { prefix })).toEqual([
+    'added',
+    'refreshed',
+    'enforced',
+    'refreshed',
+  ])
+  expect(await bans.banYielding({ prefix, observe })).toEqual(['kept'])
+  const [judged] = await plane.run([{ frame: frame(from(prefix), udp()) }])
+  expect(judged?.explanation?.reason).toBe('ban')
+  expect(await bans.ban({ prefix })).toEqual(['refreshed'])
+  expect(await bans.banYielding({ prefix })).toEqual(['kept'])
+  // Of a ban that is over, nothing stays, and a ban in its place is a new one.
+  await bans.ban({ prefix: over, ttlMs: 200 })
+  await expect.poll(async () => (await bans.state()).live, { interval: 10 }).toBe(1)
+  expect(await bans.banYielding({ prefix: over })).toEqual(['added'])
+  expect(await bans.state()).toMatchObject({ entries: 2, live: 2 })
+})

@@ -6,7 +6,13 @@ import { Lab } from '../support/hosts.ts'
 import { Watching } from '../support/watching.ts'
 
 const HOST = '192.0.2.1'
-const [PLAIN, PROTECTED, FRIEND, KNOWN] = ['192.0.2.7', '192.0.2.8', '192.0.2.9', '192.0.2.10'] as const
+const [PLAIN, PROTECTED, FRIEND, KNOWN, OBSERVED] = [
+  '192.0.2.7',
+  '192.0.2.8',
+  '192.0.2.9',
+  '192.0.2.10',
+  '192.0.2.11',
+] as const
 const CONFIG = `version: 1
 interfaces: { eth0: {} }
 protect: [${PROTECTED}]
@@ -18,7 +24,7 @@ rate_limits:
 let lab: Lab
 let watching: Watching | undefined
 beforeAll(() => {
-  const peerAddresses = [PLAIN, PROTECTED, FRIEND, KNOWN].map((address) => `${address}/24`)
+  const peerAddresses = [PLAIN, PROTECTED, FRIEND, KNOWN, OBSERVED].map((address) => `${address}/24`)
   lab = new Lab([{ name: 'eth0', addresses: [`${HOST}/24`], peerAddresses }])
 })
 afterAll(async () => {
@@ -45,10 +51,18 @@ test('a source that goes on beyond the rate is banned while a daemon runs, and n
   expect(await lab.ok('plan', '--detailed-exitcode')).not.toContain('W265')
   await lab.ok('ban', KNOWN, '--observe', '--by', 'alice')
 
-  const sources = [PLAIN, PROTECTED, FRIEND, KNOWN]
+  // As the limit did while it observed.
+  await lab.ok('ban', OBSERVED, '--observe', '--by', 'rate-limit', '--reason', 'rate limit pings')
+
+  const sources = [PLAIN, PROTECTED, FRIEND, KNOWN, OBSERVED]
   const pings = sources.map((source) => lab.ping(HOST, { source, count: 100 }))
-  const { message } = await watching.hear('banned')
-  expect(message).toBe(`rate limit pings: banned ${PLAIN} for 10 min`)
+  const banned = new Set<string>()
+  while (banned.size < 2) {
+    const { message } = await watching.hear('banned')
+    const [, names = message] = /^rate limit pings: banned (.*) for 10 min$/.exec(message) ?? []
+    for (const name of names.split(', ')) banned.add(name)
+  }
+  expect(banned).toEqual(new Set([PLAIN, OBSERVED]))
   const received = await Promise.all(pings)
   expect(received[sources.indexOf(FRIEND)]).toBe(100)
   // The order of events within one look is that of their kinds.
@@ -59,14 +73,15 @@ test('a source that goes on beyond the rate is banned while a daemon runs, and n
   expect(all.map(({ prefix, by, reason, action }) => [prefix, by, reason, action])).toEqual([
     [`${PLAIN}/32`, 'rate-limit', 'rate limit pings', 'drop'],
     [`${KNOWN}/32`, 'alice', null, 'observe'],
+    [`${OBSERVED}/32`, 'rate-limit', 'rate limit pings', 'drop'],
   ])
   expect(all[0]?.ttl_left).toBeGreaterThan(500)
   expect(await lab.ping(HOST, { source: PLAIN })).toBe(0)
   expect(await lab.ok('why', PLAIN, '--protocol', 'icmp')).toContain('by rate-limit')
   const { rate_limits } = JSON.parse(await lab.ok('stats', '--json')) as { rate_limits: { bans: number }[] }
-  expect(rate_limits[0]?.bans).toBe(1)
-  expect(await lab.ok('status')).toMatch(/^pings .* 1$/m)
-  expect(await lab.ok('unban', '--by', 'rate-limit')).toContain('Lifted 1 ban')
+  expect(rate_limits[0]?.bans).toBe(2)
+  expect(await lab.ok('status')).toMatch(/^pings .* 2$/m)
+  expect(await lab.ok('unban', '--by', 'rate-limit')).toContain('Lifted 2 bans')
   expect(await watching.end()).toBe(0)
   watching = undefined
 })

@@ -56,6 +56,7 @@ const OUTCOMES: Readonly<Record<number, BanOutcome['result']>> = {
   [BAN_RESULT.FULL]: 'full',
   [BAN_RESULT.NO_MEMORY]: 'no-memory',
   [BAN_RESULT.KEPT]: 'kept',
+  [BAN_RESULT.ENFORCED]: 'enforced',
 }
 
 const PROGRAMS = Object.values(BANS.programs)

@@ -64,3 +64,12 @@ test('many reasons are three warnings, of which the last one counts the bans tha
     'rate limit dns did not ban 198.51.100.0, 198.51.100.1: c; 4 bans more for similar reasons',
   ])
 })
+
+test('bans that replace observed ones are reported like new ones, and bans that stay or last longer are not', async () => {
+  const messages = await messagesOf([
+    ...bansOf(DNS, 1, { result: 'enforced' }),
+    ...bansOf(DNS, 2, { result: 'refreshed' }, '198.51.100'),
+    ...bansOf(DNS, 2, { result: 'kept' }, '203.0.113'),
+  ])
+  expect(messages).toEqual(['rate limit dns: banned 192.0.2.0 for 10 min'])
+})
