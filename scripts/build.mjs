@@ -1,6 +1,6 @@
 // npm run build [-- generate]: bpf/*.bpf.c → build/*.bpf.o; bpf/include/ → src/abi/generated.ts, src/report/generated.ts;
 // the config's schema → src/config/generated/; schemas and records of src/ → build/schemas/ and the tables of
-// docs/config.md and docs/metrics.md; src/ → dist/ with the objects and schemas it reads; commands, schema and docs →
+// docs/config.md, docs/metrics.md and docs/drivers.md; src/ → dist/ with the objects and schemas it reads; commands, schema and docs →
 // dist/man/. Does only what is out of date. `generate` stops before the bundle.
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { basename } from 'node:path'
@@ -73,10 +73,10 @@ async function schemas() {
   if (made) console.log(`build: ${target}`)
 }
 
-/** The tables of keys in docs/config.md, and those of metrics in docs/metrics.md. */
+/** The tables of keys in docs/config.md, of metrics in docs/metrics.md, and of drivers in docs/drivers.md. */
 async function reference() {
   const script = 'scripts/generate-reference.mjs'
-  const pages = ['docs/config.md', 'docs/metrics.md']
+  const pages = ['docs/config.md', 'docs/metrics.md', 'docs/drivers.md']
   const sources = [script, 'scripts/lib', 'scripts/schema', 'schemas/xdp.schema.json', 'src', LOCK]
   const inputs = files(...[...sources, ...pages].map((path) => at(path)))
   const before = pages.map((page) => readFileSync(at(page), 'utf8'))

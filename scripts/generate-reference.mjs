@@ -1,6 +1,7 @@
-// generate-reference.mjs: the tables of keys in docs/config.md, from schemas/xdp.schema.json, and those of metrics in
-// docs/metrics.md, from src/metrics and src/features.
+// generate-reference.mjs: the tables of keys in docs/config.md, from schemas/xdp.schema.json, those of metrics in
+// docs/metrics.md, from src/metrics and src/features, and those of drivers in docs/drivers.md, from src/drivers.
 import { readFileSync, writeFileSync } from 'node:fs'
+import { withDrivers } from './lib/drivers.mjs'
 import { evaluate } from './lib/evaluate.mjs'
 import { withMetrics } from './lib/metrics.mjs'
 import { at } from './lib/paths.mjs'
@@ -15,7 +16,14 @@ function write(page, make) {
 const records = await evaluate(`
 export { METRICS as metrics } from './src/metrics/table.ts'
 export { ROWS as rows } from './src/features/rows.ts'
+export { BOARDS as boards } from './src/drivers/boards.ts'
+export { CARDS as cards } from './src/drivers/cards.ts'
+export { VIRTUAL as virtual } from './src/drivers/virtual.ts'
 `)
 
 write('docs/config.md', (text) => withTables(text, JSON.parse(readFileSync(at('schemas/xdp.schema.json'), 'utf8'))))
 write('docs/metrics.md', (text) => withMetrics(text, records))
+write('docs/drivers.md', (text) => {
+  const { virtual, cards, boards } = records
+  return withDrivers(text, { virtual, cards, boards })
+})

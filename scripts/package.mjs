@@ -1,5 +1,6 @@
-// npm run package [-- FLAGS ARCHITECTURE...]: the executable and the Debian package of each architecture, in build/package.
-// Flags for tests: --quick compresses nothing; --dist DIR has another bundle, --version V another version, --out DIR
+// npm run package [-- FLAGS ARCHITECTURE...]: the executable, the Debian package and the RPM of each architecture, in
+// build/package.
+// --image also makes an image for containers, of this host's architecture. Flags for tests: --quick compresses nothing; --dist DIR has another bundle, --version V another version, --out DIR
 // another target.
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
@@ -10,19 +11,22 @@ import { main, run, ScriptError } from './lib/run.mjs'
 import { makeDeb } from './package/deb.mjs'
 import { makeExecutable } from './package/executable.mjs'
 import { ARCHITECTURES } from './package/node.mjs'
+import { makeImage } from './package/oci.mjs'
+import { makeRpm } from './package/rpm.mjs'
 
 const string = { type: 'string' }
+const flag = { type: 'boolean', default: false }
 
 await main(async () => {
   const { positionals: wanted, values } = parseArgs({
-    options: { quick: { type: 'boolean', default: false }, dist: string, version: string, out: string },
+    options: { quick: flag, image: flag, dist: string, version: string, out: string },
     allowPositionals: true,
   })
   const unknown = wanted.find((arch) => !Object.hasOwn(ARCHITECTURES, arch))
   if (unknown !== undefined) {
     throw new ScriptError(`"${unknown}" is no architecture: ${Object.keys(ARCHITECTURES).join(', ')}`)
   }
-  const { quick, dist, version = manifest.version, out = at('build/package') } = values
+  const { quick, image, dist, version = manifest.version, out = at('build/package') } = values
   if (dist === undefined) await run(process.execPath, [at('scripts/build.mjs')], { inherit: true })
   mkdirSync(out, { recursive: true })
   for (const arch of wanted.length > 0 ? wanted : Object.keys(ARCHITECTURES)) {
@@ -30,5 +34,9 @@ await main(async () => {
     await makeExecutable(arch, executable, dist)
     console.log(`package: ${executable}`)
     console.log(`package: ${await makeDeb(arch, executable, out, { quick, version })}`)
+    console.log(`package: ${await makeRpm(arch, executable, out, { quick, version })}`)
+    if (image && arch === process.arch) {
+      console.log(`package: ${await makeImage(arch, executable, out, { quick, version })}`)
+    }
   }
 })

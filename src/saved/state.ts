@@ -124,6 +124,7 @@ const live = object<Live>({
   gateways: named(text),
   unanswered: named(text),
   stripping: named(list(text)),
+  drivers: optional(object<NonNullable<Live['drivers']>>({ kernel: text, names: named(text) })),
   localPorts: portRange,
   reservedPorts: list(portRange),
   tcp: optional(
@@ -152,7 +153,7 @@ const document = object<ExportedState>({
 const FIELDS = [
   ...(['state', 'links', 'drift', 'applied', 'chains', 'owners', 'generation', 'lastGeneration', 'slots'] as const),
   ...(['netns', 'ownNetns', 'committedAt', 'leftovers', 'pending', 'leaving', 'deadlines', 'nextHops'] as const),
-  ...(['unresolved', 'gateways', 'unanswered', 'stripping', 'localPorts', 'reservedPorts', 'tcp'] as const),
+  ...(['unresolved', 'gateways', 'unanswered', 'stripping', 'drivers', 'localPorts', 'reservedPorts', 'tcp'] as const),
   ...(['forwards', 'acceptsLocal', 'sshEnds', 'ownAddresses', 'bootSeconds'] as const),
 ] satisfies readonly (keyof Live)[]
 

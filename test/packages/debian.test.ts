@@ -1,5 +1,6 @@
 // The Debian package in clean roots without a Node: installed, used, upgraded and downgraded under traffic, removed and
 // purged.
+import { spawnSync } from 'node:child_process'
 import { appendFileSync, cpSync, existsSync, readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -110,11 +111,23 @@ describe.each([
   })
 })
 
-test('two builds of equal sources are identical, the executable and the package', async (context) => {
+test('two builds of equal sources are identical, the executable and the packages', async (context) => {
   const first = await built()
   const second = await built({ fresh: true })
   if (typeof first === 'string' || typeof second === 'string') return context.skip(String(first))
-  for (const name of ['executable', 'deb'] as const) {
+  for (const name of ['executable', 'deb', 'rpm'] as const) {
     expect(readFileSync(first[name]).equals(readFileSync(second[name])), name).toBe(true)
   }
+})
+
+test('lintian has nothing to say about the package', async (context) => {
+  const packages = await built()
+  if (typeof packages === 'string') return context.skip(packages)
+  // The package of tests is not compressed.
+  const quick = ['control', 'data'].map((part) => `uses-no-compression-for-${part}-tarball`).join(',')
+  const flags = ['--fail-on', 'error,warning', '--allow-root', '--suppress-tags', quick]
+  const { status, stdout, stderr, error } = spawnSync('lintian', [...flags, packages.deb], { encoding: 'utf8' })
+  if (error) return context.skip('lintian is not installed')
+  expect(`${stdout}${stderr}`).toBe('')
+  expect(status).toBe(0)
 })

@@ -70,14 +70,17 @@ export function unpacked(...packages: readonly string[]): { readonly root: strin
   return { reason: `the Debian packages of ${packages.join(', ')} are not available` }
 }
 
-/** A minimal root of a Debian release with systemd and the tools that xdp needs, or why it cannot be made. */
-export function bareRoot(release: string): { readonly root: string } | { readonly reason: string } {
-  const target = join(CACHE, `root-${release}`)
+/** A minimal root of a Debian release with systemd, the tools that xdp needs and more packages, or why it cannot be made. */
+export function bareRoot(
+  release: string,
+  ...more: readonly string[]
+): { readonly root: string } | { readonly reason: string } {
+  const target = join(CACHE, ['root', release, ...more].join('-'))
   if (existsSync(target)) return { root: target }
   const work = `${target}.${process.pid}`
   mkdirSync(CACHE, { recursive: true })
   try {
-    const include = 'systemd,systemd-sysv,dbus,udev,bpftool,iproute2'
+    const include = ['systemd', 'systemd-sysv', 'dbus', 'udev', 'bpftool', 'iproute2', ...more].join(',')
     execFileSync('debootstrap', ['--variant=minbase', `--include=${include}`, release, work], { stdio: 'pipe' })
     renameSync(work, target)
     return { root: target }

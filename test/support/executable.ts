@@ -1,4 +1,4 @@
-// The executable and the Debian package of this host's architecture, as `npm run package` builds them.
+// The executable, the Debian package and the RPM of this host's architecture, as `npm run package` builds them.
 
 import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
@@ -14,7 +14,12 @@ const INPUTS = ['dist', 'scripts/package', 'packaging', 'examples', 'docs'] as c
 export interface Built {
   readonly executable: string
   readonly deb: string
+  readonly rpm: string
+  /** The image for containers; empty unless it was asked for. */
+  readonly image: string
 }
+
+const IMAGE = /-oci-\w+\.tar$/
 
 /** The name of this host's architecture in `npm run package`. */
 const ARCH = process.arch
@@ -34,21 +39,28 @@ function fingerprint(dist: string): string {
 }
 
 /**
- * Builds both from a bundle, unless an earlier test has. Returns why that is not possible here instead: the Node comes from
+ * Builds them from a bundle, unless an earlier test has. Returns why that is not possible here instead: the Node comes from
  * the registry.
  */
-export async function built({ dist = DIST, version = '0.1.0', fresh = false } = {}): Promise<Built | string> {
+export async function built({
+  dist = DIST,
+  version = '0.1.0',
+  fresh = false,
+  image = false,
+} = {}): Promise<Built | string> {
   const out = join(CACHE, `${version}-${fingerprint(dist)}${fresh ? '-again' : ''}`)
   if (fresh) rmSync(out, { recursive: true, force: true })
-  const words = ['scripts/package.mjs', '--quick', '--dist', dist, '--version', version, '--out', out, ARCH]
+  const flags = image ? ['--quick', '--image'] : ['--quick']
+  const words = ['scripts/package.mjs', ...flags, '--dist', dist, '--version', version, '--out', out, ARCH]
   const find = (matches: RegExp): string => {
     const name = existsSync(out) ? readdirSync(out).find((entry) => matches.test(entry)) : undefined
     return name === undefined ? '' : join(out, name)
   }
-  if (find(/\.deb$/) === '') {
+  if (find(image ? IMAGE : /\.rpm$/) === '') {
     const { exitCode, stderr } = await execa(process.execPath, words, { cwd: ROOT, reject: false })
     if (/^error: (?:\S+ )?npm .* pack/m.test(stderr)) return `no Node from the registry: ${stderr.slice(0, 300)}`
+    if (/^error: debootstrap /m.test(stderr)) return stderr.trim().slice(0, 300)
     if (exitCode !== 0) throw new Error(stderr)
   }
-  return { executable: find(/^xdp-.*linux/), deb: find(/\.deb$/) }
+  return { executable: find(/^xdp-.*linux/), deb: find(/\.deb$/), rpm: find(/\.rpm$/), image: find(IMAGE) }
 }

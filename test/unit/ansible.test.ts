@@ -23,15 +23,17 @@ function call(options: Readonly<Record<string, unknown>>, xdp?: string) {
   if (xdp !== undefined) chmodSync(executable, 0o755)
   const file = join(folder, 'arguments.json')
   writeFileSync(file, JSON.stringify({ executable, path: join(folder, 'xdp.yaml'), ...options }))
-  const module = join(ROLE, 'library/xdp_apply.mjs')
-  const { status, stdout } = spawnSync(process.execPath, [module, file], { encoding: 'utf8' })
+  const module = join(ROLE, 'library/xdp_apply.py')
+  const { status, stdout } = spawnSync('python3', [module, file], { encoding: 'utf8' })
   rmSync(file)
   return { status, answer: JSON.parse(stdout) }
 }
 
 const CHECK = { _ansible_check_mode: true, _ansible_diff: true, _ansible_version: '2.14' }
 
-test.each([
+const withPython = test.runIf(spawnSync('python3', ['--version']).status === 0)
+
+withPython.each([
   [{ contents: '' }, 'unknown option contents; valid options are path, content'],
   [{ content: 5 }, 'content must be a string'],
   [{ accept_shrink: 'maybe' }, 'accept_shrink must be a boolean'],
@@ -41,7 +43,7 @@ test.each([
   expect(answer).toMatchObject({ failed: true, msg: expect.stringContaining(message) })
 })
 
-test('on a host that is not set up yet, check mode names the missing part and shows the file', () => {
+withPython('on a host that is not set up yet, check mode names the missing part and shows the file', () => {
   const diff = [{ before: '', after: 'version: 1\n' }]
   expect(call({ content: 'version: 1\n', ...CHECK })).toMatchObject({
     status: 0,
@@ -56,14 +58,14 @@ test('on a host that is not set up yet, check mode names the missing part and sh
   expect(readdirSync(folder)).toEqual(['xdp'])
 })
 
-test('fails without xdp, and writes no file', () => {
+withPython('fails without xdp, and writes no file', () => {
   const { status, answer } = call({ content: 'version: 1\n' })
   expect(status).toBe(1)
   expect(answer.msg).toContain('is not installed')
   expect(readdirSync(folder)).toEqual([])
 })
 
-test('restores the old file if the apply fails after a good plan', () => {
+withPython('restores the old file if the apply fails after a good plan', () => {
   const path = join(folder, 'xdp.yaml')
   writeFileSync(path, 'old\n', { mode: 0o640 })
   const error = { code: 'E106', name: 'locked', severity: 'error', message: 'busy', hint: 'wait', at: null }
@@ -85,4 +87,16 @@ test('the role installs its own version, and its example is a valid config', asy
   const path = join(folder, 'xdp.yaml')
   writeFileSync(path, stringify(roles[0].vars.xdp_config))
   expect((await loadConfig(path)).warnings).toEqual([])
+})
+
+test('its documentation names every option of the module, with the type and default that the module has', () => {
+  const text = readFileSync(join(ROLE, 'library/xdp_apply.py'), 'utf8')
+  const part = (name: string) => parse(new RegExp(`^${name} = r"""\\n([\\s\\S]*?)^"""`, 'm').exec(text)?.[1] ?? '')
+  const { options } = part('DOCUMENTATION') as { options: Record<string, { type: string; default?: unknown }> }
+  const taken = [...(/^OPTIONS = \{\n([\s\S]*?)^\}/m.exec(text)?.[1] ?? '').matchAll(/"(\w+)": (str|bool),/g)]
+  const documented = Object.entries(options).map(([name, { type }]) => [name, type === 'bool' ? 'bool' : 'str'])
+  expect(taken.map(([, name, type]) => [name, type])).toEqual(documented)
+  expect(options['path']?.default).toBe('/etc/xdp/xdp.yaml')
+  expect(Object.keys(part('RETURN')).toSorted()).toEqual(['changes', 'errors', 'exit_status', 'warnings'])
+  expect(part('EXAMPLES')).toHaveLength(2)
 })

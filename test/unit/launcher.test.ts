@@ -1,5 +1,5 @@
 // The file that `xdp` of the npm package starts with, as a Node of any version would run it.
-import { execFile } from 'node:child_process'
+import { execFile, spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -56,23 +56,26 @@ test('with --json the refusal is the document of every error', async () => {
   expect(document).toMatchObject({ error: { message: expect.stringContaining('18.19.0') } })
 })
 
-test("Ansible's module fails with the line, and with the exit status", async () => {
-  const xdp = join(folder, 'xdp')
-  const command = `exec "${process.execPath}" --require "${folder}/version.cjs" "${folder}/xdp.js" "$@"`
-  writeFileSync(xdp, `#!/bin/sh\nVERSION=18.19.0 ${command}\n`, { mode: 0o755 })
-  writeFileSync(join(folder, 'xdp.yaml'), 'version: 1\n')
-  const options = { path: join(folder, 'xdp.yaml'), executable: xdp, _ansible_check_mode: true }
-  writeFileSync(join(folder, 'arguments.json'), JSON.stringify(options))
-  const module = join(ROOT, 'examples/ansible/roles/xdp/library/xdp_apply.mjs')
-  const stdout = await new Promise<string>((resolve) => {
-    execFile(process.execPath, [module, join(folder, 'arguments.json')], (_error, text) => resolve(text))
-  })
-  expect(JSON.parse(stdout)).toMatchObject({
-    failed: true,
-    exit_status: CODES.E258.exit,
-    msg: expect.stringMatching(/^error\[E258 old-node\]: xdp needs Node .*18\.19\.0\nhint: /),
-  })
-})
+test.runIf(spawnSync('python3', ['--version']).status === 0)(
+  "Ansible's module fails with the line, and with the exit status",
+  async () => {
+    const xdp = join(folder, 'xdp')
+    const command = `exec "${process.execPath}" --require "${folder}/version.cjs" "${folder}/xdp.js" "$@"`
+    writeFileSync(xdp, `#!/bin/sh\nVERSION=18.19.0 ${command}\n`, { mode: 0o755 })
+    writeFileSync(join(folder, 'xdp.yaml'), 'version: 1\n')
+    const options = { path: join(folder, 'xdp.yaml'), executable: xdp, _ansible_check_mode: true }
+    writeFileSync(join(folder, 'arguments.json'), JSON.stringify(options))
+    const module = join(ROOT, 'examples/ansible/roles/xdp/library/xdp_apply.py')
+    const stdout = await new Promise<string>((resolve) => {
+      execFile('python3', [module, join(folder, 'arguments.json')], (_error, text) => resolve(text))
+    })
+    expect(JSON.parse(stdout)).toMatchObject({
+      failed: true,
+      exit_status: CODES.E258.exit,
+      msg: expect.stringMatching(/^error\[E258 old-node\]: xdp needs Node .*18\.19\.0\nhint: /),
+    })
+  },
+)
 
 test.each(['20.19.0', '22.0.0', '30.1.0'])('Node %s starts xdp', async (version) => {
   expect(await launch(version, 'plan')).toMatchObject({ status: 0, stdout: 'started\n', stderr: '' })

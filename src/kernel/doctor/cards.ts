@@ -1,12 +1,14 @@
 // The interfaces to check, with facts from ip and ethtool. A "card" is an interface with these facts.
 
 import { anything, list, optional, record, type ShapeOf, text, word } from '../../abi/answer.ts'
+import type { Interrupt } from '../../drivers/interrupts.ts'
 import type { Link } from '../../model/live.ts'
 import type { AttachMode } from '../../model/state.ts'
 import { isCheckDevice } from '../host/check-process.ts'
 import { type Hardware, readHardware, UNKNOWN_HARDWARE } from '../host/ethtool.ts'
 import type { RawLink } from '../host/links.ts'
 import { askIp } from '../tools/ip.ts'
+import { NO_DEVICE, readDevice } from './device.ts'
 
 /** A program on an interface, with its owner if that is known. */
 export interface CardProgram {
@@ -31,6 +33,9 @@ export interface Details {
 
 export interface Card extends Omit<Link, 'programs'>, Details {
   readonly hardware: Hardware
+  readonly interrupts: readonly Interrupt[]
+  /** Virtual functions that are made of it. */
+  readonly virtualFunctions: number
   readonly programs: readonly CardProgram[]
 }
 
@@ -112,10 +117,19 @@ export async function readCards(
   const details = await readDetails()
   const asked = ethtool ? withRelatives(names, links, details) : []
   const hardware = new Map(await Promise.all(asked.map(async (name) => [name, await readHardware(name)] as const)))
+  const devices = await Promise.all(
+    asked.map(async (name) => [name, await readDevice(hardware.get(name)?.bus)] as const),
+  )
+  const found = new Map(devices)
   return new Map(
     [...links].map(([name, link]) => [
       name,
-      { ...link, ...(details.get(name) ?? NO_DETAILS), hardware: hardware.get(name) ?? UNKNOWN_HARDWARE },
+      {
+        ...link,
+        ...(details.get(name) ?? NO_DETAILS),
+        ...(found.get(name) ?? NO_DEVICE),
+        hardware: hardware.get(name) ?? UNKNOWN_HARDWARE,
+      },
     ]),
   )
 }

@@ -7,15 +7,16 @@ import type { Paths } from '../../abi/paths.ts'
 import { XdpError } from '../../diagnostics.ts'
 import { nearest } from '../../model/nearest.ts'
 import type { State } from '../../model/state.ts'
+import { parseVersion } from '../../model/version.ts'
 import type { Check } from '../../report/result.ts'
 import { type Host, isBpffs } from '../host/host.ts'
 import { readLinks } from '../host/links.ts'
 import { type Observation, observe } from '../observe/observe.ts'
-import { parseVersion } from '../tools/version.ts'
 import { checkBalancer } from './balancer.ts'
-import { type Card, type CardProgram, chooseNames, readCards } from './cards.ts'
+import { type Card, type CardProgram, chooseNames, type Details, readCards } from './cards.ts'
 import { bad, ok, warn } from './check.ts'
 import { checkCommand } from './command.ts'
+import { type Device, readProcessors } from './device.ts'
 import { checkInstances, otherInstances } from './instances.ts'
 import { checkInterface } from './interface.ts'
 import { checkKernel } from './kernel.ts'
@@ -49,7 +50,7 @@ async function observeIfPossible(paths: Paths, why: string | undefined): Promise
   }
 }
 
-type CardLinks = Map<string, Omit<Card, 'hardware' | 'carrier' | 'lower' | 'variant' | 'rxQueues' | 'txQueues'>>
+type CardLinks = Map<string, Omit<Card, 'hardware' | keyof Details | keyof Device>>
 
 /** Links with their programs, and the owner of each program if the live state could be read. */
 async function readOwnedLinks(host: Host, paths: Paths, live: Observation | string): Promise<CardLinks> {
@@ -89,7 +90,12 @@ async function checkInterfaces(
     const links = await readOwnedLinks(host, paths, live)
     const names = chooseNames(wanted, links)
     const cards = await readCards(links, names, tools.ethtool)
-    const surroundings = { kernel: parseVersion(release()), cards, balances: desired.services.size > 0 }
+    const surroundings = {
+      kernel: parseVersion(release()),
+      cards,
+      balances: desired.services.size > 0,
+      processors: await readProcessors(),
+    }
     if (wanted.length === 0 && names.length === 0) return [ok('interfaces', 'no interface is up except lo')]
     return [
       ...wanted.filter((name) => !links.has(name)).map((name) => checkMissing(name, links, optional.has(name))),

@@ -1,32 +1,16 @@
 // The findings about one interface. Pure: facts → findings.
 
+import { PULL_DATA } from '../../drivers/driver.ts'
 import { membersOf, shapeOf } from '../../model/link.ts'
-import type { AttachMode } from '../../model/state.ts'
-import type { Check, CheckLevel } from '../../report/result.ts'
-import { stripsTags } from '../host/ethtool.ts'
-import { atLeast } from '../tools/version.ts'
-import type { Card, CardProgram } from './cards.ts'
+import { atLeast } from '../../model/version.ts'
+import type { Check } from '../../report/result.ts'
+import { isTagFixed, stripsTags } from '../host/ethtool.ts'
+import type { Card } from './cards.ts'
 import { bad, listed, ok, warn } from './check.ts'
-import { DRIVERS, PULL_DATA } from './drivers.ts'
+import { checkHardware } from './hardware.ts'
+import { find, isNative, permitGeneric, severity, type Wanted } from './level.ts'
 import { linearLimit, mtuLimit, type Surroundings, supportsNative } from './native.ts'
-
-/** Modes that the config permits, in order; undefined for an interface outside the config. */
-type Wanted = readonly AttachMode[] | undefined
-
-/** Level of a finding that native mode is unavailable. */
-function severity(wanted: Wanted): CheckLevel {
-  if (wanted === undefined) return 'warn'
-  if (wanted[0] !== 'native') return 'ok'
-  return wanted.includes('generic') ? 'warn' : 'fail'
-}
-
-const find = (level: CheckLevel, id: string, message: string, fix: string): Check =>
-  level === 'ok' ? ok(id, message) : { id, level, message, fix }
-
-const permitGeneric = (name: string, wanted: Wanted): string =>
-  wanted?.includes('generic')
-    ? `write \`mode: generic\` under ${name}, so that apply does not try native`
-    : `write \`mode: generic\` under ${name}: slower, but every interface supports it`
+import { checkPrograms } from './program.ts'
 
 function checkLink(card: Card): Check {
   const id = `interface.${card.name}.link`
@@ -45,8 +29,6 @@ function checkNative(card: Card, wanted: Wanted, surroundings: Surroundings): Ch
   const note = wanted?.includes('generic') && wanted[0] === 'native' ? ': apply will use generic mode' : ''
   return find(severity(wanted), id, `${why}${note}`, fix ?? permitGeneric(card.name, wanted))
 }
-
-const isNative = ({ programs }: Card): boolean => programs.some(({ mode }) => mode === 'native')
 
 function checkMtu(card: Card, wanted: Wanted, { kernel }: Surroundings): Check[] {
   const id = `interface.${card.name}.mtu`
@@ -90,6 +72,8 @@ function stripping(card: Card, cards: ReadonlyMap<string, Card>): Card[] {
   return (members.length > 0 ? members : [card]).filter(({ hardware }) => stripsTags(hardware.features))
 }
 
+const isTagFixedOf = ({ hardware }: Card): boolean => isTagFixed(hardware.features)
+
 function checkTags(card: Card, wanted: Wanted, { cards, balances }: Surroundings): Check[] {
   const above = [...cards.values()].filter(({ vlan }) => vlan?.parent === card.name).map(({ name }) => name)
   const devices = stripping(card, cards).map(({ name }) => name)
@@ -99,29 +83,14 @@ function checkTags(card: Card, wanted: Wanted, { cards, balances }: Surroundings
   if (!balances) return [ok(id, message)]
   const lost =
     'answers of the balancer to a VLAN (echo replies, "packet too big", full NAT) leave untagged and are lost'
-  return [warn(id, `${message}; ${lost}`, devices.map((name) => `ethtool -K ${name} rxvlan off`).join(' && '))]
-}
-
-function checkOffloads(card: Card, wanted: Wanted): Check[] {
-  const id = `interface.${card.name}.lro`
-  const lro = card.hardware.features.get('large-receive-offload')
-  if (!lro?.on || isNative(card)) return []
-  const message =
-    'large receive offload is on: it merges packets before the filter sees them, and most drivers then refuse XDP'
-  if (lro.fixed)
-    return [find(severity(wanted), id, `${message}; the driver cannot turn it off`, permitGeneric(card.name, wanted))]
-  return [warn(id, message, `ethtool -K ${card.name} lro off`)]
-}
-
-/** Checks drivers that reserve a transmit queue for XDP per receive queue. */
-function checkQueues(card: Card, wanted: Wanted): Check[] {
-  const { driver = '', channels } = card.hardware
-  const [max, now] = [channels?.max.combined, channels?.now.combined]
-  if (!Object.hasOwn(DRIVERS, driver) || !DRIVERS[driver]?.halfQueues || isNative(card)) return []
-  if (max === undefined || now === undefined || now * 2 <= max || wanted?.[0] === 'generic') return []
-  const message = `${now} of ${max} queues are in use: for native XDP most versions of ${driver} need half of them unused`
-  const half = Math.max(1, Math.floor(max / 2))
-  return [warn(`interface.${card.name}.queues`, message, `ethtool -L ${card.name} combined ${half}`)]
+  const fixed = stripping(card, cards)
+    .filter(isTagFixedOf)
+    .map(({ name }) => name)
+  const fix =
+    fixed.length > 0
+      ? `the driver of ${listed(fixed)} cannot turn it off: give the clients of the VLAN a card whose frames have no tag`
+      : devices.map((name) => `ethtool -K ${name} rxvlan off`).join(' && ')
+  return [warn(id, `${message}; ${lost}`, fix)]
 }
 
 function checkRelation(card: Card, { cards }: Surroundings, named: ReadonlySet<string>): Check[] {
@@ -164,51 +133,6 @@ function checkMember(
   return [warn(id, message, `name ${unnamed.join(', ')} too, or ${master} instead`)]
 }
 
-const DETACH: Readonly<Record<AttachMode, string>> = { native: 'xdpdrv', generic: 'xdpgeneric', offload: 'xdpoffload' }
-
-function checkForeign(card: Card, program: CardProgram): Check {
-  const id = `interface.${card.name}.program`
-  const name = program.name === '' ? '' : ` ${program.name}`
-  const description = `program${name} (id ${program.id}, ${program.mode} mode)`
-  if (program.owner === 'unknown')
-    return warn(id, `${description} is attached; only root can see its owner`, 'sudo xdp doctor')
-  if (program.instance !== undefined) {
-    const message = `${description} of instance ${program.instance} is attached`
-    return warn(
-      id,
-      message,
-      `remove ${card.name} from its config; to remove that instance from every interface: xdp destroy --instance ${program.instance}`,
-    )
-  }
-  if (program.name === 'xdp_dispatcher') {
-    const message = `the dispatcher of libxdp (id ${program.id}, ${program.mode} mode) is attached, with the programs of its chain`
-    const unload = `xdp-loader unload ${card.name}`
-    return warn(
-      id,
-      message,
-      `\`xdp-loader status\` lists them; to remove one: ${unload} --id ID; to remove all: ${unload} --all`,
-    )
-  }
-  const detach = `bpftool net detach ${DETACH[program.mode]} dev ${card.name}`
-  return warn(
-    id,
-    `${description} is attached and not ours`,
-    `to keep it behind ours, write \`on_conflict: chain\` under ${card.name}; to end it, \`on_conflict: replace\`, or: ${detach}`,
-  )
-}
-
-function checkPrograms(card: Card, wanted: Wanted): Check[] {
-  const id = `interface.${card.name}.program`
-  const foreign = card.programs.filter(({ owner }) => owner !== 'ours').map((program) => checkForeign(card, program))
-  const ours = card.programs.find(({ owner }) => owner === 'ours')
-  if (!ours) return foreign.length > 0 ? foreign : [ok(id, 'no XDP program is attached')]
-  if (wanted?.[0] === 'native' && ours.mode === 'generic') {
-    const fix = `write \`mode: native\` under ${card.name} to let apply switch it, with a short traffic gap`
-    return [...foreign, warn(id, `our program ${ours.id} is attached in generic mode, though native is preferred`, fix)]
-  }
-  return [...foreign, ok(id, `our program ${ours.id} is attached in ${ours.mode} mode`)]
-}
-
 function checkOffload(card: Card, wanted: Wanted): Check[] {
   if (wanted?.[0] !== 'offload' || ['nfp', 'netdevsim'].includes(card.hardware.driver ?? '')) return []
   const message = 'the config requests offload mode, but only cards of Netronome (driver nfp) run programs in hardware'
@@ -231,8 +155,7 @@ export function checkInterface(
     ...checkMtu(card, wanted, surroundings),
     ...checkLinear(card, wanted, surroundings),
     ...checkTags(card, wanted, surroundings),
-    ...checkOffloads(card, wanted),
-    ...checkQueues(card, wanted),
+    ...checkHardware(card, wanted, surroundings),
     ...checkRelation(card, surroundings, named),
     ...checkPrograms(card, wanted),
   ]

@@ -3,8 +3,8 @@
 import { access, readFile } from 'node:fs/promises'
 import { release } from 'node:os'
 import { FEATURES } from '../../features/features.ts'
+import { atLeast, FLOOR, MEMCG_ACCOUNTING, parseVersion, type Version } from '../../model/version.ts'
 import type { Check } from '../../report/result.ts'
-import { atLeast, FLOOR, MEMCG_ACCOUNTING, parseVersion, type Version } from '../tools/version.ts'
 import { bad, ok, warn } from './check.ts'
 import type { Trial } from './trial.ts'
 

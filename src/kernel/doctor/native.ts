@@ -1,16 +1,12 @@
 // Whether an interface accepts a program in native mode, as far as that is known without trying. Pure.
 
-import { atLeast, type Version } from '../tools/version.ts'
+import { BOND_MODES, BOND_NATIVE, KNOWN_UNTIL, WITHOUT_NATIVE_KINDS } from '../../drivers/driver.ts'
+import { mtuLimit as limitOf, withoutNative } from '../../drivers/native.ts'
+import { driverNamed } from '../../drivers/table.ts'
+import { atLeast, type Version } from '../../model/version.ts'
 import type { Card } from './cards.ts'
 import { listed } from './check.ts'
-import {
-  BOND_MODES,
-  BOND_NATIVE,
-  DRIVERS,
-  KNOWN_UNTIL,
-  WITHOUT_NATIVE_DRIVERS,
-  WITHOUT_NATIVE_KINDS,
-} from './drivers.ts'
+import type { Processors } from './device.ts'
 
 export interface Native {
   readonly answer: 'yes' | 'no' | 'unknown'
@@ -27,6 +23,7 @@ export interface Surroundings {
   readonly cards: ReadonlyMap<string, Card>
   /** Whether the config has services. */
   readonly balances: boolean
+  readonly processors: Processors
 }
 
 const yes = (why: string): Native => ({ answer: 'yes', why })
@@ -34,13 +31,12 @@ const no = (why: string, fix?: string): Native => ({ answer: 'no', why, ...(fix 
 const unknown = (why: string): Native => ({ answer: 'unknown', why })
 
 function driverNative(name: string, kernel: Version | undefined): Native {
-  const driver = Object.hasOwn(DRIVERS, name) ? DRIVERS[name] : undefined
-  if (driver && kernel && !atLeast(kernel, driver.native)) {
-    return no(`driver ${name} has native XDP since Linux ${driver.native.join('.')}`)
-  }
-  if (driver) return yes(`driver ${name} has native XDP`)
-  if (WITHOUT_NATIVE_DRIVERS.has(name)) return no(`driver ${name} has no native XDP (as of Linux ${KNOWN_UNTIL})`)
-  return unknown(`it is unknown whether driver ${name} has native XDP; xdp apply will try it`)
+  const why = withoutNative(name, kernel)
+  if (why !== undefined) return no(why)
+  if (driverNamed(name)) return yes(`driver ${name} has native XDP`)
+  return unknown(
+    `it is unknown whether driver ${name} has native XDP (as of Linux ${KNOWN_UNTIL}); xdp apply will try it`,
+  )
 }
 
 function bondNative(card: Card, surroundings: Surroundings): Native {
@@ -108,17 +104,9 @@ export function supportsNative(card: Card, surroundings: Surroundings): Native {
 }
 
 /** Largest MTU in bytes at which the driver hands over headers in the first buffer; undefined: at any. */
-export function linearLimit({ kind, hardware: { driver } }: Card): number | undefined {
-  if (kind !== 'physical' || driver === undefined || !Object.hasOwn(DRIVERS, driver)) return undefined
-  return DRIVERS[driver]?.linear
-}
+export const linearLimit = ({ kind, hardware: { driver } }: Card): number | undefined =>
+  kind === 'physical' ? driverNamed(driver)?.linear?.is : undefined
 
 /** Approximate largest MTU in bytes at which the driver accepts our programs; undefined: no limit, or none known. */
-export function mtuLimit({ kind, hardware }: Card, kernel: Version | undefined): number | undefined {
-  const name = kind === 'veth' ? 'veth' : hardware.driver
-  const driver = name !== undefined && Object.hasOwn(DRIVERS, name) ? DRIVERS[name] : undefined
-  if (!driver) return undefined
-  // Our programs support multi-buffer packets (xdp.frags), so the limit ends once the driver does too.
-  const frags = driver.frags !== undefined && (kernel === undefined || atLeast(kernel, driver.frags))
-  return frags ? undefined : driver.mtu
-}
+export const mtuLimit = ({ kind, hardware }: Card, kernel: Version | undefined): number | undefined =>
+  limitOf(kind === 'veth' ? 'veth' : hardware.driver, kernel)

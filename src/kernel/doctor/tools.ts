@@ -1,9 +1,9 @@
 // The tools that xdp runs, and the commands that install them.
 
 import { readFile } from 'node:fs/promises'
+import { atLeast, parseVersion, type Version } from '../../model/version.ts'
 import type { Check } from '../../report/result.ts'
 import { type Output, tryTool } from '../tools/spawn.ts'
-import { atLeast, parseVersion, type Version } from '../tools/version.ts'
 import { bad, ok, warn } from './check.ts'
 
 export type Tool = 'bpftool' | 'ip' | 'flock' | 'ethtool'

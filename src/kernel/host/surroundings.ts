@@ -3,6 +3,7 @@
 // configs do not pay for them.
 
 import { readFile } from 'node:fs/promises'
+import { release } from 'node:os'
 import type { Address } from '../../model/address.ts'
 import { membersOf } from '../../model/link.ts'
 import type { Live } from '../../model/live.ts'
@@ -10,8 +11,8 @@ import { addressTextsOf, type LeavingBackend, type NextHop, type Service } from 
 import { formatAddress } from '../../model/text.ts'
 import { hopDrift, unresolvedOf } from '../../plan/next-hops.ts'
 import { askIpBatch } from '../tools/ip.ts'
-import { readStripping } from './ethtool.ts'
-import { readLinks } from './links.ts'
+import { readDrivers, readStripping } from './ethtool.ts'
+import { type RawLink, readLinks } from './links.ts'
 import { readLocalPorts, readReservedPorts } from './local-ports.ts'
 import type { Memory } from './memory.ts'
 import { type Devices, foundRoutes, requestNeighbours, resolveNextHops, verifyNeighbours } from './next-hops.ts'
@@ -102,6 +103,18 @@ async function readTagLoss(links: Devices, others: readonly string[]): Promise<S
   const strip = new Set(await readStripping([...new Set(receivers.flatMap(([, devices]) => devices))]))
   const found = receivers.map(([name, devices]) => [name, devices.filter((device) => strip.has(device))] as const)
   return new Map(found.filter(([, devices]) => devices.length > 0))
+}
+
+/** The drivers of cards among these interfaces on which no program runs. Others cost no process. */
+export async function readNewDrivers(
+  links: ReadonlyMap<string, RawLink>,
+  names: Iterable<string>,
+): Promise<Live['drivers']> {
+  const cards = [...names].filter((name) => {
+    const link = links.get(name)
+    return link?.kind === 'physical' && link.programs.length === 0
+  })
+  return cards.length > 0 ? { kernel: release(), names: await readDrivers(cards) } : undefined
 }
 
 /** The facts needed to plan a file with these services, and entries for VLANs on these interfaces. Throws the errors of ip. */

@@ -23,7 +23,7 @@ import { type RawLink, readLinks } from '../host/links.ts'
 import { portsDrift } from '../host/local-ports.ts'
 import type { Memory } from '../host/memory.ts'
 import { readOwners } from '../host/owners.ts'
-import { type Surroundings, surroundingsOf, withLiveHops } from '../host/surroundings.ts'
+import { readNewDrivers, type Surroundings, surroundingsOf, withLiveHops } from '../host/surroundings.ts'
 import { bufferDrift } from '../host/tcp-settings.ts'
 import { appliedRecords } from './applied.ts'
 import { noteChainDrift, readChains, withChains } from './chains.ts'
@@ -101,10 +101,11 @@ async function observeOnce(paths: Paths, memory: Memory, { state, staged }: Expe
   const running = new Set([...rawLinks.values()].flatMap(({ programs }) => programs.map(({ id }) => id)))
   const committed = committedGeneration(instance, running)
   const drift = new Map<ObjectKey, string>()
-  const [tables, foreign, around] = await Promise.all([
+  const [tables, foreign, around, drivers] = await Promise.all([
     committed?.meta && readTables(paths, committed, memory, state),
     foreignFacts(rawLinks, instance, paths, state),
     surroundingsOf(state?.services ?? new Map(), rawLinks, memory, state ? taggedInterfaces(state) : []),
+    readNewDrivers(rawLinks, state?.interfaces.keys() ?? []),
   ])
   const links = withOwners(rawLinks, instance, foreign)
   const image = tables?.content
@@ -128,6 +129,7 @@ async function observeOnce(paths: Paths, memory: Memory, { state, staged }: Expe
     applied: appliedRecords(records, image, state, drift),
     owners,
     chains,
+    drivers,
     generation: committed?.number ?? 0,
     lastGeneration: Math.max(0, ...instance.incomplete, ...instance.generations.map(({ number }) => number)),
     slots: {

@@ -1,10 +1,10 @@
 // Which xdp this is: its build, the Node below it, the programs it ships, and the oldest kernel that they need.
 
 import { release } from 'node:os'
+import { FLOOR } from '../../model/version.ts'
 import type { Build } from '../../report/build.ts'
 import { isExecutable } from '../../shipped.ts'
 import { loadObject } from '../tools/object.ts'
-import { FLOOR } from '../tools/version.ts'
 
 /** Set by the bundler: a digest of everything that the bundle is made from. */
 declare const XDP_BUILD: string

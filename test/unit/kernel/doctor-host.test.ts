@@ -14,7 +14,7 @@ import { inFstab, mountUnit, rootMount } from '../../../src/kernel/doctor/mount.
 import { checkPermission, isPrivileged, isUserNamespace, parseStatus } from '../../../src/kernel/doctor/permission.ts'
 import { checkBpftool, checkEthtool, checkFlock, checkIp, installCommand } from '../../../src/kernel/doctor/tools.ts'
 import type { Trial } from '../../../src/kernel/doctor/trial.ts'
-import { atLeast, FLOOR, parseVersion, type Version } from '../../../src/kernel/tools/version.ts'
+import { atLeast, FLOOR, parseVersion, type Version } from '../../../src/model/version.ts'
 
 const LOADED: Trial = { outcome: 'loaded', jited: true }
 const NEEDS = FEATURES.flatMap(({ needs }) => needs)

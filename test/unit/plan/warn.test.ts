@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import type { Link } from '../../../src/model/live.ts'
 import { DEFAULT_POLICY } from '../../../src/model/policy.ts'
 import type { AttachMode, List, Scope, State } from '../../../src/model/state.ts'
@@ -77,6 +77,35 @@ test('an interface that is down is reported', () => {
 
 test('devices without native XDP are reported before the kernel refuses', () => {
   expect(codes(wanted('native'), [link('eth0', { kind: 'vlan' })])).toEqual(['W208'])
+})
+
+describe('the driver of a card', () => {
+  const card = link('eth0', { kind: 'physical' })
+  const about = (file: State, driver: string, own: Partial<Link> = {}, kernel = '6.1.0-56-amd64') => {
+    const drivers = { kernel, names: new Map([['eth0', driver]]) }
+    return plan(desired(file), live({ links: [{ ...card, ...own }], drivers }), PROGRAM).warnings
+  }
+
+  test('without native XDP on this kernel is reported, with the effect on apply', () => {
+    const [failing] = about(wanted('native'), 'r8169')
+    expect(failing).toMatchObject({ code: 'W208', message: expect.stringMatching(/r8169 has no native XDP.*fail$/) })
+    const [falling] = about(wanted('native', 'generic'), 'gve')
+    expect(falling?.message).toMatch(/native XDP since Linux 6\.4: apply will use generic mode$/)
+    expect(about(wanted('native'), 'gve', {}, '6.12.9')).toEqual([])
+    expect(about(wanted('generic'), 'r8169')).toEqual([])
+    expect(about(wanted('native'), 'fnord')).toEqual([])
+  })
+
+  test('that accepts no such MTU is reported, with the command', () => {
+    const [found] = about(wanted('native'), 'ixgbe', { mtu: 9000 })
+    expect(found).toMatchObject({ code: 'W277', hint: expect.stringContaining('ip link set eth0 mtu 1500') })
+    expect(about(wanted('native'), 'ixgbe', { mtu: 3000 })).toEqual([])
+    expect(about(wanted('native'), 'ice', { mtu: 9000 }, '6.12.9')).toEqual([])
+  })
+
+  test('that is not known is no reason for a warning', () => {
+    expect(codes(wanted('native'), [card])).toEqual([])
+  })
 })
 
 test('a mode other than the first choice stays, with a hint to switch', () => {
