@@ -258,6 +258,7 @@ export const CODES = {
   W272: { name: 'host-without-addresses', exit: EXIT.ok },
   W280: { name: 'other-build', exit: EXIT.ok },
   W281: { name: 'old-state', exit: EXIT.ok },
+  W282: { name: 'old-kernel', exit: EXIT.ok },
   W400: { name: 'not-imported', exit: EXIT.ok },
   W401: { name: 'interface-guessed', exit: EXIT.ok },
   W402: { name: 'replies-dropped', exit: EXIT.ok },
