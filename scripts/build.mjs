@@ -76,8 +76,9 @@ async function schemas() {
 /** The tables of keys in docs/config.md, and those of metrics in docs/metrics.md. */
 async function reference() {
   const script = 'scripts/generate-reference.mjs'
-  const pages = ['docs/config.md', 'docs/metrics.md']
-  const sources = [script, 'scripts/lib', 'scripts/schema', 'schemas/xdp.schema.json', 'src', LOCK]
+  const pages = ['docs/config.md', 'docs/metrics.md', 'docs/compatibility.md']
+  const matrix = ['scripts/kernels/matrix.mjs', 'test/kernels/results.json']
+  const sources = [script, 'scripts/lib', 'scripts/schema', 'schemas/xdp.schema.json', 'src', LOCK, ...matrix]
   const inputs = files(...[...sources, ...pages].map((path) => at(path)))
   const before = pages.map((page) => readFileSync(at(page), 'utf8'))
   await step('reference', { inputs, outputs: pages.map((page) => at(page)) }, () => run(process.execPath, [script]))

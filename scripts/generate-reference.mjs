@@ -1,6 +1,7 @@
-// generate-reference.mjs: the tables of keys in docs/config.md, from schemas/xdp.schema.json, and those of metrics in
-// docs/metrics.md, from src/metrics and src/features.
+// generate-reference.mjs: the tables of keys in docs/config.md, from schemas/xdp.schema.json, those of metrics in
+// docs/metrics.md, from src/metrics and src/features, and those of docs/compatibility.md, from test/kernels/results.json.
 import { readFileSync, writeFileSync } from 'node:fs'
+import { withCompatibility } from './lib/compatibility.mjs'
 import { evaluate } from './lib/evaluate.mjs'
 import { withMetrics } from './lib/metrics.mjs'
 import { at } from './lib/paths.mjs'
@@ -15,7 +16,11 @@ function write(page, make) {
 const records = await evaluate(`
 export { METRICS as metrics } from './src/metrics/table.ts'
 export { ROWS as rows } from './src/features/rows.ts'
+export { FEATURES as features } from './src/features/features.ts'
 `)
 
 write('docs/config.md', (text) => withTables(text, JSON.parse(readFileSync(at('schemas/xdp.schema.json'), 'utf8'))))
 write('docs/metrics.md', (text) => withMetrics(text, records))
+write('docs/compatibility.md', (text) =>
+  withCompatibility(text, JSON.parse(readFileSync(at('test/kernels/results.json'), 'utf8')), records.features),
+)

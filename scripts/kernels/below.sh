@@ -28,10 +28,10 @@ check "below the floor: doctor fails" ends_with 1 /tmp/doctor xdp doctor
 check "below the floor: doctor says what each feature lacks" says /tmp/doctor kernel.needs.filter kernel.needs.bans \
 	kernel.needs.syn bpf_loop xdp.frags bpf_xdp_load_bytes bpf_for_each_map_elem bpf_check_mtu
 check "below the floor: plan" ends_with 0 /tmp/plan xdp plan
-check "below the floor: plan warns, and says what each feature lacks" says /tmp/plan W282 "filter lacks" "bans lacks" \
-	"syn lacks" bpf_loop
+check "below the floor: plan warns, and says what each feature lacks" says /tmp/plan W282 "for filter: " "For bans: " \
+	"For syn: " bpf_loop
 check "below the floor: apply is refused" ends_with 69 /tmp/apply xdp apply --auto-approve
-check "below the floor: apply says what each feature lacks" says /tmp/apply E107 "filter lacks" "bans lacks" bpf_loop
+check "below the floor: apply says what each feature lacks" says /tmp/apply E107 "for filter: " "For bans: " bpf_loop
 check "below the floor: nothing is left of it" nothing_is_left
 check "below the floor: a ping after" reaches 10.99.0.66
-cat /tmp/doctor /tmp/plan /tmp/apply
+sed 's/^/    /' /tmp/doctor /tmp/plan /tmp/apply

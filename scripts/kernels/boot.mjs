@@ -1,6 +1,7 @@
 // Boots a kernel in QEMU once. Emulated, never KVM: a nested machine may have a /dev/kvm that cannot boot a guest.
 import { spawn } from 'node:child_process'
 import { appendFileSync, writeFileSync } from 'node:fs'
+import { attempt } from '../lib/run.mjs'
 
 /** The machine of each architecture, in Debian's words. */
 const MACHINES = {
@@ -39,6 +40,12 @@ exec "$@"`
 
 /** The MAC address of a network interface of the guest. */
 export const macOf = (number) => `02:00:5e:20:00:0${number}`
+
+/** Why such interfaces cannot be made here; undefined if they can. */
+export async function whyNoWires() {
+  const { status, output } = await attempt('unshare', ['--net', 'sh', '-c', WIRES, 'sh', 'true'])
+  return status === 0 ? undefined : `no taps for the interfaces of a guest: ${output.trim().split('\n')[0]}`
+}
 
 function wired(cpus) {
   const queues = QUEUES * cpus

@@ -1,4 +1,4 @@
-# Begins every script of a guest. Prints `ok NAME` or `not ok NAME` with the cause.
+# Begins every script of a guest. Prints `ok NAME` or `not ok NAME` with the cause, and returns whether it succeeded.
 
 check() {
 	name=$1
@@ -7,7 +7,8 @@ check() {
 		echo "ok $name"
 	else
 		echo "not ok $name"
-		tail -n 60 /tmp/log
+		tail -n 60 /tmp/log | sed 's/^/    /'
+		return 1
 	fi
 }
 

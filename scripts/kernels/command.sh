@@ -28,7 +28,8 @@ check "the command: its version" prints /tmp/version /xdp --version
 for try in 1 2 3 4 5 6 7 8 9 10; do reaches 10.99.0.66 >/dev/null && break; done
 check "the command: a ping before" reaches 10.99.0.66
 check "the command: doctor finds no obstacle" prints /tmp/doctor xdp doctor
-check "the command: apply" prints /tmp/apply xdp apply --auto-approve
+# Without it, nothing else works.
+check "the command: apply" prints /tmp/apply xdp apply --auto-approve || exit
 check "the command: nothing is left to do" prints /tmp/plan xdp plan --detailed-exitcode
 
 about "$feature"

@@ -7,12 +7,13 @@ import { at } from '../lib/paths.mjs'
 import { ScriptError } from '../lib/run.mjs'
 import { files, step } from '../lib/stamp.mjs'
 import { makeExecutable } from '../package/executable.mjs'
-import { macOf } from './boot.mjs'
+import { macOf, whyNoWires } from './boot.mjs'
+import { foreignPrograms } from './foreign.mjs'
 import { libraries, program } from './initramfs.mjs'
 import { isBelowFloor } from './matrix.mjs'
 
-/** The directory of libraries in Debian packages of the guests' architecture. */
-const MULTIARCH = 'x86_64-linux-gnu'
+/** The directories of libraries in Debian packages. */
+const TRIPLETS = { amd64: 'x86_64-linux-gnu', arm64: 'aarch64-linux-gnu' }
 
 const file = (path, mode = 0o644) => ({ data: readFileSync(path), mode })
 
@@ -38,7 +39,7 @@ async function libxdp(skip) {
     skip(`libxdp's dispatcher behind ours: ${error.message}`)
     return []
   }
-  const objects = files(`/usr/lib/${MULTIARCH}/bpf`).filter((path) => path.endsWith('.o'))
+  const objects = files(`/usr/lib/${TRIPLETS.amd64}/bpf`).filter((path) => path.endsWith('.o'))
   return [...objects.map((path) => [path.slice(1), file(path)]), ...(await program('xdp-filter'))]
 }
 
@@ -52,34 +53,40 @@ function prepared(cases, numbers) {
   return { variables, entries: files(directory).map((path) => [`cases/${relative(directory, path)}`, file(path)]) }
 }
 
+/** Programs for a guest of an architecture, in the words of Debian. */
+const toolsFor = (architecture) =>
+  architecture === 'amd64'
+    ? programs(['busybox', 'bpftool', 'ip', 'ping', 'ethtool', 'flock', 'wg'])
+    : foreignPrograms(architecture, TRIPLETS[architecture])
+
 /** The programs, loaded and run by bpftool alone: every policy, or those of given numbers, and then links. */
-export async function policiesGuest(cases, { numbers, links, skip }) {
+async function policiesGuest(cases, { architecture, numbers, links, skip }) {
   const { variables, entries } = prepared(cases, numbers)
   return new Map([
-    ...(await programs(['busybox', 'bpftool', 'ip', 'ping', 'ethtool', 'wg'])),
+    ...(await toolsFor(architecture)),
     ...scripts(variables, links ? ['policies.sh', 'links.sh'] : ['policies.sh']),
     ...(links ? await libxdp(skip) : []),
     ...entries,
   ])
 }
 
-/** The interfaces of command.sh. */
-export const WIRED = { front_mac: macOf(0), back_mac: macOf(1), client_mac: macOf(2), server_mac: macOf(3) }
+/** The interfaces of wires.sh. */
+const WIRED = { front_mac: macOf(0), back_mac: macOf(1), client_mac: macOf(2), server_mac: macOf(3) }
 
 /** The executable of an architecture, as `npm run package` makes it. */
-export async function executable(architecture) {
+async function executable(architecture) {
   const target = at(`build/kernels/xdp-${architecture}`)
   const inputs = files(at('dist'), at('scripts/package'))
   await step(`kernels-${architecture}`, { inputs, outputs: [target] }, () => makeExecutable(architecture, target))
   return target
 }
 
-/** The executable on interfaces of virtio_net, or with `piece` another script for it. */
-export async function commandGuest(piece = 'command.sh') {
-  const path = await executable('x64')
+/** The executable on interfaces of virtio_net, and a script for it. */
+async function commandGuest(architecture, piece) {
+  const path = await executable(architecture === 'amd64' ? 'x64' : architecture)
   return new Map([
-    ...(await programs(['busybox', 'bpftool', 'ip', 'ping', 'ethtool', 'flock'])),
-    ...(await libraries(path)),
+    ...(await toolsFor(architecture)),
+    ...(architecture === 'amd64' ? await libraries(path) : []),
     ...scripts({ ...WIRED, feature: 'virtio' }, ['wires.sh', piece]),
     ['xdp', file(path, 0o755)],
   ])
@@ -90,28 +97,37 @@ const LINKS = ['veth', 'bonding', 'ipip', 'sit', 'ip_gre', 'ip6_tunnel', 'wiregu
 const VIRTIO = ['virtio_pci', 'virtio_net']
 
 /** Seconds of wall time for emulation on a busy machine; on an idle one it takes a quarter. */
-const LIMITS = { policies: 600, command: 420, below: 240 }
+const LIMITS = { policies: 600, command: 600, below: 240 }
 
-/** The guests of a kernel, each with its machine, its files and the modules that it needs; fewer if the test is short. */
-export async function plansFor({ series }, isShort, { cases, skip }) {
+/**
+ * The guests of a kernel, each with its machine, its files and the modules that it needs. A short test, and one on another
+ * architecture, has a sample of the policies.
+ */
+export async function plansFor({ series, architecture }, isShort, { cases, skip }) {
   const command = (name, piece) => ({
     name,
     limit: LIMITS[name],
-    machine: { cpus: 2, memory: 1536, wires: true },
+    machine: { architecture, cpus: 2, memory: 1536, wires: true },
     needed: VIRTIO,
     judges: false,
-    entries: () => commandGuest(piece),
+    entries: () => commandGuest(architecture, piece),
   })
-  if (isBelowFloor(series)) return [command('below', 'below.sh')]
-  const numbers = isShort ? cases.SAMPLE : undefined
+  const wired = async (...made) => {
+    const why = await whyNoWires()
+    if (why !== undefined) skip(`Linux ${series}: ${why}`)
+    return why === undefined ? made : []
+  }
+  if (isBelowFloor(series)) return wired(command('below', 'below.sh'))
+  const links = !isShort && architecture === 'amd64'
+  const numbers = links ? undefined : cases.SAMPLE
   const policies = {
     name: 'policies',
     limit: LIMITS.policies,
-    machine: {},
-    needed: isShort ? [] : LINKS,
+    machine: { architecture },
+    needed: links ? LINKS : [],
     judges: true,
     numbers,
-    entries: () => policiesGuest(cases, { numbers, links: !isShort, skip }),
+    entries: () => policiesGuest(cases, { architecture, numbers, links, skip }),
   }
-  return isShort ? [policies] : [policies, command('command', 'command.sh')]
+  return isShort ? [policies] : [policies, ...(await wired(command('command', 'command.sh')))]
 }

@@ -45,15 +45,9 @@ export function judge({ output, timedOut }, { cases, numbers, limit }) {
 /** Instructions that the verifier processed, by policy and program: `{ 1: { xdp_filter: 36711, … } }`. */
 export function instructionsOf(output) {
   const found = {}
-  for (const [, policy, program, count] of output.matchAll(/^instructions (\d+) (\w+) (\d+) /gm)) {
+  for (const [, policy, program, count] of output.matchAll(/^instructions (\d+) (\w+) (\d+)$/gm)) {
     found[policy] ??= {}
     found[policy][program] = Number(count)
   }
   return found
-}
-
-/** Whether every program whose instructions were counted is machine code. */
-export function allJited(output) {
-  const found = [...output.matchAll(/^instructions \d+ \w+ \d+ (\d)$/gm)].map(([, jited]) => jited)
-  return found.length > 0 && found.every((jited) => jited === '1')
 }

@@ -22,24 +22,32 @@ read_back() {
 	bpftool -j batch file "$cases/$1/read" && cmp /tmp/read "$cases/$1/read-expected"
 }
 
-# Instructions that the verifier has processed, as the kernel shows them of an open program: bpftool holds it open while it
-# waits for its input from a pipe.
-instructions() {
+# Facts about an open program, as the kernel shows them: bpftool holds it open while it waits for its input from a pipe.
+facts_of() {
 	rm -f /tmp/input
 	mkfifo /tmp/input
-	for pin in "$(programs "$1")"/*; do
-		bpftool prog run pinned "$pin" data_in /tmp/input >/dev/null 2>&1 &
-		holder=$!
-		for try in $(seq 200); do
-			number=$(cat /proc/$holder/fdinfo/* 2>/dev/null | sed -n 's/^verified_insns:[^0-9]*//p')
-			[ -n "$number" ] && break
-			usleep 20000
-		done
-		jited=$(cat /proc/$holder/fdinfo/* 2>/dev/null | sed -n 's/^prog_jited:[^0-9]*//p')
-		echo "instructions $1 ${pin##*/} $number $jited"
-		kill $holder
-		wait $holder 2>/dev/null
+	bpftool prog run pinned "$1" data_in /tmp/input >/dev/null 2>&1 &
+	holder=$!
+	for try in $(seq 200); do
+		grep -hs '^verified_insns' /proc/$holder/fdinfo/* && break
+		usleep 20000
 	done
+	grep -hs '^prog_jited' /proc/$holder/fdinfo/*
+	kill $holder
+	wait $holder 2>/dev/null
+}
+# $1: the policy. Prints the instructions that the verifier has processed for each program; all must be machine code.
+instructions() {
+	: >/tmp/interpreted
+	for pin in "$(programs "$1")"/*; do
+		facts_of "$pin" >/tmp/facts
+		echo "instructions $1 ${pin##*/} $(sed -n 's/^verified_insns:[^0-9]*//p' /tmp/facts)"
+		grep -q '^prog_jited:[^0-9]*1' /tmp/facts || echo "${pin##*/}" >>/tmp/interpreted
+	done
+}
+no_interpreted() {
+	cat /tmp/interpreted
+	[ ! -s /tmp/interpreted ]
 }
 
 about load
@@ -58,7 +66,11 @@ for policy in $policies; do
 	check "policy $policy: programs are pinned" loaded "$policy"
 	check "policy $policy: write the image" written "$policy"
 	check "policy $policy: read it back" read_back "$policy"
-	case " $measured " in *" $policy "*) instructions "$policy" ;; esac
+	case " $measured " in *" $policy "*)
+		instructions "$policy"
+		check "policy $policy: every program is machine code" no_interpreted
+		;;
+	esac
 	about packets
 	[ -s "$cases/$policy/packet-0" ] || continue
 	bpftool -j batch file "$cases/$policy/packets" >/tmp/results 2>&1

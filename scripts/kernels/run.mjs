@@ -1,10 +1,11 @@
-// npm run test:kernels [-- KERNEL…|all] [--record]: boots Debian's kernels in QEMU. On each, every program loads and judges
+// npm run test:kernels [-- KERNEL…|all] [--guest=NAME] [--record]: boots Debian's kernels in QEMU. On each, every program loads and judges
 // packets, links are filtered, and the executable filters and balances on virtio_net in native mode. Without names: Linux
 // 6.1, and one other kernel in turns with fewer tests; with THOROUGH=1 or `all` the whole matrix (matrix.mjs). `--record`
 // writes test/kernels/results.json, from which the build makes docs/compatibility.md. Ends with
 // `N passed, N failed[, N skipped]`; without QEMU or a kernel it skips, with the reason.
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { relative } from 'node:path'
+import { parseArgs } from 'node:util'
 import { ARM_NEEDS, hasApt, install, KERNEL_NEEDS } from '../lib/host.mjs'
 import { at, root } from '../lib/paths.mjs'
 import { run, ScriptError } from '../lib/run.mjs'
@@ -55,15 +56,16 @@ async function testKernel(wanted, isShort, context) {
   let plans
   try {
     kernel = await fetchKernel(series, { architecture })
-    plans = await plansFor({ ...wanted, release: kernel.release }, isShort, { ...context, skip })
+    plans = await plansFor({ series: kernel.release, architecture }, isShort, { ...context, skip })
   } catch (error) {
     if (!(error instanceof Unavailable) && !(error instanceof ScriptError)) throw error
     skip(error.message)
     return { name, absent: error.message }
   }
   const ran = []
-  for (const plan of plans) ran.push(await testGuest(kernel, plan, context))
-  return summaryOf({ name, architecture, release: kernel.release, suite: kernel.suite }, ran)
+  const chosen = plans.filter(({ name: own }) => context.guest === undefined || own === context.guest)
+  for (const plan of chosen) ran.push(await testGuest(kernel, plan, context))
+  return summaryOf({ name, architecture, release: kernel.release, suite: kernel.suite }, ran, context.cases.SAMPLE)
 }
 
 async function needs(names) {
@@ -82,7 +84,7 @@ async function wantedKernels(names) {
   ]
 }
 
-async function everything(names, isRecording) {
+async function everything(names, { guest, isRecording }) {
   if (process.arch !== 'x64') return skip(`the guests are made on x86-64, this is ${process.arch}`)
   if (!hasApt()) return skip('the kernels come from Debian packages, and this system has no apt')
   const wanted = await wantedKernels(names)
@@ -95,20 +97,25 @@ async function everything(names, isRecording) {
   await setup()
   await run(process.execPath, ['scripts/build.mjs'])
   mkdirSync(at('build/kernels'), { recursive: true })
-  const context = { cases: await bundled('cases') }
-  const records = []
-  for (const [kernel, isShort] of wanted) records.push(await testKernel(kernel, isShort, context))
-  if (!isRecording) return undefined
-  const before = existsSync(RESULTS) ? JSON.parse(readFileSync(RESULTS, 'utf8')) : undefined
-  writeFileSync(RESULTS, recorded(before, records))
-  console.log(`wrote  ${relative(root, RESULTS)}`)
+  const context = { cases: await bundled('cases'), guest }
+  for (const [kernel, isShort] of wanted) {
+    const record = await testKernel(kernel, isShort, context)
+    if (isRecording) write(record)
+  }
   return undefined
 }
 
+/** Writes a record into the file with all of them. */
+function write(record) {
+  const before = existsSync(RESULTS) ? JSON.parse(readFileSync(RESULTS, 'utf8')) : undefined
+  writeFileSync(RESULTS, recorded(before, [record]))
+  console.log(`wrote  ${relative(root, RESULTS)}`)
+}
+
 try {
-  const words = process.argv.slice(2)
-  const names = words.filter((word) => word !== '--record')
-  await everything(names, words.includes('--record') || names.includes('all'))
+  const options = { record: { type: 'boolean', default: false }, guest: { type: 'string' } }
+  const { positionals: names, values } = parseArgs({ options, allowPositionals: true })
+  await everything(names, { guest: values.guest, isRecording: values.record || names.includes('all') })
 } catch (error) {
   total.failed++
   console.log(error instanceof ScriptError ? `error: ${error.message}` : error)

@@ -1,6 +1,8 @@
 # Runs in the guest: a config for the command itself, between two interfaces with peers. The host prepends the MAC addresses of
 # the interfaces: front and back of this host, client and server of its peers.
 
+# Emulation makes the verifier slow.
+export XDP_TOOL_TIMEOUT=5m
 xdp() {
 	/xdp --file /xdp.yaml "$@"
 }

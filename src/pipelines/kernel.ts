@@ -16,6 +16,6 @@ export function warnKernel(state: State, kernel: string, isProven: boolean): Dia
   if (!version || isProven || atLeast(version, FLOOR)) return []
   const lacks = lacking(version, state)
   if (lacks.length === 0) return []
-  const message = `Linux ${kernel} is older than ${FLOOR.join('.')}, so apply will be refused unless its distribution has added what it lacks: ${lackingWords(lacks)}`
+  const message = `Linux ${kernel} is older than ${FLOOR.join('.')}, so apply will be refused unless its distribution has added what it lacks ${lackingWords(lacks)}`
   return [{ code: 'W282', severity: 'warning', message, hint: `boot Linux ${FLOOR.join('.')} or newer` }]
 }

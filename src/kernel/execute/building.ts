@@ -91,7 +91,7 @@ export function loadFailed(error: unknown, kernel: string): unknown {
   const version = parseVersion(kernel)
   if (!(error instanceof CommandError) || !version || atLeast(version, FLOOR)) return error
   const lacks = lacking(version)
-  const missing = lacks.length > 0 ? `. There, ${lackingWords(lacks)}` : ''
+  const missing = lacks.length > 0 ? `. It lacks ${lackingWords(lacks)}` : ''
   const message = `Linux ${kernel} does not load the programs, which need ${FLOOR.join('.')} or newer: ${error.words}${missing}`
   return fail(
     'E107',

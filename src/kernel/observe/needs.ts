@@ -24,9 +24,9 @@ export function lacking(version: Version, state?: State): readonly Lack[] {
   return lacks.filter(({ missing }) => missing.length > 0)
 }
 
-/** `filter lacks …; syn lacks …` */
+/** The end of a sentence: `for filter: …; …. For syn: …` */
 export const lackingWords = (lacks: readonly Lack[]): string =>
-  lacks.map(({ feature, missing }) => `${feature} lacks ${missing.join('; ')}`).join('. ')
+  `for ${lacks.map(({ feature, missing }) => `${feature}: ${missing.join('; ')}`).join('. For ')}`
 
 /** The release of this host's kernel, such as 6.1.0-57-cloud-amd64. */
 export const kernelRelease = (): string => release()
