@@ -6,7 +6,10 @@ import { install, LIBXDP_NEEDS } from '../lib/host.mjs'
 import { at } from '../lib/paths.mjs'
 import { ScriptError } from '../lib/run.mjs'
 import { files, step } from '../lib/stamp.mjs'
+import { turnOf } from '../lib/turns.mjs'
 import { makeExecutable } from '../package/executable.mjs'
+import { nodeFor } from '../package/node.mjs'
+import { Unavailable } from './archive.mjs'
 import { macOf, whyNoWires } from './boot.mjs'
 import { foreignPrograms } from './foreign.mjs'
 import { libraries, program } from './initramfs.mjs'
@@ -73,8 +76,13 @@ async function policiesGuest(cases, { architecture, numbers, links, skip }) {
 /** The interfaces of wires.sh. */
 const WIRED = { front_mac: macOf(0), back_mac: macOf(1), client_mac: macOf(2), server_mac: macOf(3) }
 
-/** The executable of an architecture, as `npm run package` makes it. */
+/** The executable of an architecture, as `npm run package` makes it. Throws Unavailable without its Node. */
 async function executable(architecture) {
+  try {
+    await nodeFor(architecture)
+  } catch (error) {
+    throw error instanceof ScriptError ? new Unavailable(error.message) : error
+  }
   const target = at(`build/kernels/xdp-${architecture}`)
   const inputs = files(at('dist'), at('scripts/package'))
   await step(`kernels-${architecture}`, { inputs, outputs: [target] }, () => makeExecutable(architecture, target))
@@ -97,37 +105,43 @@ const LINKS = ['veth', 'bonding', 'ipip', 'sit', 'ip_gre', 'ip6_tunnel', 'wiregu
 const VIRTIO = ['virtio_pci', 'virtio_net']
 
 /** Seconds of wall time for emulation on a busy machine; on an idle one it takes a quarter. */
-const LIMITS = { policies: 600, command: 600, below: 240 }
+const LIMITS = { policies: 900, command: 600, below: 300 }
+
+/** The numbers of the policies in a scope; undefined: all. */
+async function numbersIn(scope, { POLICIES, FORWARDING_NUMBERS, SAMPLE }) {
+  if (scope === 'sample') return SAMPLE
+  if (scope === 'whole') return undefined
+  const forwarding = await turnOf(FORWARDING_NUMBERS, 'forwarding')
+  const numbers = POLICIES.map(({ number }) => number)
+  return numbers.filter((number) => number === forwarding || !FORWARDING_NUMBERS.includes(number))
+}
 
 /**
- * The guests of a kernel, each with its machine, its files and the modules that it needs. A short test, and one on another
- * architecture, has a sample of the policies.
+ * The guests of a kernel in a scope (matrix.mjs), each with its machine, its files and the modules that it needs. Another
+ * architecture has a sample of the policies.
  */
-export async function plansFor({ series, architecture }, isShort, { cases, skip }) {
-  const command = (name, piece) => ({
-    name,
-    limit: LIMITS[name],
-    machine: { architecture, cpus: 2, memory: 1536, wires: true },
-    needed: VIRTIO,
-    judges: false,
-    entries: () => commandGuest(architecture, piece),
-  })
-  const wired = async (...made) => {
+export async function plansFor({ release, architecture }, scope, { cases, skip }) {
+  const command = async (name, piece) => {
     const why = await whyNoWires()
-    if (why !== undefined) skip(`Linux ${series}: ${why}`)
-    return why === undefined ? made : []
+    if (why !== undefined) {
+      skip(`Linux ${release}: ${why}`)
+      return []
+    }
+    const machine = { architecture, cpus: 2, memory: 1536, wires: true }
+    const entries = () => commandGuest(architecture, piece)
+    return [{ name, limit: LIMITS[name], machine, needed: VIRTIO, judges: false, entries }]
   }
-  if (isBelowFloor(series)) return wired(command('below', 'below.sh'))
-  const links = !isShort && architecture === 'amd64'
-  const numbers = links ? undefined : cases.SAMPLE
+  if (isBelowFloor(release)) return command('below', 'below.sh')
+  const isWhole = scope === 'whole'
+  const links = architecture === 'amd64' && (isWhole || scope === 'links')
+  const numbers = await numbersIn(links ? scope : 'sample', cases)
   const policies = {
-    name: 'policies',
-    limit: LIMITS.policies,
-    machine: { architecture },
-    needed: links ? LINKS : [],
-    judges: true,
-    numbers,
+    ...{ name: 'policies', limit: LIMITS.policies, machine: { architecture }, needed: links ? LINKS : [] },
+    ...{ judges: true, numbers },
     entries: () => policiesGuest(cases, { architecture, numbers, links, skip }),
   }
-  return isShort ? [policies] : [policies, ...(await wired(command('command', 'command.sh')))]
+  return [
+    ...(scope === 'command' ? [] : [policies]),
+    ...(isWhole || scope === 'command' ? await command('command', 'command.sh') : []),
+  ]
 }

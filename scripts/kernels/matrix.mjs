@@ -14,8 +14,19 @@ export const KERNELS = [
 
 export const FLOOR = '6.1'
 
-/** Kernels of which each run of the floor's tests also has one, in turns, with fewer tests. */
-export const TURNS = ['6.12', 'newest', '5.10']
+/**
+ * How much of the tests runs on a kernel: `whole`; `links`: the programs and links, with one forwarding mode in turn;
+ * `sample`: two policies, one of them with every part of the programs; `command`: the executable alone.
+ */
+export const SCOPES = ['whole', 'links', 'sample', 'command']
+
+/** The run of every change has the floor, and one of these in turns. */
+export const TURNS = [
+  { name: '6.1', scope: 'command' },
+  { name: '6.12', scope: 'sample' },
+  { name: 'newest', scope: 'sample' },
+  { name: '5.10', scope: 'sample' },
+]
 
 /** A kernel by its name in the matrix; other series are those of x86-64. */
 export const kernelNamed = (name) =>

@@ -1,8 +1,8 @@
-// npm run test:kernels [-- KERNEL…|all] [--guest=NAME] [--record]: boots Debian's kernels in QEMU. On each, every program loads and judges
-// packets, links are filtered, and the executable filters and balances on virtio_net in native mode. Without names: Linux
-// 6.1, and one other kernel in turns with fewer tests; with THOROUGH=1 or `all` the whole matrix (matrix.mjs). `--record`
-// writes test/kernels/results.json, from which the build makes docs/compatibility.md. Ends with
-// `N passed, N failed[, N skipped]`; without QEMU or a kernel it skips, with the reason.
+// npm run test:kernels [-- KERNEL…|all] [--scope=SCOPE] [--record]: boots Debian's kernels in QEMU. On each, every program
+// loads and judges packets, links are filtered, and the executable filters and balances on virtio_net in native mode.
+// Without names: the programs on Linux 6.1, and another part in turns; with THOROUGH=1 or `all` the whole matrix (matrix.mjs
+// has kernels and scopes). `--record`, and `all`, write test/kernels/results.json, from which the build makes
+// docs/compatibility.md. Ends with `N passed, N failed[, N skipped]`; without QEMU or a kernel it skips, with the reason.
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { relative } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -18,7 +18,7 @@ import { fetchKernel } from './fetch.mjs'
 import { plansFor } from './guests.mjs'
 import { modules, writeArchive } from './initramfs.mjs'
 import { instructionsOf, judge } from './judge.mjs'
-import { FLOOR, KERNELS, kernelNamed, TURNS } from './matrix.mjs'
+import { FLOOR, KERNELS, kernelNamed, SCOPES, TURNS } from './matrix.mjs'
 import { RESULTS, recorded, summaryOf } from './results.mjs'
 
 const total = { passed: 0, failed: 0, skipped: 0 }
@@ -33,7 +33,14 @@ async function testGuest(kernel, plan, context) {
   const { name, limit, machine, needed } = plan
   const path = at(`build/kernels/${kernel.release}-${name}`)
   const initrd = `${path}.initrd`
-  const entries = await plan.entries()
+  let entries
+  try {
+    entries = await plan.entries()
+  } catch (error) {
+    if (!(error instanceof Unavailable)) throw error
+    skip(`Linux ${kernel.release}: ${name}: ${error.message}`)
+    return { results: [], instructions: {} }
+  }
   writeArchive(initrd, new Map([...entries, ...(await modules(kernel.modules, needed))]))
   const started = Date.now()
   const log = `${path}.log`
@@ -50,21 +57,20 @@ async function testGuest(kernel, plan, context) {
 }
 
 /** Tests one kernel; returns the record of it, also of one that is not to be had. */
-async function testKernel(wanted, isShort, context) {
+async function testKernel(wanted, scope, context) {
   const { name, series, architecture } = wanted
   let kernel
   let plans
   try {
     kernel = await fetchKernel(series, { architecture })
-    plans = await plansFor({ series: kernel.release, architecture }, isShort, { ...context, skip })
+    plans = await plansFor({ release: kernel.release, architecture }, scope, { ...context, skip })
   } catch (error) {
     if (!(error instanceof Unavailable) && !(error instanceof ScriptError)) throw error
     skip(error.message)
     return { name, absent: error.message }
   }
   const ran = []
-  const chosen = plans.filter(({ name: own }) => context.guest === undefined || own === context.guest)
-  for (const plan of chosen) ran.push(await testGuest(kernel, plan, context))
+  for (const plan of plans) ran.push(await testGuest(kernel, plan, context))
   return summaryOf({ name, architecture, release: kernel.release, suite: kernel.suite }, ran, context.cases.SAMPLE)
 }
 
@@ -72,22 +78,23 @@ async function needs(names) {
   await install(names.includes('arm64') ? [...KERNEL_NEEDS, ...ARM_NEEDS] : KERNEL_NEEDS)
 }
 
-/** The kernels to test, and whether only a sample of the tests runs on each. */
-async function wantedKernels(names) {
+/** The kernels to test, each with its scope. */
+async function wantedKernels(names, scope) {
   if (names.includes('all') || (names.length === 0 && process.env.THOROUGH === '1')) {
-    return KERNELS.map((kernel) => [kernel, false])
+    return KERNELS.map((kernel) => [kernel, 'whole'])
   }
-  if (names.length > 0) return names.map((name) => [kernelNamed(name), false])
+  if (names.length > 0) return names.map((name) => [kernelNamed(name), scope])
+  const turn = await turnOf(TURNS, 'kernel')
   return [
-    [kernelNamed(FLOOR), false],
-    [kernelNamed(await turnOf(TURNS)), true],
+    [kernelNamed(FLOOR), 'links'],
+    [kernelNamed(turn.name), turn.scope],
   ]
 }
 
-async function everything(names, { guest, isRecording }) {
+async function everything(names, { scope: given, isRecording }) {
   if (process.arch !== 'x64') return skip(`the guests are made on x86-64, this is ${process.arch}`)
   if (!hasApt()) return skip('the kernels come from Debian packages, and this system has no apt')
-  const wanted = await wantedKernels(names)
+  const wanted = await wantedKernels(names, given)
   try {
     await needs(wanted.map(([{ name }]) => name))
   } catch (error) {
@@ -97,9 +104,9 @@ async function everything(names, { guest, isRecording }) {
   await setup()
   await run(process.execPath, ['scripts/build.mjs'])
   mkdirSync(at('build/kernels'), { recursive: true })
-  const context = { cases: await bundled('cases'), guest }
-  for (const [kernel, isShort] of wanted) {
-    const record = await testKernel(kernel, isShort, context)
+  const context = { cases: await bundled('cases') }
+  for (const [kernel, scope] of wanted) {
+    const record = await testKernel(kernel, scope, context)
     if (isRecording) write(record)
   }
   return undefined
@@ -113,9 +120,12 @@ function write(record) {
 }
 
 try {
-  const options = { record: { type: 'boolean', default: false }, guest: { type: 'string' } }
+  const options = { record: { type: 'boolean', default: false }, scope: { type: 'string', default: 'whole' } }
   const { positionals: names, values } = parseArgs({ options, allowPositionals: true })
-  await everything(names, { guest: values.guest, isRecording: values.record || names.includes('all') })
+  if (!SCOPES.includes(values.scope)) throw new ScriptError(`"${values.scope}" is no scope: ${SCOPES.join(', ')}`)
+  const isRecording = values.record || names.includes('all')
+  if (isRecording && values.scope !== 'whole') throw new ScriptError('only the whole scope can be recorded')
+  await everything(names, { scope: values.scope, isRecording })
 } catch (error) {
   total.failed++
   console.log(error instanceof ScriptError ? `error: ${error.message}` : error)

@@ -487,8 +487,8 @@ function statsRequest(): Uint8Array {
 /** Numbers of the policies for a short look at a kernel: lists and scopes, and one for which the programs have every part. */
 export const SAMPLE: readonly number[] = [1, BONDED]
 
-/** Number of the policy whose programs have every part. */
-export const EVERY_PART: number = BONDED
+/** Numbers of the policies with services, one for each forwarding mode. */
+export const FORWARDING_NUMBERS: readonly number[] = FORWARDINGS.map((_, i) => 6 + i)
 
 /**
  * Writes all files for the guest. Returns shell variables.
