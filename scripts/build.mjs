@@ -73,11 +73,12 @@ async function schemas() {
   if (made) console.log(`build: ${target}`)
 }
 
-/** The tables of keys in docs/config.md, of metrics in docs/metrics.md, and of drivers in docs/drivers.md. */
+/** The tables of keys in docs/config.md, of metrics in docs/metrics.md, of drivers in docs/drivers.md, and docs/compatibility.md. */
 async function reference() {
   const script = 'scripts/generate-reference.mjs'
-  const pages = ['docs/config.md', 'docs/metrics.md', 'docs/drivers.md']
-  const sources = [script, 'scripts/lib', 'scripts/schema', 'schemas/xdp.schema.json', 'src', LOCK]
+  const pages = ['docs/config.md', 'docs/metrics.md', 'docs/drivers.md', 'docs/compatibility.md']
+  const matrix = ['scripts/kernels/matrix.mjs', 'test/kernels/results.json']
+  const sources = [script, 'scripts/lib', 'scripts/schema', 'schemas/xdp.schema.json', 'src', LOCK, ...matrix]
   const inputs = files(...[...sources, ...pages].map((path) => at(path)))
   const before = pages.map((page) => readFileSync(at(page), 'utf8'))
   await step('reference', { inputs, outputs: pages.map((page) => at(page)) }, () => run(process.execPath, [script]))

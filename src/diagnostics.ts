@@ -259,6 +259,7 @@ export const CODES = {
   W277: { name: 'mtu-above-native', exit: EXIT.ok },
   W280: { name: 'other-build', exit: EXIT.ok },
   W281: { name: 'old-state', exit: EXIT.ok },
+  W282: { name: 'old-kernel', exit: EXIT.ok },
   W400: { name: 'not-imported', exit: EXIT.ok },
   W401: { name: 'interface-guessed', exit: EXIT.ok },
   W402: { name: 'replies-dropped', exit: EXIT.ok },

@@ -1,20 +1,23 @@
 // Debian's kernel packages: finds, downloads (never installs) and unpacks the newest of a series into build/kernels/.
-import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { at } from '../lib/paths.mjs'
-import { attempt } from '../lib/run.mjs'
 import { files } from '../lib/stamp.mjs'
-
-/** A missing tool or package on this machine: a reason to skip, not to fail. */
-export class Unavailable extends Error {}
+import { Archive, Unavailable, unpack } from './archive.mjs'
 
 const CACHE = at('build/kernels')
 
 /** A kernel module, which may be compressed; the first group is its name. */
 export const MODULE = /\/([\w-]+)\.ko(?:\.\w+)?$/
 
-/** Fewer modules than every kernel has, more than an older version of this file unpacked. */
-const SOME = 50
+/** The series of the newest kernel in the archive, whatever it is. */
+export const NEWEST = 'newest'
+
+/** Suites of the archive, those that are likely to have a kernel first. */
+const SUITES = ['bookworm', 'trixie', 'bullseye', 'bookworm-backports', 'trixie-backports', 'sid']
+const USUAL = { '5.10': ['bullseye'], 6.12: ['trixie'], [NEWEST]: ['trixie-backports', 'sid'] }
+
+const suitesOf = (series) => (series === NEWEST ? USUAL[NEWEST] : [...new Set([...(USUAL[series] ?? []), ...SUITES])])
 
 /** By version numbers, not by characters: 6.1.0-9 sorts before 6.1.0-10. */
 const byVersion = new Intl.Collator('en', { numeric: true }).compare
@@ -23,66 +26,98 @@ const byVersion = new Intl.Collator('en', { numeric: true }).compare
  * The cloud flavour has a third of the size of the ordinary one, and everything that a virtual machine needs; IPVS is in
  * the ordinary one only.
  */
-const FLAVOURS = { cloud: '[.0-9a-z+~-]*-cloud-amd64', ordinary: '[.0-9+~deb-]*-amd64' }
+const FLAVOURS = { cloud: '[.0-9a-z+~-]*-cloud', ordinary: '[.0-9+~deb-]*' }
 
-const pattern = (series, flavour) => `linux-image-${series.replaceAll('.', '\\.')}[.+~-]${FLAVOURS[flavour]}$`
-
-async function newestPackage(series, flavour) {
-  const search = () => attempt('apt-cache', ['search', '--names-only', `^${pattern(series, flavour)}`])
-  let { stdout } = await search()
-  if (stdout.trim() === '') {
-    // A machine image often comes without package lists.
-    await attempt('apt-get', ['-qq', 'update'])
-    stdout = (await search()).stdout
-  }
-  const names = stdout.split('\n').flatMap((line) => line.split(' ')[0] || [])
-  return names.sort(byVersion).at(-1)
-}
-
-function cached(series, flavour) {
-  if (!existsSync(CACHE)) return undefined
-  const wanted = new RegExp(`^${pattern(series, flavour)}`)
-  const releases = readdirSync(CACHE).filter((name) => wanted.test(`linux-image-${name}`))
-  const release = releases.sort(byVersion).at(-1)
-  const kernel = release && describe(release)
-  return kernel && kernel.modules.length > SOME ? kernel : undefined
-}
-
-function describe(release) {
-  const found = files(join(CACHE, release))
-  const image = found.find((path) => path.includes('/vmlinuz-'))
-  return image && { release, image, modules: found.filter((path) => MODULE.test(path)) }
+/** A release of a series, such as 6.1.0-57-cloud-amd64. */
+function releases(series, { flavour, architecture }) {
+  const start = series === NEWEST ? '[0-9]+\\.[0-9]+' : series.replaceAll('.', '\\.')
+  return `${start}[.+~-]${FLAVOURS[flavour]}-${architecture}$`
 }
 
 /**
- * The newest kernel of a series such as 6.1: `{ release, image, modules }`, with the paths of all its modules, from the
- * cache if available. `flavour`: `cloud` or `ordinary`. Throws Unavailable.
+ * Packages with the image and the modules of a release. From Linux 7 on, linux-image-RELEASE is empty and depends on two
+ * others.
  */
-export async function fetchKernel(series, flavour = 'cloud') {
-  const present = cached(series, flavour)
-  if (present) return present
-  const name = await newestPackage(series, flavour)
-  if (!name) {
-    throw new Unavailable(`this system's package archive has no ${series} ${flavour} kernel (Debian 12 has 6.1)`)
+async function packagesOf(archive, release) {
+  const split = [`linux-binary-${release}`, `linux-modules-${release}`]
+  const plain = release.replaceAll(/[.+]/g, '\\$&')
+  const found = await archive.names(`^linux-(binary|modules)-${plain}$`)
+  return split.every((name) => found.includes(name)) ? split : [`linux-image-${release}`]
+}
+
+/** The newest release in the first suite that has one of the series; of the newest series, in all suites. */
+async function search(series, wanted) {
+  const found = []
+  const troubles = []
+  for (const suite of suitesOf(series)) {
+    const archive = new Archive(suite, wanted.architecture)
+    try {
+      await archive.update()
+    } catch (error) {
+      if (!(error instanceof Unavailable)) throw error
+      troubles.push(error.message)
+      continue
+    }
+    const names = await archive.names(`^linux-image-${releases(series, wanted)}`)
+    found.push(...names.map((name) => ({ suite, archive, release: name.replace('linux-image-', '') })))
+    if (found.length > 0 && series !== NEWEST) break
   }
-  const release = name.replace('linux-image-', '')
+  const newest = found.sort((a, b) => byVersion(a.release, b.release)).at(-1)
+  if (newest) return newest
+  const why = troubles.length > 0 ? ` (${troubles.join('; ')})` : ''
+  throw new Unavailable(`Linux ${series} for ${wanted.architecture} is not in Debian's archive${why}`)
+}
+
+function describe(release) {
+  const directory = join(CACHE, release)
+  const found = files(directory)
+  const image = found.find((path) => /\/vmlinuz/.test(path))
+  if (!image || !existsSync(join(directory, 'suite'))) return undefined
+  const suite = readFileSync(join(directory, 'suite'), 'utf8')
+  return { release, suite, image, modules: found.filter((path) => MODULE.test(path)) }
+}
+
+function cached(series, wanted) {
+  if (series === NEWEST || !existsSync(CACHE)) return undefined
+  const pattern = new RegExp(`^${releases(series, wanted)}`)
+  const release = readdirSync(CACHE)
+    .filter((name) => pattern.test(name))
+    .sort(byVersion)
+    .at(-1)
+  return release && describe(release)
+}
+
+/**
+ * The newest kernel of a series such as 6.1, or of `newest`: `{ release, suite, image, modules }`, with the paths of all its
+ * modules, from the cache if available. `flavour`: `cloud` or `ordinary`. Throws Unavailable.
+ */
+export async function fetchKernel(series, { flavour = 'cloud', architecture = 'amd64' } = {}) {
+  const wanted = { flavour, architecture }
+  const present = cached(series, wanted)
+  if (present) return present
+  const { suite, archive, release } = await search(series, wanted)
+  const known = describe(release)
+  if (known) return known
   const work = join(CACHE, `download.${process.pid}`)
   mkdirSync(work, { recursive: true })
   try {
-    const download = await attempt('apt-get', ['-qq', 'download', name], { cwd: work })
-    if (download.status !== 0) throw new Unavailable(`downloading ${name} failed: ${download.output.trim()}`)
-    const package_ = readdirSync(work).find((file) => file.endsWith('.deb'))
-    const members = [`./boot/vmlinuz-${release}`, './lib/modules/*.ko*', './usr/lib/modules/*.ko*']
-    // The modules are in one of the two directories, so that the other one matches nothing.
-    const unpack =
-      'dpkg-deb --fsys-tarfile "$0" | tar -x --wildcards "$@" 2>&1 | grep -v "Not found in archive" >&2; true'
-    const { status, output } = await attempt('sh', ['-c', unpack, package_, ...members], { cwd: work })
-    if (status !== 0) throw new Unavailable(`unpacking ${name} failed: ${output.trim()}`)
-    rmSync(join(work, package_))
+    const members = [
+      './boot/vmlinuz-*',
+      './usr/lib/modules/*/vmlinuz',
+      './lib/modules/*.ko*',
+      './usr/lib/modules/*.ko*',
+    ]
+    for (const file of await archive.download(await packagesOf(archive, release), work)) {
+      await unpack(file, work, members)
+      rmSync(file)
+    }
+    writeFileSync(join(work, 'suite'), suite)
     rmSync(join(CACHE, release), { recursive: true, force: true })
     renameSync(work, join(CACHE, release))
   } finally {
     rmSync(work, { recursive: true, force: true })
   }
-  return describe(release)
+  const kernel = describe(release)
+  if (!kernel) throw new Unavailable(`the packages of Linux ${release} hold no kernel`)
+  return kernel
 }

@@ -30,15 +30,20 @@ export function writeArchive(target, entries) {
   writeFileSync(target, Buffer.concat(chunks))
 }
 
-/** A program of the host and its shared libraries, at the paths of the host. */
+/** The shared libraries of a program of the host, at their paths. */
+export async function libraries(path) {
+  const { stdout } = await attempt('ldd', [path])
+  const found = [...stdout.matchAll(/(?:=> |^\s*)(\/\S+)/gm)].map(([, library]) => library)
+  return found.map((from) => [from.slice(1), { data: readFileSync(from), mode: 0o755 }])
+}
+
+/** A program of the host with its shared libraries, at the paths of the host. */
 export async function program(name) {
   const path = which(name)
   if (!path) throw new ScriptError(`${name} is missing`)
-  const { stdout } = await attempt('ldd', [path])
-  const libraries = [...stdout.matchAll(/(?:=> |^\s*)(\/\S+)/gm)].map(([, library]) => library)
-  const entries = [path, ...libraries].map((from) => [from.slice(1), { data: readFileSync(from), mode: 0o755 }])
+  const entry = { data: readFileSync(realpathSync(path)), mode: 0o755 }
   // Debian's /bin and /lib are links into /usr; programs refer to the loader by the path written in them.
-  return entries.concat([[`bin/${name}`, { data: readFileSync(realpathSync(path)), mode: 0o755 }]])
+  return [[path.slice(1), entry], ...(await libraries(path)), [`bin/${name}`, entry]]
 }
 
 /** The content of a kernel module, decompressed. */

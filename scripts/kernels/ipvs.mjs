@@ -6,9 +6,10 @@ import { hasApt, IPVS_NEEDS, install } from '../lib/host.mjs'
 import { at, root } from '../lib/paths.mjs'
 import { run, ScriptError } from '../lib/run.mjs'
 import { setup } from '../setup.mjs'
+import { Unavailable } from './archive.mjs'
 import { boot } from './boot.mjs'
 import { bundled } from './bundle.mjs'
-import { fetchKernel, Unavailable } from './fetch.mjs'
+import { fetchKernel } from './fetch.mjs'
 import { modules, program, writeArchive } from './initramfs.mjs'
 
 const SERIES = '6.1'
@@ -26,7 +27,7 @@ async function prepare() {
     throw error instanceof ScriptError ? new Unavailable(error.message) : error
   }
   mkdirSync(at('build/kernels'), { recursive: true })
-  return fetchKernel(SERIES, 'ordinary')
+  return fetchKernel(SERIES, { flavour: 'ordinary' })
 }
 
 async function test() {

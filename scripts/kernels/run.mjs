@@ -1,145 +1,131 @@
-// npm run test:kernels [-- SERIES…]: boots Debian's kernels of the given series (default: 6.1) in QEMU, and each loads,
-// runs and attaches every program. Ends with `N passed, N failed[, N skipped]`; without QEMU or a kernel it skips, with
-// the reason.
-import { copyFileSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
+// npm run test:kernels [-- KERNEL…|all] [--scope=SCOPE] [--record]: boots Debian's kernels in QEMU. On each, every program
+// loads and judges packets, links are filtered, and the executable filters and balances on virtio_net in native mode.
+// Without names: the programs on Linux 6.1, and another part in turns; with THOROUGH=1 or `all` the whole matrix (matrix.mjs
+// has kernels and scopes). `--record`, and `all`, write test/kernels/results.json, from which the build makes
+// docs/compatibility.md. Ends with `N passed, N failed[, N skipped]`; without QEMU or a kernel it skips, with the reason.
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { relative } from 'node:path'
-import { hasApt, install, KERNEL_NEEDS, LIBXDP_NEEDS } from '../lib/host.mjs'
+import { parseArgs } from 'node:util'
+import { ARM_NEEDS, hasApt, install, KERNEL_NEEDS } from '../lib/host.mjs'
 import { at, root } from '../lib/paths.mjs'
 import { run, ScriptError } from '../lib/run.mjs'
-import { files } from '../lib/stamp.mjs'
+import { turnOf } from '../lib/turns.mjs'
 import { setup } from '../setup.mjs'
+import { Unavailable } from './archive.mjs'
 import { boot } from './boot.mjs'
 import { bundled } from './bundle.mjs'
-import { fetchKernel, Unavailable } from './fetch.mjs'
-import { modules, program, writeArchive } from './initramfs.mjs'
-
-const FLOOR = '6.1'
-/** The directory of libraries in Debian packages of the guests' architecture. */
-const MULTIARCH = 'x86_64-linux-gnu'
-/** Devices of the guest's tests. */
-const MODULES = ['veth', 'bonding', 'ipip', 'sit', 'ip_gre', 'ip6_tunnel', 'wireguard']
-/** Seconds of wall time; on an idle machine all of it takes 150, most of it for emulation. */
-const LIMIT = 600
+import { fetchKernel } from './fetch.mjs'
+import { plansFor } from './guests.mjs'
+import { modules, writeArchive } from './initramfs.mjs'
+import { instructionsOf, judge } from './judge.mjs'
+import { FLOOR, KERNELS, kernelNamed, SCOPES, TURNS } from './matrix.mjs'
+import { RESULTS, recorded, summaryOf } from './results.mjs'
 
 const total = { passed: 0, failed: 0, skipped: 0 }
-
-function count(problems) {
-  total.passed += problems.filter((problem) => problem === undefined).length
-  const failures = problems.filter((problem) => problem !== undefined)
-  total.failed += failures.length
-  return failures
-}
-
-/** The archive with all files that do not depend on the kernel. */
-async function guest(cases) {
-  const directory = at('build/kernels/cases')
-  rmSync(directory, { recursive: true, force: true })
-  const objects = ['xdp.bpf.o', 'explain.bpf.o'].map((name) => at('build', name))
-  const variables = cases.prepare(directory, '/cases', objects)
-  for (const name of ['check.bpf.o', 'kinds.bpf.o']) copyFileSync(at('build', name), `${directory}/${name}`)
-  const entries = new Map()
-  for (const name of ['busybox', 'bpftool', 'ip', 'ping', 'ethtool', 'wg']) {
-    for (const [path, entry] of await program(name)) entries.set(path, entry)
-  }
-  entries.set('init', { data: readFileSync(at('scripts/kernels/init')), mode: 0o755 })
-  const script = `${variables}${readFileSync(at('scripts/kernels/guest.sh'), 'utf8')}`
-  entries.set('guest.sh', { data: Buffer.from(script), mode: 0o644 })
-  for (const [path, entry] of await libxdp()) entries.set(path, entry)
-  for (const path of files(directory)) {
-    entries.set(`cases/${relative(directory, path)}`, { data: readFileSync(path), mode: 0o644 })
-  }
-  return entries
-}
-
-/** xdp-filter with the objects that it loads; none where its package is not available. */
-async function libxdp() {
-  try {
-    await install(LIBXDP_NEEDS)
-  } catch (error) {
-    if (!(error instanceof ScriptError)) throw error
-    skip(`libxdp's dispatcher behind ours: ${error.message}`)
-    return []
-  }
-  const objects = files(`/usr/lib/${MULTIARCH}/bpf`).filter((path) => path.endsWith('.o'))
-  const entries = objects.map((path) => [path.slice(1), { data: readFileSync(path), mode: 0o644 }])
-  return [...entries, ...(await program('xdp-filter'))]
-}
-
-/** Counts the guest's own checks; returns the failures, each with the output that followed it. */
-function judgeChecks(output) {
-  const blocks = output.split(/^(?=(?:not )?ok )/m).filter((block) => /^(?:not )?ok /.test(block))
-  return count(blocks.map((block) => (block.startsWith('ok ') ? undefined : block.trim())))
-}
-
-function judgePolicies(output, cases) {
-  return cases.POLICIES.filter(({ rows }) => rows.length > 0).flatMap((policy) => {
-    const line = new RegExp(`^results ${policy.number} (.*)$`, 'm').exec(output)?.[1] ?? ''
-    const answers = (word) =>
-      new Map(
-        [...output.matchAll(new RegExp(`^${word} ${policy.number} (\\d+) ([0-9a-f]+)$`, 'gm'))].map(([, i, hex]) => [
-          Number(i),
-          hex,
-        ]),
-      )
-    try {
-      const problems = cases.judgePackets(policy, JSON.parse(line), answers('explained'), answers('went'))
-      return count(problems).map((problem) => `${policy.name}: ${problem}`)
-    } catch {
-      return count([`${policy.name}: no results: ${line.slice(0, 500)}`])
-    }
-  })
-}
-
-async function testKernel(series, cases, entries) {
-  let kernel
-  try {
-    kernel = await fetchKernel(series)
-  } catch (error) {
-    if (!(error instanceof Unavailable)) throw error
-    return skip(error.message)
-  }
-  const initrd = at(`build/kernels/${kernel.release}.initrd`)
-  const loaded = await modules(kernel.modules, MODULES)
-  writeArchive(initrd, new Map([...entries, ...loaded]))
-  const started = Date.now()
-  const log = at(`build/kernels/${kernel.release}.log`)
-  const { output, timedOut } = await boot({ image: kernel.image, initrd, log, limit: LIMIT })
-  const failures = [...judgeChecks(output), ...judgePolicies(output, cases)]
-  const ended = /^end of test$/m.test(output)
-  failures.push(...count([ended ? undefined : `the guest did not finish${timedOut ? ` in ${LIMIT} s` : ''}`]))
-  const seconds = ((Date.now() - started) / 1000).toFixed(0)
-  console.log(`${failures.length === 0 ? 'ok    ' : 'FAILED'} Linux ${kernel.release} in ${seconds} s`)
-  for (const failure of failures) console.log(`failed: ${failure}`)
-  if (failures.length > 0) console.log(`the guest's console: ${relative(root, log)}`)
-  return undefined
-}
 
 function skip(reason) {
   total.skipped++
   console.log(`SKIP   ${reason}`)
 }
 
-async function everything() {
-  if (process.arch !== 'x64') return skip(`the guests are x86-64, this is ${process.arch}`)
-  if (!hasApt()) return skip('the kernels come from Debian packages, and this system has no apt')
+/** Boots one guest. Returns its results and its console. */
+async function testGuest(kernel, plan, context) {
+  const { name, limit, machine, needed } = plan
+  const path = at(`build/kernels/${kernel.release}-${name}`)
+  const initrd = `${path}.initrd`
+  let entries
   try {
-    await install(KERNEL_NEEDS)
+    entries = await plan.entries()
+  } catch (error) {
+    if (!(error instanceof Unavailable)) throw error
+    skip(`Linux ${kernel.release}: ${name}: ${error.message}`)
+    return { results: [], instructions: {} }
+  }
+  writeArchive(initrd, new Map([...entries, ...(await modules(kernel.modules, needed))]))
+  const started = Date.now()
+  const log = `${path}.log`
+  const ran = await boot({ image: kernel.image, initrd, log, limit, ...machine })
+  const results = judge(ran, { cases: plan.judges ? context.cases : undefined, numbers: plan.numbers, limit })
+  const failed = results.filter(({ problem }) => problem !== undefined)
+  total.failed += failed.length
+  total.passed += results.length - failed.length
+  const seconds = ((Date.now() - started) / 1000).toFixed(0)
+  console.log(`${failed.length === 0 ? 'ok    ' : 'FAILED'} Linux ${kernel.release}: ${name} in ${seconds} s`)
+  for (const { problem } of failed) console.log(`failed: ${problem}`)
+  if (failed.length > 0) console.log(`the guest's console: ${relative(root, log)}`)
+  return { results, instructions: instructionsOf(ran.output) }
+}
+
+/** Tests one kernel; returns the record of it, also of one that is not to be had. */
+async function testKernel(wanted, scope, context) {
+  const { name, series, architecture } = wanted
+  let kernel
+  let plans
+  try {
+    kernel = await fetchKernel(series, { architecture })
+    plans = await plansFor({ release: kernel.release, architecture }, scope, { ...context, skip })
+  } catch (error) {
+    if (!(error instanceof Unavailable) && !(error instanceof ScriptError)) throw error
+    skip(error.message)
+    return { name, absent: error.message }
+  }
+  const ran = []
+  for (const plan of plans) ran.push(await testGuest(kernel, plan, context))
+  return summaryOf({ name, architecture, release: kernel.release, suite: kernel.suite }, ran, context.cases.SAMPLE)
+}
+
+async function needs(names) {
+  await install(names.includes('arm64') ? [...KERNEL_NEEDS, ...ARM_NEEDS] : KERNEL_NEEDS)
+}
+
+/** The kernels to test, each with its scope. */
+async function wantedKernels(names, scope) {
+  if (names.includes('all') || (names.length === 0 && process.env.THOROUGH === '1')) {
+    return KERNELS.map((kernel) => [kernel, 'whole'])
+  }
+  if (names.length > 0) return names.map((name) => [kernelNamed(name), scope])
+  const turn = await turnOf(TURNS, 'kernel')
+  return [
+    [kernelNamed(FLOOR), 'links'],
+    [kernelNamed(turn.name), turn.scope],
+  ]
+}
+
+async function everything(names, { scope: given, isRecording }) {
+  if (process.arch !== 'x64') return skip(`the guests are made on x86-64, this is ${process.arch}`)
+  if (!hasApt()) return skip('the kernels come from Debian packages, and this system has no apt')
+  const wanted = await wantedKernels(names, given)
+  try {
+    await needs(wanted.map(([{ name }]) => name))
   } catch (error) {
     if (error instanceof ScriptError) return skip(error.message)
     throw error
   }
   await setup()
-  await run(process.execPath, ['scripts/build.mjs', 'generate'])
+  await run(process.execPath, ['scripts/build.mjs'])
   mkdirSync(at('build/kernels'), { recursive: true })
-  const cases = await bundled('cases')
-  const entries = await guest(cases)
-  const series = process.argv.slice(2)
-  for (const one of series.length > 0 ? series : [FLOOR]) await testKernel(one, cases, entries)
+  const context = { cases: await bundled('cases') }
+  for (const [kernel, scope] of wanted) {
+    const record = await testKernel(kernel, scope, context)
+    if (isRecording) write(record)
+  }
   return undefined
 }
 
+/** Writes a record into the file with all of them. */
+function write(record) {
+  const before = existsSync(RESULTS) ? JSON.parse(readFileSync(RESULTS, 'utf8')) : undefined
+  writeFileSync(RESULTS, recorded(before, [record]))
+  console.log(`wrote  ${relative(root, RESULTS)}`)
+}
+
 try {
-  await everything()
+  const options = { record: { type: 'boolean', default: false }, scope: { type: 'string', default: 'whole' } }
+  const { positionals: names, values } = parseArgs({ options, allowPositionals: true })
+  if (!SCOPES.includes(values.scope)) throw new ScriptError(`"${values.scope}" is no scope: ${SCOPES.join(', ')}`)
+  const isRecording = values.record || names.includes('all')
+  if (isRecording && values.scope !== 'whole') throw new ScriptError('only the whole scope can be recorded')
+  await everything(names, { scope: values.scope, isRecording })
 } catch (error) {
   total.failed++
   console.log(error instanceof ScriptError ? `error: ${error.message}` : error)

@@ -45,6 +45,17 @@ export const KERNEL_NEEDS = [
   tool('zstd', 'zstd'),
 ]
 
+/** Needed for a guest of another architecture, and for building the executable for it. */
+export const ARM_NEEDS = [
+  tool('qemu-system-aarch64', 'qemu-system-arm'),
+  {
+    name: 'qemu-aarch64-static',
+    present: () =>
+      which('qemu-aarch64-static') !== undefined && existsSync('/usr/aarch64-linux-gnu/lib/libstdc++.so.6'),
+    packages: ['qemu-user-static', 'libc6-arm64-cross', 'libstdc++6-arm64-cross', 'libgcc-s1-arm64-cross'],
+  },
+]
+
 /** Another user of XDP, whose programs run behind ours in a guest. */
 export const LIBXDP_NEEDS = [tool('xdp-filter', 'xdp-tools')]
 

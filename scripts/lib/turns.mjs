@@ -34,3 +34,13 @@ export function filesLeftOut(seed) {
   const mine = seed % GROUPS.length
   return GROUPS.flatMap((files, i) => (i === mine ? [] : files))
 }
+
+/**
+ * One of several, in turns from commit to commit. A given SEED does not choose it: the runs of all changes have one SEED.
+ * `what` separates the choices of one commit.
+ */
+export async function turnOf(all, what) {
+  const { status, output } = await attempt('git', ['-C', at('.'), 'rev-parse', 'HEAD'])
+  if (status !== 0) return all[0]
+  return all[createHash('sha256').update(`${what} ${output.trim()}`).digest().readUInt32LE() % all.length]
+}

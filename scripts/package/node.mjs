@@ -54,7 +54,8 @@ export async function nodeFor(arch) {
     await run('tar', ['-xzf', tarball, '--strip-components=1', '--directory', partial, ...members])
     rmSync(tarball)
     chmodSync(join(partial, 'bin/node'), 0o755)
-    renameSync(partial, target)
+    // Another process may have been faster.
+    if (!existsSync(target)) renameSync(partial, target)
   } finally {
     rmSync(partial, { recursive: true, force: true })
   }

@@ -83,7 +83,7 @@ export const BANS = {
   },
   programs,
   reasons: ['ban', 'ban-observed'],
-  needs: [],
+  needs: [{ since: [5, 13], what: 'walks through a map (bpf_for_each_map_elem)' }],
   beside: (lowering: NewGeneration): Step[] => (carriesBans(lowering) ? [carryStep(lowering)] : [unpinStep(lowering)]),
   // Programs of the previous generation may have banned since the first time.
   switched: (lowering: NewGeneration): Step[] =>

@@ -51,10 +51,12 @@ export const FILTER = {
   ],
   needs: [
     { since: [5, 5], what: 'page-aligned array maps (BPF_F_MMAPABLE)' },
+    { since: [5, 11], what: 'a clock that costs little (bpf_ktime_get_coarse_ns)' },
     { since: [5, 17], what: 'loops in programs (bpf_loop)' },
     { since: [5, 18], what: 'programs for packets in several buffers (xdp.frags)' },
     { since: [5, 18], what: 'access to such packets (bpf_xdp_load_bytes, bpf_xdp_store_bytes, bpf_xdp_get_buff_len)' },
     { since: [5, 18], what: 'test runs with more than a page of data, which fill the tables' },
+    { since: [5, 19], what: 'counters of every CPU in one run (bpf_map_lookup_percpu_elem)' },
   ],
   prepare: ({ paths, plan, live }) => zeroCounters(paths, live.slots, plan.slots, live.instance.missing),
   reverting: ({ paths, plan, live }) => zeroCounters(paths, plan.slots, live.slots, live.instance.missing),

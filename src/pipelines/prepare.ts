@@ -11,6 +11,7 @@ import { bansInForce } from '../kernel/live/bans.ts'
 import { findCutPartners, findCuts } from '../kernel/live/cuts.ts'
 import { readWouldDrop } from '../kernel/live/observed.ts'
 import { buildProbes } from '../kernel/live/probe.ts'
+import { kernelRelease } from '../kernel/observe/needs.ts'
 import { type Observation, observe } from '../kernel/observe/observe.ts'
 import { type BpfObject, loadObject } from '../kernel/tools/object.ts'
 import type { ConfirmTerms } from '../model/confirmation.ts'
@@ -35,6 +36,7 @@ import type { ImageMeta } from '../tables/image/source.ts'
 import { committedImage, type Image } from '../tables/layout/layout.ts'
 import { rewriteOf } from '../tables/services/edit-hops.ts'
 import { computing } from './computing.ts'
+import { warnKernel } from './kernel.ts'
 import { isAskable, presentJudge } from './present.ts'
 import type { Held } from './saved-plan.ts'
 import { refuse, type Session } from './session.ts'
@@ -91,7 +93,8 @@ export async function makePlan(
   const contacts = contactsOf(made, desired, live, object, terms)
   const judged = await judgedPlan(session, desired, made, live, object, contacts)
   const isUnwatched = hasLimitBans(state) && !(await isWatched(host))
-  const warnings = [...judged.warnings, ...(isUnwatched ? warnLimitBans(desired) : [])]
+  const isOld = made.changes.length > 0 ? warnKernel(made.state, kernelRelease(), live.committed !== undefined) : []
+  const warnings = [...isOld, ...judged.warnings, ...(isUnwatched ? warnLimitBans(desired) : [])]
   return { plan: { ...judged, warnings }, live, object, terms, contacts }
 }
 

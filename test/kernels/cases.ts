@@ -484,13 +484,25 @@ function statsRequest(): Uint8Array {
   return bytes
 }
 
+/** Numbers of the policies for a short look at a kernel: lists and scopes, and one for which the programs have every part. */
+export const SAMPLE: readonly number[] = [1, BONDED]
+
+/** Numbers of the policies with services, one for each forwarding mode. */
+export const FORWARDING_NUMBERS: readonly number[] = FORWARDINGS.map((_, i) => 6 + i)
+
 /**
  * Writes all files for the guest. Returns shell variables.
  *
  * @param guest path of the directory in the guest
  * @param shipped paths of the BPF objects
+ * @param numbers of the policies; default: all
  */
-export function prepare(directory: string, guest: string, shipped: readonly string[]): string {
+export function prepare(
+  directory: string,
+  guest: string,
+  shipped: readonly string[],
+  numbers: readonly number[] = POLICIES.map(({ number }) => number),
+): Record<string, string> {
   const objects = shipped.map((path) => ({ path, content: readFileSync(path) }))
   const paths = pinPaths('/sys/fs/bpf', 'default')
   mkdirSync(directory, { recursive: true })
@@ -499,21 +511,24 @@ export function prepare(directory: string, guest: string, shipped: readonly stri
     `${SHARED_MAPS.map((shape) => createLine(paths.sharedMap(shape), shape)).join('\n')}\n`,
   )
   writeFileSync(join(directory, 'stats'), statsRequest())
-  for (const policy of POLICIES) preparePolicy(join(directory, `${policy.number}`), guest, paths, policy, objects)
-  return [
-    `cases=${guest}`,
-    `instance=${paths.instance}`,
-    `shared=${paths.shared}`,
-    `peer=${PEER}`,
-    `bonded=${BONDED}`,
-    `chain=${CHAIN}`,
-    `bond_index=${BOND.ifindex}`,
-    `bond_mac=${spaced(BOND.mac)}`,
-    `bond_peer_mac=${spaced(BOND.peerMac)}`,
-    `wanted="${PROGRAMS.join(' ')}"`,
-    `policies="${POLICIES.map(({ number }) => number).join(' ')}"`,
-    '',
-  ].join('\n')
+  for (const policy of POLICIES) {
+    if (numbers.includes(policy.number))
+      preparePolicy(join(directory, `${policy.number}`), guest, paths, policy, objects)
+  }
+  return {
+    cases: guest,
+    instance: paths.instance,
+    shared: paths.shared,
+    peer: PEER,
+    bonded: `${BONDED}`,
+    chain: CHAIN,
+    bond_index: `${BOND.ifindex}`,
+    bond_mac: spaced(BOND.mac),
+    bond_peer_mac: spaced(BOND.peerMac),
+    wanted: PROGRAMS.join(' '),
+    policies: numbers.join(' '),
+    measured: SAMPLE.join(' '),
+  }
 }
 
 /** `02:00:5e:10:00:01` */

@@ -2,35 +2,31 @@
 
 import { access, readFile } from 'node:fs/promises'
 import { release } from 'node:os'
-import { FEATURES } from '../../features/features.ts'
 import { atLeast, FLOOR, MEMCG_ACCOUNTING, parseVersion, type Version } from '../../model/version.ts'
 import type { Check } from '../../report/result.ts'
+import { lacking } from '../observe/needs.ts'
 import { bad, ok, warn } from './check.ts'
 import type { Trial } from './trial.ts'
 
 const UPGRADE = `boot Linux ${FLOOR.join('.')} or newer`
 
-/** Parts of the kernel that features need and a version lacks, each with the version that brought it. */
-export const lacking = (version: Version): string[] =>
-  FEATURES.flatMap(({ needs }) => needs)
-    .filter(({ since }) => !atLeast(version, since))
-    .map(({ since, what }) => `${what}, Linux ${since.join('.')}`)
-
-/** Judges the version. A successful trial overrides it, because distributions backport features. */
-export function checkVersion(text: string, trial: Trial): Check {
+/**
+ * Judges the version, and for an old one each feature that lacks something. A successful trial overrides it, because
+ * distributions backport features.
+ */
+export function checkVersion(text: string, trial: Trial): Check[] {
   const id = 'kernel.version'
   const version = parseVersion(text)
-  if (!version) return warn(id, `the kernel version ${text} is not a version number`)
-  if (atLeast(version, FLOOR)) return ok(id, `Linux ${text}`)
-  if (trial.outcome === 'loaded') {
-    const message = `Linux ${text} is older than ${FLOOR.join('.')}, the oldest tested version, but accepts our programs`
-    return warn(id, message, UPGRADE)
-  }
-  const missing = lacking(version)
-  if (missing.length === 0) {
-    return warn(id, `Linux ${text} is older than ${FLOOR.join('.')}, the oldest tested version`, UPGRADE)
-  }
-  return bad(id, `Linux ${text} lacks ${missing.join('; ')}`, UPGRADE)
+  if (!version) return [warn(id, `the kernel version ${text} is not a version number`)]
+  if (atLeast(version, FLOOR)) return [ok(id, `Linux ${text}`)]
+  const old = `Linux ${text} is older than ${FLOOR.join('.')}, the oldest supported version`
+  if (trial.outcome === 'loaded') return [warn(id, `${old}, but accepts our programs`, UPGRADE)]
+  const lacks = lacking(version)
+  if (lacks.length === 0) return [warn(id, old, UPGRADE)]
+  return [
+    bad(id, old, UPGRADE),
+    ...lacks.map(({ feature, missing }) => bad(`kernel.needs.${feature}`, `missing: ${missing.join('; ')}`, UPGRADE)),
+  ]
 }
 
 export function checkTrial(trial: Trial): Check {
@@ -113,7 +109,7 @@ export async function checkKernel(trial: Trial): Promise<Check[]> {
     read('/proc/self/limits'),
   ])
   return [
-    checkVersion(release(), trial),
+    ...checkVersion(release(), trial),
     checkTrial(trial),
     btf,
     checkJit(enabled, trial),

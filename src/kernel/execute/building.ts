@@ -19,6 +19,7 @@ import type { LineDigest } from '../../tables/lines/line-digest.ts'
 import { carryBans } from '../live/ban-carry.ts'
 import { banLockFile } from '../live/ban-write.ts'
 import { probePart, requireVerdicts } from '../live/probe.ts'
+import { lacking, lackingWords } from '../observe/needs.ts'
 import { joinParts, runBatch, runParts } from '../tools/bpftool.ts'
 import { withExchange } from '../tools/exchange.ts'
 import { withLinear, withParts } from '../tools/object.ts'
@@ -89,8 +90,15 @@ function outOfMemory(
 export function loadFailed(error: unknown, kernel: string): unknown {
   const version = parseVersion(kernel)
   if (!(error instanceof CommandError) || !version || atLeast(version, FLOOR)) return error
-  const message = `Linux ${kernel} does not load the program, which needs ${FLOOR.join('.')} or newer: ${error.words}`
-  return fail('E107', message, '`xdp doctor` lists what this kernel lacks', error)
+  const lacks = lacking(version)
+  const missing = lacks.length > 0 ? `. It lacks ${lackingWords(lacks)}` : ''
+  const message = `Linux ${kernel} does not load the programs, which need ${FLOOR.join('.')} or newer: ${error.words}${missing}`
+  return fail(
+    'E107',
+    message,
+    `boot Linux ${FLOOR.join('.')} or newer; \`xdp doctor\` lists what this kernel lacks`,
+    error,
+  )
 }
 
 export const counted = (count: number, one: string): string => `${count} ${one}${count === 1 ? '' : 's'}`

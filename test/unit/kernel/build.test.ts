@@ -24,6 +24,13 @@ test.each(['5.10.0-28-amd64', '5.15.167', '6.0.19'])(
   },
 )
 
+test('its message lists what each feature lacks there', () => {
+  const { message } = loadFailed(refusal, '5.10.0-28-amd64') as XdpError
+  expect(message).toContain('It lacks for filter: ')
+  expect(message).toContain('bpf_loop), Linux 5.17')
+  expect(message).toContain('For bans: walks through a map (bpf_for_each_map_elem), Linux 5.13')
+})
+
 test.each(['6.1.0-25-cloud-amd64', '6.12', '7.0.1', 'unversioned'])('on Linux %s the error is passed on', (kernel) => {
   expect(loadFailed(refusal, kernel)).toBe(refusal)
 })

@@ -1,37 +1,5 @@
-# Runs in the guest: creates the maps, loads and fills every policy, sends the packets, then filters a real link. Prints
-# `ok NAME` or `not ok NAME` with the cause, and raw output for the host to judge. The host prepends the variables
-# cases, instance, shared, peer, wanted (names of programs), policies and the variables of the bond to this script.
-
-check() {
-	name=$1
-	shift
-	if "$@" >/tmp/log 2>&1; then
-		echo "ok $name"
-	else
-		echo "not ok $name"
-		tail -n 60 /tmp/log
-	fi
-}
-
-programs() {
-	echo "$instance/gen-$1/programs"
-}
-
-loaded() {
-	for program in $wanted; do
-		[ -e "$(programs "$1")/$program" ] || { echo "$program is not pinned"; return 1; }
-	done
-}
-
-# The exit status of bpftool does not include the return values of programs: every run must return XDP_PASS.
-written() {
-	bpftool -j batch file "$cases/$1/write" >/tmp/written || { cat /tmp/written; return 1; }
-	! grep -o '"retval":[0-9]*' /tmp/written | grep -v '"retval":2$'
-}
-
-read_back() {
-	bpftool -j batch file "$cases/$1/read" && cmp /tmp/read "$cases/$1/read-expected"
-}
+# Runs in the guest behind policies.sh: filters and balances on links, with ping and nc. The host prepends the variables peer,
+# chain, bonded and those of the bond to this script.
 
 pings() {
 	/bin/ip netns exec peer /bin/ping -c 2 -i 0.2 -W 1 10.99.0.1
@@ -41,31 +9,7 @@ silence() {
 	! pings
 }
 
-mkdir -p "$shared"
-check "create the shared maps" bpftool batch file "$cases/shared"
-# The programs of health checks through VIPs.
-check "load check.bpf.o" bpftool prog loadall "$cases/check.bpf.o" "$shared/checks"
-for policy in $policies; do
-	mkdir -p "$instance/gen-$policy"
-	check "policy $policy: create its map" bpftool batch file "$cases/$policy/create"
-	# Not as a batch: bpftool 7.1 takes an errno that loadall leaves behind for a failure to read the batch.
-	for load in "$cases/$policy"/load-*; do
-		check "policy $policy: ${load##*/}" bpftool $(cat "$load")
-	done
-	check "policy $policy: programs are pinned" loaded "$policy"
-	check "policy $policy: write the image" written "$policy"
-	check "policy $policy: read it back" read_back "$policy"
-	[ -s "$cases/$policy/packet-0" ] || continue
-	bpftool -j batch file "$cases/$policy/packets" >/tmp/results 2>&1
-	echo "results $policy $(tr -d '\n' </tmp/results)"
-	for file in /tmp/explained-"$policy"-*; do
-		echo "explained $policy ${file##*-} $(head -c 24 "$file" | hexdump -v -e '/1 "%02x"')"
-	done
-	for file in /tmp/went-"$policy"-*; do
-		[ -e "$file" ] && echo "went $policy ${file##*-} $(hexdump -v -e '/1 "%02x"' "$file")"
-	done
-done
-
+about veth
 check "make a veth pair" /bin/ip link add test0 type veth peer name test1
 /bin/ip netns add peer
 /bin/ip link set test1 netns peer
@@ -185,8 +129,12 @@ behind() {
 	check "chain: xdp-filter still does" is_silent 10.99.0.3 10.99.0.1
 	bpftool net detach xdpdrv dev test0
 }
-command -v xdp-filter >/dev/null && behind
+if command -v xdp-filter >/dev/null; then
+	about chain
+	behind
+fi
 
+about bond
 # A bond in active-backup mode over two veths; client and backend behind it. Slot 2.
 # The module makes one by itself, in another mode.
 /bin/ip link del bond0 2>/dev/null
@@ -241,6 +189,7 @@ check "bond: its answers return to the client" counts 2 13
 kill $server
 bpftool net detach xdpdrv dev bond0
 
+about tunnels
 # Devices without Ethernet header, over the veth pair. Slot 3, flag 2: packets begin with the IP header.
 # $1: the device; $2: its address; $3 and $4: addresses of the peer, blocked and not, all with the prefix length $5.
 bare() {
