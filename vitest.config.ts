@@ -1,5 +1,5 @@
 // Suites: `unit` needs nothing, `bpf` runs packets through the loaded program and `e2e` works in network namespaces (both
-// need root); `packages` installs packages in roots of Debian, apart from `npm test`. Every file has namespaces, a bpffs and programs of its own, so files run side by side.
+// need root); `packages` installs packages in roots of Debian and `docs` looks at pages in a browser, both apart from `npm test`. Every file has namespaces, a bpffs and programs of its own, so files run side by side.
 import { availableParallelism } from 'node:os'
 import { defineConfig } from 'vitest/config'
 
@@ -46,6 +46,15 @@ export default defineConfig({
           setupFiles: ['test/support/seed.ts'],
           testTimeout: 900_000,
           hookTimeout: 900_000,
+        },
+      },
+      {
+        test: {
+          name: 'docs',
+          include: ['test/docs/**/*.test.ts'],
+          expect,
+          testTimeout: 300_000,
+          hookTimeout: 300_000,
         },
       },
       {

@@ -1,10 +1,12 @@
 // npm run demo: a real session on a private stage. Two namespaces joined by a cable, a real xdp.yaml, real packets:
 // plan → apply → the ping stops → nothing left to change → counters → edit → apply → destroy.
 //
+// With --picture: the session of docs/demo.svg, with the first config of the README.
+//
 // The script runs in separate namespaces (network and mounts, with a separate bpffs and /run). They end with it,
 // however it ends, and the machine stays untouched.
 import { spawnSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { whyNoBpf } from './lib/host.mjs'
@@ -25,7 +27,7 @@ blocklist:
   - { name: dns-amplification, cidrs: [203.0.113.0/24], protocol: udp, source_port: 53 }
 `
 
-const color = process.stdout.isTTY && !process.env.NO_COLOR
+const color = (process.stdout.isTTY || process.env.FORCE_COLOR === '1') && !process.env.NO_COLOR
 const dim = (text) => (color ? `\x1b[2m${text}\x1b[0m` : text)
 const bold = (text) => (color ? `\x1b[1m${text}\x1b[0m` : text)
 
@@ -49,7 +51,7 @@ function shell(script, options) {
 function scene(directory, { say, command, client = false, fails = false }) {
   console.log(say ? `\n${dim(`# ${say}`)}` : '')
   console.log(`${bold(client ? 'client$' : 'server$')} ${command}`)
-  const { status, signal } = shell(client ? `exec nsenter --net=/run/netns/client ${command}` : command, {
+  const { status, signal } = shell(client ? `nsenter --net=/run/netns/client ${command}` : command, {
     cwd: directory,
     env: {
       ...process.env,
@@ -63,11 +65,11 @@ function scene(directory, { say, command, client = false, fails = false }) {
 }
 
 const PING = `ping -c 1 -W 1 -q ${SERVER}`
-const SHORT = [
-  { command: 'cat xdp.yaml' },
-  { command: 'xdp apply --auto-approve' },
-  { say: `${CLIENT} is on the blocklist: no reply`, command: PING, client: true, fails: true },
-  { say: 'the kernel matches the file', command: 'xdp plan' },
+const LOSS = `ping -c 1 -W 1 ${SERVER} | grep loss`
+const PICTURE = [
+  { command: LOSS, client: true },
+  { command: 'xdp apply --auto-approve | tail -1' },
+  { command: LOSS, client: true },
   { command: `xdp why ${CLIENT}` },
 ]
 const SCENES = [
@@ -93,13 +95,16 @@ const SCENES = [
   { say: 'Remove everything that is ours:', command: 'xdp destroy --auto-approve' },
 ]
 
-function play(directory, scenes) {
+/** The first config of the README. */
+const readmeConfig = () => /```yaml\n(.*?)```/s.exec(readFileSync(at('README.md'), 'utf8'))[1]
+
+function play(directory, which) {
   const built = shell(STAGE)
   if (built.status !== 0) throw new ScriptError('creating the namespaces for the demo failed')
   mkdirSync(join(directory, 'bin'))
   symlinkSync(at('dist/xdp.js'), join(directory, 'bin/xdp'))
-  writeFileSync(join(directory, 'xdp.yaml'), CONFIG)
-  for (const one of scenes) scene(directory, one)
+  writeFileSync(join(directory, 'xdp.yaml'), which === '--picture' ? readmeConfig() : CONFIG)
+  for (const one of which === '--picture' ? PICTURE : SCENES) scene(directory, one)
 }
 
 /** Runs this script again on a new stage; resolves to its exit status. */
@@ -117,7 +122,7 @@ function perform(which) {
 
 await main(async () => {
   const [mode = '', directory, which] = process.argv.slice(2)
-  if (mode === '--on-stage') return play(directory, which === '--short' ? SHORT : SCENES)
+  if (mode === '--on-stage') return play(directory, which)
   await setup()
   const reason = await whyNoBpf()
   if (reason) throw new ScriptError(`the demo attaches real programs: ${reason}`)

@@ -1,8 +1,10 @@
-// A chart as SVG: a few panels side by side with a common scale, both axes logarithmic.
+// A chart as SVG, for light and for dark pages: a few panels side by side with a common scale, both axes logarithmic.
+
+export type Colour = keyof typeof COLOURS
 
 export interface Line {
   readonly name: string
-  readonly colour: string
+  readonly colour: Colour
   readonly dashed?: boolean
   /** x and y, both above 0; in order of x. */
   readonly points: readonly (readonly [number, number])[]
@@ -20,10 +22,30 @@ export interface Chart {
   readonly panels: readonly Panel[]
 }
 
-const PANEL = { width: 300, height: 300, gap: 24 }
+const PANEL = { width: 300, height: 300, gap: 40 }
 const MARGIN = { left: 64, top: 64, right: 16, bottom: 92 }
-const INK = '#24292f'
-const FAINT = '#d0d7de'
+
+/** Each on a light page and on a dark one. */
+const COLOURS = {
+  blue: ['#0969da', '#58a6ff'],
+  red: ['#cf222e', '#ff7b72'],
+  violet: ['#8250df', '#bc8cff'],
+} as const
+const STYLES = {
+  ground: ['fill:#ffffff', 'fill:#0d1117'],
+  ink: ['fill:#24292f', 'fill:#e6edf3'],
+  faint: ['stroke:#d0d7de', 'stroke:#30363d'],
+} as const
+
+function styles(): string {
+  const colours = Object.entries(COLOURS).map(
+    ([name, pair]) => [name, pair.map((colour) => `color:${colour}`)] as const,
+  )
+  const rules = (page: 0 | 1): string =>
+    [...Object.entries(STYLES), ...colours].map(([name, pair]) => `.${name}{${pair[page]}}`).join('')
+  const series = 'polyline,.legend{fill:none;stroke:currentColor;stroke-width:2}circle{fill:currentColor}'
+  return `<style>${series}${rules(0)}@media(prefers-color-scheme:dark){${rules(1)}}</style>`
+}
 
 const escapeText = (text: string): string =>
   text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;')
@@ -45,8 +67,8 @@ function text(
   return `<text x="${x}" y="${y}" text-anchor="${anchor}" font-size="${size}"${more}>${escapeText(words)}</text>`
 }
 
-const rule = (x1: number, y1: number, x2: number, y2: number, stroke: string, more = ''): string =>
-  `<line x1="${x1}" y1="${y1}" x2="${x2}" y2="${y2}" stroke="${stroke}"${more}/>`
+const rule = (x1: number, y1: number, x2: number, y2: number, style: string, more = ''): string =>
+  `<line x1="${x1}" y1="${y1}" x2="${x2}" y2="${y2}" class="${style}"${more}/>`
 
 /** Exponents of the powers of ten that enclose the values. */
 function decades(values: readonly number[]): { readonly low: number; readonly high: number } {
@@ -80,16 +102,16 @@ export function drawChart(chart: Chart): string {
     const xAt = (x: number): number => round(left + ((Math.log10(x) - xs.low) / (xs.high - xs.low)) * PANEL.width)
     return [
       text(left + PANEL.width / 2, MARGIN.top - 10, title, { anchor: 'middle', bold: true }),
-      ...exponents(ys).map((e) => rule(left, yAt(10 ** e), left + PANEL.width, yAt(10 ** e), FAINT)),
+      ...exponents(ys).map((e) => rule(left, yAt(10 ** e), left + PANEL.width, yAt(10 ** e), 'faint')),
       ...exponents(xs).flatMap((e) => [
-        rule(xAt(10 ** e), MARGIN.top, xAt(10 ** e), bottom, FAINT),
+        rule(xAt(10 ** e), MARGIN.top, xAt(10 ** e), bottom, 'faint'),
         text(xAt(10 ** e), bottom + 16, count(e), { anchor: 'middle', size: 11 }),
       ]),
       ...lines.flatMap((line) => [
-        `<polyline fill="none" stroke="${line.colour}" stroke-width="2"${dash(line)} points="${line.points
+        `<polyline class="${line.colour}"${dash(line)} points="${line.points
           .map(([x, y]) => `${xAt(x)},${yAt(y)}`)
           .join(' ')}"/>`,
-        ...line.points.map(([x, y]) => `<circle cx="${xAt(x)}" cy="${yAt(y)}" r="3" fill="${line.colour}"/>`),
+        ...line.points.map(([x, y]) => `<circle cx="${xAt(x)}" cy="${yAt(y)}" r="3" class="${line.colour}"/>`),
       ]),
     ]
   })
@@ -100,13 +122,15 @@ export function drawChart(chart: Chart): string {
   const legend = [...named.values()].flatMap((line, i) => {
     const x = round(MARGIN.left + i * step)
     return [
-      rule(x, height - 18, x + 26, height - 18, line.colour, ` stroke-width="2"${dash(line)}`),
+      rule(x, height - 18, x + 26, height - 18, `legend ${line.colour}`, dash(line)),
       text(x + 32, height - 14, line.name),
     ]
   })
   return [
-    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" font-family="sans-serif" fill="${INK}">`,
-    `<rect width="${width}" height="${height}" fill="#ffffff"/>`,
+    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" font-family="sans-serif" class="ink" role="img" aria-labelledby="t">`,
+    `<title id="t">${escapeText(chart.title)}</title>`,
+    styles(),
+    `<rect width="${width}" height="${height}" class="ground"/>`,
     text(MARGIN.left, 26, chart.title, { size: 15, bold: true }),
     ...exponents(ys).map((e) => text(MARGIN.left - 8, yAt(10 ** e) + 4, `${10 ** e}`, { anchor: 'end', size: 11 })),
     text(18, MARGIN.top + PANEL.height / 2, chart.y, { anchor: 'middle', turned: true }),

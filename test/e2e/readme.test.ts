@@ -3,9 +3,13 @@
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { sessionOfPicture } from '../../scripts/lib/session.mjs'
+import { shownBy } from '../../scripts/lib/svg.mjs'
+import { inTurns } from '../support/depth.ts'
 import { ETH0, Lab } from '../support/hosts.ts'
 
-const README = readFileSync(fileURLToPath(new URL('../../README.md', import.meta.url)), 'utf8')
+const read = (path: string): string => readFileSync(fileURLToPath(new URL(`../../${path}`, import.meta.url)), 'utf8')
+const README = read('README.md')
 
 let lab: Lab
 
@@ -14,11 +18,10 @@ beforeAll(() => {
 })
 afterAll(() => lab.close())
 
-function block(language: string): string {
-  const found = new RegExp(`\`\`\`${language}\\n([\\s\\S]*?)\`\`\``).exec(README)?.[1]
-  if (found === undefined) throw new Error(`the README has no ${language} block`)
-  return found
-}
+const blocks = (language: string): string[] =>
+  [...README.matchAll(new RegExp(`\`\`\`${language}\\n([\\s\\S]*?)\`\`\``, 'g'))].map(([, text = '']) => text)
+const CONFIGS = blocks('yaml')
+const CONFIG = CONFIGS[0] ?? ''
 
 /** Hides digests, which change with every build, and the warning about the veth peer, which only test hosts have. */
 const normalize = (text: string): string =>
@@ -28,8 +31,9 @@ const normalize = (text: string): string =>
     .trimEnd()
 
 test('every command in the README prints the output shown there', async () => {
-  lab.write('xdp.yaml', block('yaml'))
-  const session = block('console')
+  lab.write('xdp.yaml', CONFIG)
+  const session = blocks('console')
+    .join('')
     .split(/^\$ /m)
     .filter((part) => part !== '')
   expect(session.length).toBeGreaterThan(3)
@@ -43,14 +47,19 @@ test('every command in the README prints the output shown there', async () => {
 })
 
 test('every config in the README is valid', async () => {
-  const files = [...README.matchAll(/```yaml\n([\s\S]*?)```/g)].map(([, text = '']) => text)
-  expect(files.length).toBeGreaterThan(1)
-  for (const text of files) {
+  expect(CONFIGS.length).toBeGreaterThan(1)
+  for (const text of CONFIGS) {
     lab.write('shown.yaml', text)
     expect(await lab.ok('validate', '-f', 'shown.yaml')).toContain('is valid')
   }
 })
 
 test('the first config has at most ten lines', () => {
-  expect(block('yaml').trimEnd().split('\n').length).toBeLessThanOrEqual(10)
+  expect(CONFIG.trimEnd().split('\n').length).toBeLessThanOrEqual(10)
+})
+
+inTurns('the picture shows what its session prints', async () => {
+  const session = await sessionOfPicture()
+  // `npm run picture` makes it again.
+  expect(shownBy(read('docs/demo.svg'))).toEqual(session.split('\n').map((line: string) => line.trimEnd()))
 })
