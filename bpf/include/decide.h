@@ -15,6 +15,7 @@
 #include "parse.h"
 #include "parts.h"
 #include "rate.h"
+#include "rate_source.h"
 #include "socketless.h"
 #include "syn.h"
 #include "verdict.h"
@@ -188,6 +189,8 @@ static __always_inline int decide_sparing(const struct settings *settings, const
 static __always_inline void limit_rate(struct xdp_md *ctx, const struct packet *packet, const struct account *account,
 				       __u32 defaults, __u32 offsets, struct decision *decision)
 {
+	if (PART(rate_sources))
+		note_sources(decision->class);
 	if (is_filtered(defaults) &&
 	    exceeds_rate(ctx, account->origin, offsets, packet->head,
 			 kind_of(packet, account) | (is_loopback(packet) ? KIND_LOOPBACK : 0)))

@@ -5,6 +5,7 @@ import type { Location } from '../diagnostics.ts'
 import type { Family, Ranges } from '../model/address.ts'
 import type { Desired } from '../model/desired.ts'
 import { findOrigin } from '../model/provenance.ts'
+import { decides } from '../model/rate-sources.ts'
 import { decidesAlone } from '../model/scope.ts'
 import type { List, ScopedSet } from '../model/state.ts'
 import type { Part } from './text/part.ts'
@@ -82,7 +83,7 @@ export function warnOfRateLimits({ state, provenance }: Desired, report: Report)
 
 /** Warns about lists that cover every packet of a family. */
 export function warnOfEverything(desired: Desired, report: Report): void {
-  for (const list of desired.state.lists.values()) {
+  for (const list of [...desired.state.lists.values()].filter(decides)) {
     for (const family of [4, 6] as const) warnOfList(desired, list, family, report)
   }
 }

@@ -7,6 +7,9 @@ import { formatCount } from '../model/numbers.ts'
 import { DEFAULT_POLICY, type Policy } from '../model/policy.ts'
 import { countPrefixes } from '../model/prefixes.ts'
 import { parseProtect } from '../model/protect.ts'
+import { EMPTY_SET } from '../model/ranges.ts'
+import type { RateLimit } from '../model/rate-limit.ts'
+import { decides, sourcesOf } from '../model/rate-sources.ts'
 import { scopesOf } from '../model/scope.ts'
 import { type Attachment, type List, type ListKind, type ScopedSet, type State, scopeKey } from '../model/state.ts'
 import { parseSyn } from '../model/syn-protection.ts'
@@ -159,6 +162,20 @@ function writtenSet(list: List, set: ScopedSet, number: number, options: LiveOpt
   return { kind, elements, file: undefined }
 }
 
+/** The sources of a limit that are a list: in a file, or in the config if that has none beside it. */
+function writtenSources(
+  limit: RateLimit,
+  { lists }: State,
+  options: LiveOptions,
+): { readonly fields: Fields; readonly file: LiveFile | undefined } {
+  const addresses = sourcesOf(limit, lists) ?? EMPTY_SET
+  if (!options.files) return { fields: { cidrs: addressTexts(addresses) }, file: undefined }
+  const path = `lists/rate-limit-${limit.name}.txt`
+  const count = formatCount(countPrefixes(addresses.v4) + countPrefixes(addresses.v6))
+  const content = listText(`# sources of rate limit ${limit.name}: ${count} prefixes, from the kernel\n`, addresses)
+  return { fields: { file: path, ...AS_LIVE }, file: { path, content } }
+}
+
 const wordsOf = (count: number, one: string, several: string): string =>
   count === 1 ? `one ${one}` : `${formatCount(count)} ${several}`
 
@@ -245,7 +262,7 @@ function textOf(fields: Fields): string {
 /** The config of a live policy. */
 export function listLive(state: State, options: LiveOptions): ListedLive {
   const unwritten: string[] = []
-  const written = [...state.lists.values()].flatMap((list) =>
+  const written = [...state.lists.values()].filter(decides).flatMap((list) =>
     list.sets.flatMap((set, number) => {
       const entry = writtenSet(list, set, number, options)
       if (entry === undefined) unwritten.push(`list ${list.name}`)
@@ -253,8 +270,11 @@ export function listLive(state: State, options: LiveOptions): ListedLive {
     }),
   )
   const limits = [...(state.rateLimits?.values() ?? [])].toSorted((left, right) => left.position - right.position)
+  const sources = new Map(
+    limits.flatMap((limit) => (limit.sources === 'list' ? [[limit.name, writtenSources(limit, state, options)]] : [])),
+  )
   const rates = limits.flatMap((limit) => {
-    const fields = rateLimitFields(limit)
+    const fields = rateLimitFields(limit, sources.get(limit.name)?.fields)
     if (fields === undefined) unwritten.push(`rate limit ${limit.name}`)
     return fields ?? []
   })
@@ -273,7 +293,7 @@ export function listLive(state: State, options: LiveOptions): ListedLive {
   }
   return {
     config: headOf(options.about, leftOut) + textOf(fields),
-    files: written.flatMap(({ file }) => file ?? []),
+    files: [...written, ...sources.values()].flatMap(({ file }) => file ?? []),
     leftOut,
     ranges: [...state.lists.values()]
       .flatMap(({ sets }) => sets)

@@ -9,10 +9,9 @@ import { loadConfig } from '../../src/config/load.ts'
 import { FORWARDING_MODES } from '../../src/features/forwarding/forwarding.ts'
 import { listLive } from '../../src/import/live.ts'
 import { addressTexts, scopeFields } from '../../src/import/written-scope.ts'
-import type { AddressSet } from '../../src/model/address.ts'
 import type { PacketMatch } from '../../src/model/packet-match.ts'
 import { DEFAULT_POLICY, ESSENTIAL_GROUPS } from '../../src/model/policy.ts'
-import { rateLimitKey } from '../../src/model/rate-limit.ts'
+import { type RateLimit, rateLimitKey } from '../../src/model/rate-limit.ts'
 import { backendKey, DEFAULT_OUTER_SOURCE, GUE_PORT, type Service, UDP_TIMEOUT } from '../../src/model/service.ts'
 import { type ListKind, type Scope, type State, scopeKey } from '../../src/model/state.ts'
 import { formatAddress } from '../../src/model/text.ts'
@@ -78,8 +77,8 @@ const loads = ({ length, vlan, fragments }: PacketMatch = {}): boolean =>
   (length?.first ?? 20) >= 20 && (vlan?.first ?? 1) >= 1 && fragments !== 'later'
 
 /** The sources of a limit; undefined: every one, as a config writes it. */
-const someOf = (sources: AddressSet | undefined): AddressSet | undefined =>
-  sources && addressTexts(sources).join() === '0.0.0.0/0,::/0' ? undefined : sources
+const someOf = (sources: RateLimit['sources']): RateLimit['sources'] =>
+  typeof sources === 'object' && addressTexts(sources).join() === '0.0.0.0/0,::/0' ? undefined : sources
 
 /** Keys that only entries of a blocklist have. */
 const fitsKind = (kind: ListKind, { established, socket, action }: Scope): boolean =>

@@ -18,10 +18,11 @@ async function limitOf(keys: string, rest = ''): Promise<RateLimit> {
 }
 
 const sourceTexts = ({ sources }: RateLimit): string[] | undefined =>
-  sources &&
-  [sources.v4, sources.v6].flatMap(({ family, length, start, end }) =>
-    Array.from({ length }, (_, at) => formatRange(family, start, end, at * wordsOf(family))),
-  )
+  typeof sources !== 'object'
+    ? undefined
+    : [sources.v4, sources.v6].flatMap(({ family, length, start, end }) =>
+        Array.from({ length }, (_, at) => formatRange(family, start, end, at * wordsOf(family))),
+      )
 
 describe('a limit', () => {
   test('counts every packet by its source, and drops beyond a burst of one second, unless it says otherwise', async () => {
