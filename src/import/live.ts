@@ -162,13 +162,14 @@ function writtenSet(list: List, set: ScopedSet, number: number, options: LiveOpt
   return { kind, elements, file: undefined }
 }
 
-/** The sources of a limit that are a list: in a file, or in the config if that has none beside it. */
+/** The sources of a limit that are a list: in a file, or in the config if that has none beside it. undefined: there are none. */
 function writtenSources(
   limit: RateLimit,
   { lists }: State,
   options: LiveOptions,
-): { readonly fields: Fields; readonly file: LiveFile | undefined } {
+): { readonly fields: Fields; readonly file: LiveFile | undefined } | undefined {
   const addresses = sourcesOf(limit, lists) ?? EMPTY_SET
+  if (addresses.v4.length + addresses.v6.length === 0) return undefined
   if (!options.files) return { fields: { cidrs: addressTexts(addresses) }, file: undefined }
   const path = `lists/rate-limit-${limit.name}.txt`
   const count = formatCount(countPrefixes(addresses.v4) + countPrefixes(addresses.v6))
@@ -270,11 +271,13 @@ export function listLive(state: State, options: LiveOptions): ListedLive {
     }),
   )
   const limits = [...(state.rateLimits?.values() ?? [])].toSorted((left, right) => left.position - right.position)
-  const sources = new Map(
-    limits.flatMap((limit) => (limit.sources === 'list' ? [[limit.name, writtenSources(limit, state, options)]] : [])),
-  )
+  const sources: LiveFile[] = []
   const rates = limits.flatMap((limit) => {
-    const fields = rateLimitFields(limit, sources.get(limit.name)?.fields)
+    const isListed = limit.sources === 'list'
+    const own = isListed ? writtenSources(limit, state, options) : undefined
+    // No config says "no source", as of a name that was never resolved.
+    const fields = isListed && own === undefined ? undefined : rateLimitFields(limit, own?.fields)
+    if (fields && own?.file) sources.push(own.file)
     if (fields === undefined) unwritten.push(`rate limit ${limit.name}`)
     return fields ?? []
   })
@@ -293,7 +296,7 @@ export function listLive(state: State, options: LiveOptions): ListedLive {
   }
   return {
     config: headOf(options.about, leftOut) + textOf(fields),
-    files: [...written, ...sources.values()].flatMap(({ file }) => file ?? []),
+    files: [...written.flatMap(({ file }) => file ?? []), ...sources],
     leftOut,
     ranges: [...state.lists.values()]
       .flatMap(({ sets }) => sets)
