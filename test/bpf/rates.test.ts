@@ -251,7 +251,10 @@ test('a limit counts the packets of its list of sources alone, whatever else cov
   const many = Array.from({ length: 70_000 }, (_, i) => `10.${i >> 16}.${(i >> 8) & 255}.${i & 255}/32`)
   const sources = (...texts: readonly string[]) => ({ v4: ranges(4, texts), v6: ranges(6, texts) })
   const wide = sources('198.51.0.0/16', '2001:db8::/32')
-  const limits = stateWith({ sources: 'list', packets: { perSecond: 1, burst: 50 } }, { sources: 'list', packets: { perSecond: 1, burst: 2 } })
+  const limits = stateWith(
+    { sources: 'list', packets: { perSecond: 1, burst: 50 } },
+    { sources: 'list', packets: { perSecond: 1, burst: 2 } },
+  )
   const withLists = (second: readonly string[]): State => {
     const lists = [
       ...policy(
