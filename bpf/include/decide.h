@@ -189,8 +189,6 @@ static __always_inline int decide_sparing(const struct settings *settings, const
 static __always_inline void limit_rate(struct xdp_md *ctx, const struct packet *packet, const struct account *account,
 				       __u32 defaults, __u32 offsets, struct decision *decision)
 {
-	if (PART(rate_sources))
-		note_sources(decision->class);
 	if (is_filtered(defaults) &&
 	    exceeds_rate(ctx, account->origin, offsets, packet->head,
 			 kind_of(packet, account) | (is_loopback(packet) ? KIND_LOOPBACK : 0)))
@@ -257,6 +255,8 @@ static __always_inline int decide(struct xdp_md *ctx, const struct settings *set
 		decision->reason = default_reason(packet, parsed, defaults);
 		if (PART(anomalies))
 			drop_anomaly(ctx, packet, account, defaults, offsets_of(packet->network, packet->behind), decision);
+		if (PART(rate_sources))
+			note_sources(decision->class);
 		if (PART(rates) && decision->reason != REASON_ANOMALY)
 			limit_rate(ctx, packet, account, defaults, offsets_of(packet->network, packet->behind), decision);
 		if (PART(observe) && decision->class && decision->reason == REASON_DEFAULT_PASS)

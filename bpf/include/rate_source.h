@@ -44,14 +44,6 @@ __noinline int note_sources(__u32 number)
 	return 0;
 }
 
-/* Whether lists have a say about sources of a class; of others only limits have. */
-static __always_inline int has_rules(const struct settings *settings, __u32 number)
-{
-	const struct class *class = lookup_class(settings, number);
-
-	return !class || class->rules;
-}
-
 static __always_inline int is_source(const struct rate_walk *walk, const struct rate_limit *limit)
 {
 	return walk->sourced >> limit->slot % RATE_LIMITS & 1;
