@@ -14,6 +14,7 @@ import { scopesOf } from '../model/scope.ts'
 import { type Attachment, type List, type ListKind, type ScopedSet, type State, scopeKey } from '../model/state.ts'
 import { parseSyn } from '../model/syn-protection.ts'
 import { formatRange } from '../model/text.ts'
+import { sourcesPath } from './limit-text.ts'
 import { listText } from './list-text.ts'
 import { addressTexts, type Fields, portsField, protocolField, scopeFields } from './written-scope.ts'
 import { bucketsOf, rateLimitFields, serviceFields } from './written-service.ts'
@@ -171,7 +172,7 @@ function writtenSources(
   const addresses = sourcesOf(limit, lists) ?? EMPTY_SET
   if (addresses.v4.length + addresses.v6.length === 0) return undefined
   if (!options.files) return { fields: { cidrs: addressTexts(addresses) }, file: undefined }
-  const path = `lists/rate-limit-${limit.name}.txt`
+  const path = sourcesPath(limit.name)
   const count = formatCount(countPrefixes(addresses.v4) + countPrefixes(addresses.v6))
   const content = listText(`# sources of rate limit ${limit.name}: ${count} prefixes, from the kernel\n`, addresses)
   return { fields: { file: path, ...AS_LIVE }, file: { path, content } }
