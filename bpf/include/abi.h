@@ -204,7 +204,7 @@ struct list {
 	__u64 digest;		/* start of the SHA-256 of the list's content as applied; differs from live = drift */
 	__u32 scopes;		/* number of distinct scopes of the list's entries */
 	__u16 slot;		/* in list_stats */
-	__u8 allow;		/* 1: allowlist, 0: blocklist */
+	__u8 allow;		/* 1: allowlist, 0: blocklist, 2: sources of the rate limit of this name */
 	__u8 observes;		/* 1: some of its entries only observe */
 	__u64 prefixes;		/* size of the smallest set of prefixes that covers the list as applied; for reports */
 };

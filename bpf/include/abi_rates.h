@@ -33,6 +33,7 @@ enum rate_flag {
 	RATE_OBSERVE = 4,	/* what exceeds is counted and goes on */
 	RATE_FINE = 8,		/* a burst is so short that the clock of timer ticks is too coarse */
 	RATE_BAN = 64,		/* sources that exceed it for some time are banned */
+	RATE_SOURCED = 128,	/* of the sources in whose struct class_sources it is; `sources` is 0 */
 };
 
 /* Position and bits of enum rate_per between these flags. */

@@ -25,7 +25,17 @@ enum rule_flag {
 struct class {
 	__u32 first_rule;
 	__u16 rules;		/* <= CLASS_RULES; allowlist rules first */
-	__u16 plain;		/* enum class_flag, and the slot of its list below them; 0, CLASS_MATCHES: the rules decide */
+	__u16 plain;		/* enum class_flag, and the slot of its list below them; not CLASS_PLAIN: the rules decide */
+};
+
+/*
+ * In place of a rule behind those of a class with CLASS_SOURCES. Behind it are `parts` of struct rule, which the control
+ * plane alone reads: `list` and `scope` as in other rules, and in `source_first` the slot of the limit.
+ */
+struct class_sources {
+	__u64 limits;		/* bit n: the class is among the sources of the rate limit in slot n */
+	__u32 parts;
+	__u32 pad;
 };
 
 /*
@@ -33,11 +43,12 @@ struct class {
  * before these flags have none.
  */
 enum class_flag {
+	CLASS_SOURCES = 0x1000,	/* rate limits name it as a source: struct class_sources */
 	CLASS_MATCHES = 0x2000,	/* not plain: one of its rules has a struct match */
 	CLASS_ALLOW = 0x4000,	/* its list is an allowlist, else a blocklist */
 	CLASS_PLAIN = 0x8000,
 };
-#define CLASS_LIST 0x3fff
+#define CLASS_LIST 0x0fff
 
 /*
  * One alternative of an entry's scope. Entries with several port ranges have one rule per combination, all with equal

@@ -15,6 +15,7 @@
 #include "parse.h"
 #include "parts.h"
 #include "rate.h"
+#include "rate_source.h"
 #include "socketless.h"
 #include "syn.h"
 #include "verdict.h"
@@ -254,6 +255,8 @@ static __always_inline int decide(struct xdp_md *ctx, const struct settings *set
 		decision->reason = default_reason(packet, parsed, defaults);
 		if (PART(anomalies))
 			drop_anomaly(ctx, packet, account, defaults, offsets_of(packet->network, packet->behind), decision);
+		if (PART(rate_sources))
+			note_sources(decision->class);
 		if (PART(rates) && decision->reason != REASON_ANOMALY)
 			limit_rate(ctx, packet, account, defaults, offsets_of(packet->network, packet->behind), decision);
 		if (PART(observe) && decision->class && decision->reason == REASON_DEFAULT_PASS)

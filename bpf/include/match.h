@@ -175,7 +175,7 @@ __noinline int needs_traits(__u32 number)
 	const struct class *class = settings ? (const void *)policy_line(settings->classes + number / (LINE_SIZE / sizeof(*class))) :
 					       0;
 
-	return class && class[number % (LINE_SIZE / sizeof(*class))].plain == CLASS_MATCHES;
+	return class && class[number % (LINE_SIZE / sizeof(*class))].plain & CLASS_MATCHES;
 }
 
 static __always_inline int holds(__u16 value, __u16 first, __u16 last)

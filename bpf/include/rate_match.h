@@ -8,16 +8,9 @@
 #include "flow.h"
 #include "judge.h"
 #include "match.h"
+#include "rate_source.h"
 #include "scope.h"
 #include "translate.h"
-
-/* The kernel hands callbacks of loops memory of the stack only. */
-static __always_inline struct rate_walk *open_walk(void)
-{
-	struct scratch *scratch = open_scratch();
-
-	return scratch ? &scratch->rates : 0;
-}
 
 /* Whether a rule of a limit counts the packet of the walk. */
 static __always_inline int counts(const struct settings *settings, const struct rule *rule, const struct rate_walk *walk)
@@ -129,6 +122,8 @@ __noinline __u32 glance_at_rate(struct xdp_md *ctx, __u32 line)
 	__u32 found;
 
 	if (!settings || !limit || !walk)
+		return RATE_PASSES_BY;
+	if (PART(rate_sources) && limit->flags & RATE_SOURCED && !is_source(walk, limit))
 		return RATE_PASSES_BY;
 	if (counts(settings, &limit->first, walk))
 		found = limit->sources ? RATE_BY_SOURCES : RATE_COUNTS;

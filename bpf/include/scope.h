@@ -8,6 +8,7 @@
 
 ABI_SIZE(class, 8);
 ABI_SIZE(rule, 16);
+ABI_SIZE(class_sources, 16);
 ABI_SIZE(receiving, LINE_SIZE);
 ABI_SIZE(scoped_interface, LINE_SIZE);
 

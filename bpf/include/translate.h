@@ -58,6 +58,7 @@ struct rate_walk {
 	__u32 bytes;		/* of the frame; 0: not read yet, nor are the addresses */
 	__u32 count;		/* of limits */
 	__u64 place;		/* of the packet's key: see rate_ban.h */
+	__u64 sourced;		/* limits among whose sources the packet's is: see rate_source.h */
 	struct rate_answer answer;
 };
 

@@ -20,6 +20,7 @@ import { readAnomalies } from './lists/anomalies.ts'
 import { type PlacedEntry, readLists } from './lists/lists.ts'
 import { readProtect } from './lists/protect.ts'
 import { readRateLimits } from './lists/rate-limits.ts'
+import { sourceEntries } from './lists/rate-sources.ts'
 import type { Shelf } from './lists/shelf.ts'
 import { readSynProtection } from './lists/syn-protection.ts'
 import { readPolicy } from './policy.ts'
@@ -133,7 +134,10 @@ function load(path: string, { shelf = {}, reads = newReads() }: LoadOptions): Lo
   const parts = [top, ...readIncludes(top, reads, report, shelf.services)]
   const { attachments, options } = readInterfaces(parts, report)
   const protect = readProtect(top, report)
-  const entries = LISTS.flatMap((kind) => parts.flatMap((part) => soundEntries(part, kind)))
+  const entries = [
+    ...LISTS.flatMap((kind) => parts.flatMap((part) => soundEntries(part, kind))),
+    ...sourceEntries(parts),
+  ]
   const { services, health, places } = readServices(parts, report)
   const vips = new Map([...services].map(([name, { vip }]) => [name, vip] as const))
   const interfaces = { names: interfaceNames(parts), sets: new Set<string>(), vips, host: reads.host }

@@ -2,11 +2,14 @@
 
 import { statSync } from 'node:fs'
 import type { Location } from '../diagnostics.ts'
-import type { Family, Ranges } from '../model/address.ts'
+import type { AddressSet, Family, Ranges } from '../model/address.ts'
 import type { Desired } from '../model/desired.ts'
 import { findOrigin } from '../model/provenance.ts'
+import { EMPTY_SET, subtract, union } from '../model/ranges.ts'
+import type { RateLimit } from '../model/rate-limit.ts'
+import { decides, sourcesOf } from '../model/rate-sources.ts'
 import { decidesAlone } from '../model/scope.ts'
-import type { List, ScopedSet } from '../model/state.ts'
+import type { List, ScopedSet, State } from '../model/state.ts'
 import type { Part } from './text/part.ts'
 import type { Report } from './text/report.ts'
 import type { Reads } from './text/source.ts'
@@ -64,10 +67,32 @@ export function warnOfIdleEntries({ state, provenance }: Desired, report: Report
   }
 }
 
+/** The addresses of which lists decide every packet, on every interface. */
+function decidedBy({ lists }: State): AddressSet {
+  const sets = [...lists.values()].filter(decides).flatMap((list) => list.sets.filter(isAnyPacket))
+  return sets.reduce((all, { addresses: { v4, v6 } }) => ({ v4: union(all.v4, v4), v6: union(all.v6, v6) }), EMPTY_SET)
+}
+
+const isEmpty = ({ v4, v6 }: AddressSet): boolean => v4.length + v6.length === 0
+
+/** Warns about a limit that counts no packet, because lists decide about all of its sources. */
+function warnOfDecided(limit: RateLimit, { state, provenance }: Desired, decided: AddressSet, report: Report): void {
+  const sources = sourcesOf(limit, state.lists)
+  if (sources === undefined || isEmpty(sources)) return
+  if (!isEmpty({ v4: subtract(sources.v4, decided.v4), v6: subtract(sources.v6, decided.v6) })) return
+  const message = `lists decide about every packet from the sources of rate limit ${limit.name}, so it counts none`
+  const hint = 'an allowlist and a blocklist come before limits: narrow their entries, or remove the limit'
+  report.warning('W275', provenance.rateLimits.get(limit.name), message, hint)
+}
+
 /** Warns about limits that count no packet, and about those that one sender can use up for everybody. */
-export function warnOfRateLimits({ state, provenance }: Desired, report: Report): void {
+export function warnOfRateLimits(desired: Desired, report: Report): void {
+  const { state, provenance } = desired
   const filters = (name: string): boolean => state.interfaces.get(name)?.roles.includes('filter') ?? false
-  for (const { name, scope, sources, per, action } of state.rateLimits?.values() ?? []) {
+  const decided = [...(state.rateLimits?.values() ?? [])].some((one) => one.sources) ? decidedBy(state) : EMPTY_SET
+  for (const limit of state.rateLimits?.values() ?? []) {
+    const { name, scope, sources, per, action } = limit
+    warnOfDecided(limit, desired, decided, report)
     const at = provenance.rateLimits.get(name)
     const names = scope.interfaces ?? [...state.interfaces.keys()]
     if (!names.some(filters)) {
@@ -82,7 +107,7 @@ export function warnOfRateLimits({ state, provenance }: Desired, report: Report)
 
 /** Warns about lists that cover every packet of a family. */
 export function warnOfEverything(desired: Desired, report: Report): void {
-  for (const list of desired.state.lists.values()) {
+  for (const list of [...desired.state.lists.values()].filter(decides)) {
     for (const family of [4, 6] as const) warnOfList(desired, list, family, report)
   }
 }

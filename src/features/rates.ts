@@ -81,6 +81,7 @@ export const RATES = {
   programs,
   parts: {
     rates: ({ rateLimits }) => (rateLimits?.size ?? 0) > 0,
+    rate_sources: ({ rateLimits }) => [...(rateLimits?.values() ?? [])].some(({ sources }) => sources === 'list'),
     rate_bans: ({ rateLimits }) => [...(rateLimits?.values() ?? [])].some(({ ban }) => ban),
   },
   reasons: ['rate-limit'],

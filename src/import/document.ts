@@ -9,7 +9,7 @@ import { EMPTY6, equals, subtract } from '../model/ranges.ts'
 import type { ListKind } from '../model/state.ts'
 import { compareAddresses } from '../model/text.ts'
 import { EVERY, MAPPED } from './addresses.ts'
-import { type LimitSummary, namedLimits, styleLimits, suggestionText, synFields } from './limit-text.ts'
+import { type LimitSummary, namedLimits, sourceRanges, styleLimits, suggestionText, synFields } from './limit-text.ts'
 import { listText } from './list-text.ts'
 import { assignNames, uniqueNames } from './names.ts'
 import { FLOWING, scopeFields } from './scope-text.ts'
@@ -174,7 +174,7 @@ function render(
   const head = headOf(losses, 'list', options)
   const of = (kind: ListKind): readonly Entry[] => entries.filter((entry) => entry.kind === kind)
   const elements = (kind: ListKind): unknown[] => of(kind).flatMap((entry) => entry.elements)
-  const limits = namedLimits(imported.limits ?? [])
+  const limits = namedLimits(imported.limits ?? [], options.files)
   const { protects = [], anomalies = [] } = imported
   const document = new Document({
     version: 1,
@@ -242,11 +242,13 @@ export function compose(imported: Imported, options: ComposeOptions): Composed {
   const services = (imported.services ?? []).map((service, i) => ({ name: serviceNames[i] as string, service }))
   return {
     config: imported.services ? renderServices(services, losses, options) : render(imported, entries, losses, options),
-    files: entries.flatMap(({ file }) => (file === undefined ? [] : [file])),
+    files: [...entries, ...namedLimits(imported.limits ?? [], options.files)].flatMap(({ file }) => file ?? []),
     lists: summaries(entries),
     services: services.map(summaryOf),
     limits: namedLimits(imported.limits ?? []).map(({ summary }) => summary),
-    ranges: lists.reduce((sum, { addresses }) => sum + rangeCount(addresses), 0),
+    ranges:
+      lists.reduce((sum, { addresses }) => sum + rangeCount(addresses), 0) +
+      (imported.limits ?? []).reduce((sum, limit) => sum + sourceRanges(limit), 0),
     leftOut: losses,
   }
 }

@@ -2,6 +2,7 @@
 
 import { Document, isMap, type YAMLMap, type YAMLSeq } from 'yaml'
 import type { PortRange } from '../model/ports.ts'
+import { listText } from './list-text.ts'
 import { uniqueNames } from './names.ts'
 import { FLOWING, scopeFields } from './scope-text.ts'
 import type { ImportedLimit } from './source.ts'
@@ -18,16 +19,38 @@ interface NamedLimit {
   readonly limit: ImportedLimit
   readonly fields: Record<string, unknown>
   readonly summary: LimitSummary
+  /** Its sources, if they are too many for the config. */
+  readonly file: { readonly path: string; readonly content: Uint8Array } | undefined
 }
+
+/** Most ranges of sources inside the config; more of them get a file. */
+const INLINE = 20
+
+/** Turns off the guards against mistakes in public feeds, because they would change the sources. */
+const AS_WRITTEN = { exclude_private: false, min_prefix: { v4: 0, v6: 0 } } as const
 
 const sourceFields = (texts: readonly string[]): Record<string, unknown> =>
   texts.length === 1 ? { cidr: texts[0] } : { cidrs: texts }
 
-function fieldsOf({ scope, sources, rate }: ImportedLimit, name: string): Record<string, unknown> {
+/** Number of ranges of sources that a limit names. */
+export const sourceRanges = ({ sources }: ImportedLimit): number =>
+  sources ? sources.v4.length + sources.v6.length : 0
+
+/** The file for the sources of a limit, relative to the config. No list has its path. */
+export const sourcesPath = (limit: string): string => `lists/rate_limits/${limit}.txt`
+
+function fileOf(limit: ImportedLimit, name: string): NamedLimit['file'] {
+  const { sources, place } = limit
+  if (sources === undefined || sourceRanges(limit) <= INLINE) return undefined
+  const head = `# sources of rate limit ${name}, from ${place.text.replaceAll(/\s+/g, ' ')}\n`
+  return { path: sourcesPath(name), content: listText(head, sources) }
+}
+
+function fieldsOf({ scope, sources, rate }: ImportedLimit, name: string, path?: string): Record<string, unknown> {
   const { per, prefix, perSecond, burst } = rate
   return {
     name,
-    ...(sources && sourceFields(addressTexts(sources))),
+    ...(path === undefined ? sources && sourceFields(addressTexts(sources)) : { file: path, ...AS_WRITTEN }),
     ...scopeFields(scope),
     per,
     ...(prefix && per !== 'all' && { prefix }),
@@ -36,13 +59,14 @@ function fieldsOf({ scope, sources, rate }: ImportedLimit, name: string): Record
   }
 }
 
-/** Each limit with a name that no other has. */
-export function namedLimits(limits: readonly ImportedLimit[]): readonly NamedLimit[] {
+/** Each limit with a name that no other has. `files`: whether long sets of sources get a file. */
+export function namedLimits(limits: readonly ImportedLimit[], files = false): readonly NamedLimit[] {
   const names = uniqueNames(limits.map(({ name }) => name))
   return limits.map((limit, index) => {
     const name = names[index] as string
     const summary = { name, per: limit.rate.per, packets_per_second: limit.rate.perSecond }
-    return { limit, fields: fieldsOf(limit, name), summary }
+    const file = files ? fileOf(limit, name) : undefined
+    return { limit, fields: fieldsOf(limit, name, file?.path), summary, file }
   })
 }
 

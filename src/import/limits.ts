@@ -73,10 +73,9 @@ export class Limits {
     if (scopes.size > 1) notes.add(widened, rule, `becomes ${scopes.size} limits, each with the whole rate`)
     return [...scopes.values()].flatMap(({ scope, found }) => {
       const sources = addressesOf(found)
-      const ranges = sources === undefined ? 0 : sources.v4.length + sources.v6.length
-      if (ranges <= RATE.sources && alternatives(scope) <= RATE.rules)
+      if (alternatives(scope) <= RATE.rules)
         return [{ name: rate.name || rule.comment || scopeKey(scope), scope, sources, rate, place: rule.place }]
-      notes.add(leftOut, rule, 'left out because a limit has not as many sources or ports')
+      notes.add(leftOut, rule, 'left out because a limit has not as many combinations of ports')
       return []
     })
   }

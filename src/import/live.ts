@@ -7,10 +7,14 @@ import { formatCount } from '../model/numbers.ts'
 import { DEFAULT_POLICY, type Policy } from '../model/policy.ts'
 import { countPrefixes } from '../model/prefixes.ts'
 import { parseProtect } from '../model/protect.ts'
+import { EMPTY_SET } from '../model/ranges.ts'
+import type { RateLimit } from '../model/rate-limit.ts'
+import { decides, sourcesOf } from '../model/rate-sources.ts'
 import { scopesOf } from '../model/scope.ts'
 import { type Attachment, type List, type ListKind, type ScopedSet, type State, scopeKey } from '../model/state.ts'
 import { parseSyn } from '../model/syn-protection.ts'
 import { formatRange } from '../model/text.ts'
+import { sourcesPath } from './limit-text.ts'
 import { listText } from './list-text.ts'
 import { addressTexts, type Fields, portsField, protocolField, scopeFields } from './written-scope.ts'
 import { bucketsOf, rateLimitFields, serviceFields } from './written-service.ts'
@@ -159,6 +163,21 @@ function writtenSet(list: List, set: ScopedSet, number: number, options: LiveOpt
   return { kind, elements, file: undefined }
 }
 
+/** The sources of a limit that are a list: in a file, or in the config if that has none beside it. undefined: there are none. */
+function writtenSources(
+  limit: RateLimit,
+  { lists }: State,
+  options: LiveOptions,
+): { readonly fields: Fields; readonly file: LiveFile | undefined } | undefined {
+  const addresses = sourcesOf(limit, lists) ?? EMPTY_SET
+  if (addresses.v4.length + addresses.v6.length === 0) return undefined
+  if (!options.files) return { fields: { cidrs: addressTexts(addresses) }, file: undefined }
+  const path = sourcesPath(limit.name)
+  const count = formatCount(countPrefixes(addresses.v4) + countPrefixes(addresses.v6))
+  const content = listText(`# sources of rate limit ${limit.name}: ${count} prefixes, from the kernel\n`, addresses)
+  return { fields: { file: path, ...AS_LIVE }, file: { path, content } }
+}
+
 const wordsOf = (count: number, one: string, several: string): string =>
   count === 1 ? `one ${one}` : `${formatCount(count)} ${several}`
 
@@ -245,7 +264,7 @@ function textOf(fields: Fields): string {
 /** The config of a live policy. */
 export function listLive(state: State, options: LiveOptions): ListedLive {
   const unwritten: string[] = []
-  const written = [...state.lists.values()].flatMap((list) =>
+  const written = [...state.lists.values()].filter(decides).flatMap((list) =>
     list.sets.flatMap((set, number) => {
       const entry = writtenSet(list, set, number, options)
       if (entry === undefined) unwritten.push(`list ${list.name}`)
@@ -253,8 +272,13 @@ export function listLive(state: State, options: LiveOptions): ListedLive {
     }),
   )
   const limits = [...(state.rateLimits?.values() ?? [])].toSorted((left, right) => left.position - right.position)
+  const sources: LiveFile[] = []
   const rates = limits.flatMap((limit) => {
-    const fields = rateLimitFields(limit)
+    const isListed = limit.sources === 'list'
+    const own = isListed ? writtenSources(limit, state, options) : undefined
+    // No config says "no source", as of a name that was never resolved.
+    const fields = isListed && own === undefined ? undefined : rateLimitFields(limit, own?.fields)
+    if (fields && own?.file) sources.push(own.file)
     if (fields === undefined) unwritten.push(`rate limit ${limit.name}`)
     return fields ?? []
   })
@@ -273,7 +297,7 @@ export function listLive(state: State, options: LiveOptions): ListedLive {
   }
   return {
     config: headOf(options.about, leftOut) + textOf(fields),
-    files: written.flatMap(({ file }) => file ?? []),
+    files: [...written.flatMap(({ file }) => file ?? []), ...sources],
     leftOut,
     ranges: [...state.lists.values()]
       .flatMap(({ sets }) => sets)

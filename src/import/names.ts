@@ -16,7 +16,7 @@ const clean = (text: string): string =>
 const joined = (base: string, suffix: string): string =>
   suffix === '' ? base : `${base.slice(0, Math.max(1, LONGEST - 1 - suffix.length))}-${suffix}`.slice(0, LONGEST)
 
-const SHORT: Readonly<Record<ListKind, string>> = { allowlist: 'allow', blocklist: 'block' }
+const SHORT: Readonly<Record<ListKind, string>> = { allowlist: 'allow', blocklist: 'block', sources: 'sources' }
 
 const scopeWords = (scope: Scope): string => (scope.protocol === 'any' && !scope.match ? '' : clean(scopeKey(scope)))
 

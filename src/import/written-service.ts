@@ -74,14 +74,14 @@ export function serviceFields(service: Service): Fields {
 const timeText = (milliseconds: number): string =>
   milliseconds % 1000 === 0 ? `${milliseconds / 1000}s` : `${milliseconds}ms`
 
-/** The keys of a limit; undefined: no config has its scope. */
-export function rateLimitFields(limit: RateLimit): Fields | undefined {
+/** The keys of a limit; undefined: no config has its scope. `listed`: those of its sources, if they are a list. */
+export function rateLimitFields(limit: RateLimit, listed: Fields = {}): Fields | undefined {
   const scope = scopeFields(limit.scope)
   if (scope === undefined) return undefined
   const { name, sources, per, prefix, packets, bits, action, ban } = limit
   return {
     name,
-    ...(sources && { cidrs: addressTexts(sources) }),
+    ...(typeof sources === 'object' ? { cidrs: addressTexts(sources) } : listed),
     ...scope,
     ...(per !== 'source' && { per }),
     ...(per !== 'all' && { prefix: { v4: prefix.v4, v6: prefix.v6 } }),

@@ -31,8 +31,8 @@ export interface RateLimit {
   readonly position: number
   /** The packets that it counts; neither `established` nor `socket` is set. */
   readonly scope: Scope
-  /** The sources that it counts; undefined: every source. */
-  readonly sources?: AddressSet | undefined
+  /** The sources that it counts; `list`: those of its list, see sourcesList; undefined: every source. */
+  readonly sources?: AddressSet | 'list' | undefined
   readonly per: RatePer
   /** Lengths of the prefixes that share a rate, 0 to 32 and 0 to 128; only where `per` is not `all`. */
   readonly prefix: { readonly v4: number; readonly v6: number }
@@ -45,6 +45,14 @@ export interface RateLimit {
   readonly buckets: number
 }
 
+const LIST_PREFIX = 'rate_limit:'
+
+/** Name of the list with the sources of a limit, if its line in the data plane is too small for them. No written list has it. */
+export const sourcesList = (limit: string): string => `${LIST_PREFIX}${limit}`
+
+/** The limit whose sources a list has. */
+export const limitOfSources = (list: string): string => list.slice(LIST_PREFIX.length)
+
 /** The author of bans that rate limits make, and their reason. */
 export const RATE_BAN_AUTHOR = 'rate-limit'
 export const rateBanReason = (name: string): string => `rate limit ${name}`
@@ -54,7 +62,7 @@ export const RATE = {
   limits: 64,
   /** Combinations of port ranges in one limit. */
   rules: 64,
-  /** Address ranges in one limit. */
+  /** Address ranges that a limit compares one by one; more of them, and those from files, are in a list. */
   sources: 64,
   packets: { least: 1, most: 1_000_000_000 },
   bits: { least: 1000, most: 10_000_000_000_000 },
@@ -87,8 +95,10 @@ export function rateMemory(limits: ReadonlyMap<string, RateLimit>, slots: Readon
 
 const rateKey = (rate: Rate | undefined): string => (rate ? `${rate.perSecond}/${rate.burst}` : '')
 
-const rangesKey = (set: AddressSet | undefined): string =>
-  set ? [set.v4, set.v6].map(({ start, end }) => `${start.join()}-${end.join()}`).join('|') : 'any'
+const rangesKey = (set: RateLimit['sources']): string =>
+  typeof set === 'object'
+    ? [set.v4, set.v6].map(({ start, end }) => `${start.join()}-${end.join()}`).join('|')
+    : (set ?? 'any')
 
 /** A unique text for each limit apart from its name, by which limits are compared. `scope`: the `scopeKey` of its scope. */
 export const rateLimitKey = (limit: RateLimit, scope: string): string =>

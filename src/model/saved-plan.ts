@@ -2,7 +2,7 @@
 
 /** A file that the config was read from. */
 export interface PlanInput {
-  readonly kind: 'config' | 'included' | 'allowlist' | 'blocklist'
+  readonly kind: 'config' | 'included' | 'allowlist' | 'blocklist' | 'sources'
   /** Relative to the directory of the config if it is in there, else absolute. */
   readonly path: string
   /** SHA-256 as hex. */

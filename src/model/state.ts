@@ -15,7 +15,8 @@ export type { Scope }
 /** Attach mode of a program. */
 export type AttachMode = 'native' | 'generic' | 'offload'
 
-export type ListKind = 'allowlist' | 'blocklist'
+/** `sources`: those of a rate limit, about which the list itself decides nothing. */
+export type ListKind = 'allowlist' | 'blocklist' | 'sources'
 
 /** Addresses that a list holds under one scope. */
 export interface ScopedSet {
@@ -26,7 +27,7 @@ export interface ScopedSet {
 /** A named list. Canonical: one element per distinct scope, sorted by `scopeKey`; no element is empty. */
 export interface List {
   readonly kind: ListKind
-  /** Unique over both kinds. Entries without a name belong to the list with the name of its kind. */
+  /** Unique over all kinds. Entries without a name belong to the list with the name of its kind; `sources`: see sourcesList. */
   readonly name: string
   readonly sets: readonly ScopedSet[]
 }

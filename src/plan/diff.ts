@@ -4,12 +4,13 @@
 
 import type { Link, Live, ObjectKey } from '../model/live.ts'
 import { changedSettings, type Policy, settingOf } from '../model/policy.ts'
-import { type RateLimit, rateLimitKey } from '../model/rate-limit.ts'
+import { type RateLimit, rateLimitKey, sourcesList } from '../model/rate-limit.ts'
 import { type Attachment, type List, type Program, type State, scopeKey } from '../model/state.ts'
 import { attachImpact, displaceImpact, driftOf, foreignPrograms, ownAttachments } from './attachments.ts'
 import { sameChain } from './chain.ts'
 import type { Change, ChangeReason } from './change.ts'
 import { listDelta } from './delta.ts'
+import { inFormOf } from './rate-forms.ts'
 import { diffService } from './services.ts'
 
 type Step<T> =
@@ -140,10 +141,12 @@ export function diffStates(
     const after = desired.interfaces.get(name)
     return diffInterface(name, state.interfaces.get(name), after, links.get(name), drift.has(`interface:${name}`))
   })
-  const lists = both(desired.lists, state.lists).flatMap((name) =>
-    diffList(name, state.lists.get(name), desired.lists.get(name), drift.has(`list:${name}`)),
+  const isDrifted = (name: string): boolean => drift.has(`rate_limit:${name}`) || drift.has(`list:${sourcesList(name)}`)
+  const formed = inFormOf(state, desired, isDrifted)
+  const lists = both(formed.lists, state.lists).flatMap((name) =>
+    diffList(name, state.lists.get(name), formed.lists.get(name), drift.has(`list:${name}`)),
   )
-  const [wanted, present] = [desired.rateLimits ?? NONE, state.rateLimits ?? NONE]
+  const [wanted, present] = [formed.rateLimits ?? NONE, state.rateLimits ?? NONE]
   const rateLimits = both(wanted, present).flatMap((name) =>
     diffRateLimit(name, present.get(name), wanted.get(name), drift.has(`rate_limit:${name}`)),
   )

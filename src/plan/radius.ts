@@ -7,6 +7,7 @@ import type { Desired, Entries } from '../model/desired.ts'
 import { formatCount, percent } from '../model/numbers.ts'
 import type { Amount } from '../model/radius.ts'
 import { EMPTY_SET, subtract, union, WIDTH } from '../model/ranges.ts'
+import { decides } from '../model/rate-sources.ts'
 import { decidesAlone } from '../model/scope.ts'
 import { covered, SPACE } from '../model/share.ts'
 import { type List, listPrefixes, type Scope, type State } from '../model/state.ts'
@@ -35,7 +36,7 @@ interface Removal {
 }
 
 function removalOf({ before, after }: ListChange): Removal | undefined {
-  if (before === undefined) return undefined
+  if (before === undefined || !decides(before)) return undefined
   const rest = after?.kind === before.kind ? after : { ...before, sets: [] }
   return { of: `list ${before.name}`, removed: prefixCount(missing(before, rest)), live: listPrefixes(before) }
 }
@@ -68,12 +69,13 @@ function guardRemoved({ radius: { maxRemoved } }: Desired, edits: readonly ListC
   if (maxRemoved === undefined) return []
   const { value, at } = maxRemoved
   const removals = edits.flatMap((change) => removalOf(change) ?? [])
+  const deciding = [...live.lists.values()].filter(decides)
   const all: Removal = {
     of: 'all lists together',
     removed: removals.reduce((sum, { removed }) => sum + removed, 0),
-    live: [...live.lists.values()].reduce((sum, list) => sum + listPrefixes(list), 0),
+    live: deciding.reduce((sum, list) => sum + listPrefixes(list), 0),
   }
-  const found = [...removals, ...(live.lists.size > 1 ? [all] : [])].filter((one) => exceeds(one, value))
+  const found = [...removals, ...(deciding.length > 1 ? [all] : [])].filter((one) => exceeds(one, value))
   if (found.length === 0) return []
   const texts = found.map(({ of, removed, live: before }) => {
     const share = before > 0 ? ` (${percent(removed / before)})` : ''

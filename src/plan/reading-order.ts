@@ -1,7 +1,15 @@
 // The order of changes in a plan. It is for the reader: all changes come into force together, with the switch of
 // generations.
 
+import type { ListKind } from '../model/state.ts'
 import type { Change } from './change.ts'
+
+const LISTS: Readonly<Record<ListKind, { readonly coming: number; readonly going: number }>> = {
+  allowlist: { coming: 1, going: 11 },
+  blocklist: { coming: 3, going: 10 },
+  // A limit follows its sources.
+  sources: { coming: 3.5, going: 9.5 },
+}
 
 /**
  * Position in the order, in which an object follows those that it depends on: the program, the allowlists, the default
@@ -14,8 +22,7 @@ function rank(change: Change): number {
     case 'program':
       return going ? 13 : 0
     case 'list':
-      if ((change.after ?? change.before).kind === 'allowlist') return going ? 11 : 1
-      return going ? 10 : 3
+      return LISTS[(change.after ?? change.before).kind][going ? 'going' : 'coming']
     case 'policy':
       return going ? 12 : 2
     case 'rate_limit':

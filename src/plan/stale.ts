@@ -66,6 +66,7 @@ const INPUTS: Readonly<Record<PlanInput['kind'], string>> = {
   included: 'the included file',
   allowlist: 'the allowlist file',
   blocklist: 'the blocklist file',
+  sources: 'the file of sources',
 }
 
 const inputText = ({ kind, path }: PlanInput): string => `${INPUTS[kind]} ${path}`

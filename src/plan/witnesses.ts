@@ -5,6 +5,7 @@ import type { ProtectedPeer } from '../model/contact.ts'
 import { TCP, UDP } from '../model/ports.ts'
 import type { ProtectedPrefix } from '../model/protect.ts'
 import { compareBounds, WIDTH } from '../model/ranges.ts'
+import { decides } from '../model/rate-sources.ts'
 import type { Scope, State } from '../model/state.ts'
 import { type AddressRange, compareAddresses, overlaps } from '../model/text.ts'
 
@@ -69,7 +70,7 @@ function* cutsMayBegin({ prefix }: ProtectedPrefix, { before, after }: Transitio
     [after, 'allowlist'],
     [before, 'blocklist'],
   ] as const) {
-    for (const { kind, sets } of lists.values()) {
+    for (const { kind, sets } of [...lists.values()].filter(decides)) {
       for (const { addresses } of sets) {
         yield* boundsIn(prefix.family === 4 ? addresses.v4 : addresses.v6, prefix, kind === beginsBehind)
       }

@@ -1,11 +1,15 @@
 // Titles of objects in text.
 
 import type { ObjectKey } from '../model/live.ts'
+import { limitOfSources } from '../model/rate-limit.ts'
 import type { List, ListKind } from '../model/state.ts'
 import type { Change } from '../plan/change.ts'
 
-/** The list of unnamed entries has the name of its kind. */
-export const listTitle = (kind: ListKind, name: string): string => (kind === name ? kind : `${kind} ${name}`)
+/** The list of unnamed entries has the name of its kind, and sources have that of their limit. */
+export function listTitle(kind: ListKind, name: string): string {
+  if (kind === 'sources') return `sources ${limitOfSources(name)}`
+  return kind === name ? kind : `${kind} ${name}`
+}
 
 /** `interface eth0`, `blocklist spamhaus`, `rate_limit dns`, `service web`, `policy`. */
 export function changeTitle(change: Change): string {

@@ -39,8 +39,11 @@ function some(texts: readonly string[], most: number, separator: string): string
   return rest <= 0 ? texts.join(separator) : `${texts.slice(0, most).join(separator)} and ${formatCount(rest)} more`
 }
 
+/** Sources that a plan shows as a list. */
+const LISTED = 'its list'
+
 const sourcesText = ({ sources }: RateLimit, most: number): string =>
-  sources ? some(sourcesOf(sources), most, ', ') : 'any'
+  typeof sources === 'object' ? some(sourcesOf(sources), most, ', ') : sources === 'list' ? LISTED : 'any'
 
 const prefixText = ({ prefix: { v4, v6 } }: RateLimit): string => `/${v4} and /${v6}`
 
@@ -95,12 +98,14 @@ const settingsOf = (limit: RateLimit): Readonly<Record<string, string>> => ({
 
 /** `sources: +192.0.2.0/25 -198.51.100.0/24`; a change from or to every source as a setting. */
 function sourceLines(before: RateLimit, after: RateLimit, most: number): string[] {
-  const [left, right] = [before, after].map(({ sources }) => (sources ? sourcesOf(sources) : ['any']))
-  const gone = (left as string[]).filter((one) => !right?.includes(one))
-  const come = (right as string[]).filter((one) => !left?.includes(one))
+  if (typeof before.sources !== 'object' || typeof after.sources !== 'object') {
+    const texts = [sourcesText(before, most), sourcesText(after, most)] as const
+    return texts[0] === texts[1] ? [] : [setting('sources', ...texts)]
+  }
+  const [left, right] = [sourcesOf(before.sources), sourcesOf(after.sources)]
+  const gone = left.filter((one) => !right.includes(one))
+  const come = right.filter((one) => !left.includes(one))
   if (gone.length + come.length === 0) return []
-  if (!before.sources || !after.sources)
-    return [setting('sources', sourcesText(before, most), sourcesText(after, most))]
   return [`sources: ${some([...come.map((one) => `+${one}`), ...gone.map((one) => `-${one}`)], most, ' ')}`]
 }
 
@@ -149,7 +154,7 @@ export const rateLimitJson = (limit: RateLimit) => ({
   name: limit.name,
   position: limit.position,
   scope: scopeKey(limit.scope),
-  sources: limit.sources ? sourcesOf(limit.sources) : null,
+  sources: typeof limit.sources === 'object' ? sourcesOf(limit.sources) : (limit.sources ?? null),
   per: limit.per,
   prefix: limit.per === 'all' ? null : limit.prefix,
   packets_per_second: limit.packets?.perSecond ?? null,

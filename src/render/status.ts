@@ -91,16 +91,18 @@ export function anomalyTable({ anomalies }: Pick<Status, 'anomalies'>): string[]
 export function rateTable({ rate_limits }: Pick<Status, 'rate_limits'>): string[] {
   if (rate_limits.length === 0) return []
   const haveBanned = rate_limits.some(({ bans }) => bans > 0)
-  const rows = rate_limits.map(({ name, per, action, packets, exceeding_packets, exceeding_bytes, bans }) => [
+  const haveSources = rate_limits.some(({ sources }) => sources !== undefined)
+  const rows = rate_limits.map(({ name, per, action, sources, packets, exceeding_packets, exceeding_bytes, bans }) => [
     name,
     per,
     action,
+    ...(haveSources ? [sources === undefined ? '-' : formatCount(sources)] : []),
     formatCount(packets),
     formatCount(exceeding_packets),
     formatBytes(exceeding_bytes),
     ...(haveBanned ? [formatCount(bans)] : []),
   ])
-  const columns = [left('RATE LIMIT'), left('PER'), left('ACTION')]
+  const columns = [...[left('RATE LIMIT'), left('PER'), left('ACTION')], ...(haveSources ? [right('SOURCES')] : [])]
   const counts = [right('PACKETS'), right('EXCEEDING'), right('BYTES'), ...(haveBanned ? [right('BANS')] : [])]
   return ['', ...formatTable([...columns, ...counts], rows)]
 }

@@ -115,7 +115,13 @@ function limitLines(judgements: readonly Judgement[]): string[] {
     const share = `${Math.round(used * 100)} % of its burst is used`
     return `Rate limit ${name} counts such packets; ${share}, and what exceeds it ${verb}.${place}`
   }
-  return [...all.values()].map(one)
+  return [...all.values()].flatMap((limit) => [one(limit), ...sourceLines(limit)])
+}
+
+function sourceLines({ source }: CountingLimit): string[] {
+  if (source === undefined) return []
+  const about = source.about === undefined ? '' : ` (${showable(source.about)})`
+  return [`  ${source.prefix}${about} is one of its sources. # ${source.at}`]
 }
 
 const mitigationLines = (judgements: readonly Judgement[]): string[] => [
@@ -234,11 +240,14 @@ function judgementJson({ verdict, reason, list, prefix, at, about, service, back
     needs_socket: rest.needsSocket,
     anomalies: rest.anomalies.map(({ name, action }) => ({ name, action })),
     observed: rest.observed,
-    rate_limits: rest.rateLimits.map(({ name, action, at: line, used }) => ({
+    rate_limits: rest.rateLimits.map(({ name, action, at: line, used, source }) => ({
       name,
       action,
       at: line ?? null,
       used: used ?? null,
+      source: source?.prefix ?? null,
+      source_at: source?.at ?? null,
+      source_about: source?.about ?? null,
     })),
     otherwise: rest.otherwise.map(({ kind, verdict: other, name, packets, prefix: covering, at: line }) => ({
       kind,

@@ -135,6 +135,8 @@ export interface RateStatus {
   readonly exceeding_bytes: number
   /** Bans of sources that exceeded it. */
   readonly bans: number
+  /** Prefixes of its sources, if they are a list. */
+  readonly sources?: number
 }
 
 export interface Status {
@@ -268,6 +270,8 @@ export interface CountingLimit {
   readonly at: string | undefined
   /** Live, of the one that is closest to its rate: the share of its burst (0 to 1) that the packet's key has used. */
   readonly used: number | undefined
+  /** The entry of the file by which the source is one of the limit, if its sources are a list. */
+  readonly source?: { readonly prefix: string; readonly at: string; readonly about: string | undefined } | undefined
 }
 
 /** Judgement by the kernel. */

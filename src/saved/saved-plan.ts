@@ -92,7 +92,7 @@ const hex =
 
 const sha256 = hex(64)
 
-const INPUT_KINDS: readonly PlanInput['kind'][] = ['config', 'included', 'allowlist', 'blocklist']
+const INPUT_KINDS: readonly PlanInput['kind'][] = ['config', 'included', 'allowlist', 'blocklist', 'sources']
 
 const shape = record({
   created_at: text,

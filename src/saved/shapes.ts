@@ -103,7 +103,7 @@ const scope: Shape<Scope> = object<Scope>({
 } as Fields<Scope>)
 
 export const addressList = object<List>({
-  kind: oneOf('allowlist', 'blocklist'),
+  kind: oneOf('allowlist', 'blocklist', 'sources'),
   name: text,
   sets: list(object({ scope, addresses: addressSet })),
 })
@@ -114,7 +114,7 @@ export const rateLimit = object<RateLimit>({
   name: text,
   position: number,
   scope,
-  sources: optional(addressSet),
+  sources: optional((value, at) => (value === 'list' ? value : addressSet(value, at))),
   per: oneOf('source', 'destination', 'service', 'all'),
   prefix: object({ v4: between(0, 32), v6: between(0, 128) }),
   packets: optional(rate),

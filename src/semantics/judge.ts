@@ -8,6 +8,7 @@ import { ARP, isLinkProtocol } from '../model/ethertypes.ts'
 import { DEFAULT_POLICY, type EssentialGroup, type Policy } from '../model/policy.ts'
 import { ICMP_OF, type PortRange, TCP } from '../model/ports.ts'
 import { contains } from '../model/ranges.ts'
+import { decides } from '../model/rate-sources.ts'
 import { coversInterface } from '../model/scope.ts'
 import {
   EVERY_ROLE,
@@ -129,7 +130,7 @@ export interface Cover extends Match {
   readonly matches: boolean
 }
 
-/** Every entry that covers the source of a packet: those that apply first, allowlists first, in the order of names. */
+/** Every entry of an allowlist or blocklist that covers the source of a packet: those that apply first, allowlists first, in the order of names. */
 export function coversOf(
   { lists, services }: Pick<State, 'lists' | 'services'>,
   facts: Facts,
@@ -140,6 +141,7 @@ export function coversOf(
   const about = forFilter(services, facts, circumstances, ingress)
   const rank = ({ matches, list: { kind } }: Cover): number => (matches ? 0 : 2) + (kind === 'allowlist' ? 0 : 1)
   return [...lists.values()]
+    .filter(decides)
     .sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0))
     .flatMap((list) =>
       list.sets

@@ -9,6 +9,7 @@ import { DEFAULT_POLICY } from '../model/policy.ts'
 import { formatPorts, ICMP_OF, type PortRange, PROTOCOL_NUMBERS, TCP } from '../model/ports.ts'
 import { contains } from '../model/ranges.ts'
 import type { RateLimit } from '../model/rate-limit.ts'
+import { sourcesOf } from '../model/rate-sources.ts'
 import { coversInterface } from '../model/scope.ts'
 import { isAnyPort, type Service } from '../model/service.ts'
 import type { List, Scope, ScopedSet, State } from '../model/state.ts'
@@ -137,10 +138,12 @@ function entries(lists: State['lists'], kind: List['kind'], question: Question, 
   }
 }
 
-function limitsOf({ rateLimits }: State, question: Question, ingress: Ingress): Otherwise[] {
+function limitsOf({ lists, rateLimits }: State, question: Question, ingress: Ingress): Otherwise[] {
   const { family, source } = question
   return [...(rateLimits?.values() ?? [])]
-    .filter(({ action, sources, scope }) => {
+    .filter((limit) => {
+      const { action, scope } = limit
+      const sources = sourcesOf(limit, lists)
       const isSource = !sources || contains(family === 4 ? sources.v4 : sources.v6, source) >= 0
       return action === 'drop' && isSource && scopeShare(scope, question, ingress) !== 'none'
     })

@@ -3,6 +3,7 @@
 
 import { contains } from '../model/ranges.ts'
 import type { RateLimit } from '../model/rate-limit.ts'
+import { sourcesOf } from '../model/rate-sources.ts'
 import type { State } from '../model/state.ts'
 import type { Verdict } from '../report/reason.ts'
 import { type Circumstances, type Facts, type Ingress, inScope, judge, TEST_INGRESS } from './judge.ts'
@@ -25,9 +26,13 @@ export function countingLimits(
   if (DECIDED.has(judge({ lists, policy }, facts, { ...circumstances, own: false }, ingress).reason)) return []
   const { essential, family, source } = facts
   if (essential && UNLIMITED.has(essential) && policy?.essential.includes(essential)) return []
-  const counts = ({ scope, sources }: RateLimit): boolean =>
-    inScope(scope, 'blocklist', facts, ingress) &&
-    (sources === undefined || contains(family === 4 ? sources.v4 : sources.v6, source) >= 0)
+  const counts = (limit: RateLimit): boolean => {
+    const sources = sourcesOf(limit, lists)
+    return (
+      inScope(limit.scope, 'blocklist', facts, ingress) &&
+      (sources === undefined || contains(family === 4 ? sources.v4 : sources.v6, source) >= 0)
+    )
+  }
   return [...state.rateLimits.values()].filter(counts).sort((a, b) => a.position - b.position)
 }
 

@@ -14,7 +14,16 @@ import { type Bans, bansOf, parse } from '../support/bans.ts'
 import { DataPlane, type Run, slotsOf } from '../support/bpf.ts'
 import { SEED, usually } from '../support/depth.ts'
 import { factsOf, isStray } from '../support/model.ts'
-import { INTERFACES, type Random, randomFrame, randomFrom, randomPrefix, randomState } from '../support/random.ts'
+import {
+  INTERFACES,
+  type Random,
+  randomFrame,
+  randomFrom,
+  randomLimits,
+  randomPrefix,
+  randomState,
+} from '../support/random.ts'
+import { withSourceLists } from '../support/rate-sources.ts'
 
 const POLICIES = usually(10, { thoroughly: 40 })
 const PACKETS = 400
@@ -38,6 +47,16 @@ const randomRun = (random: Random): Run => {
   return canSplit && random.chance(0.15) ? { frame, linear: random.below(frame.length) } : { frame }
 }
 
+/** A state whose rate limits drop nothing, and count sources that the lists name too. */
+function observingSources(random: Random): State {
+  const state = randomState(random)
+  if (random.chance(0.5)) return state
+  const limits = [...randomLimits(random)].map(
+    ([name, { ban: _, ...limit }]) => [name, { ...limit, action: 'observe' }] as const,
+  )
+  return withSourceLists(random, { ...state, rateLimits: new Map(limits) })
+}
+
 const droppedFor = (state: State, facts: Facts, where: Ingress): AnomalyName =>
   anomaliesMet(state, facts, {}, where).at(-1)?.name as AnomalyName
 
@@ -48,7 +67,7 @@ const bansOn = (banned: readonly string[], facts: Facts): number[] =>
 test(`program and model agree on ${POLICIES} policies, ${PACKETS} packets each, seed ${SEED}`, async () => {
   const random = randomFrom(SEED)
   for (let number = 0; number < POLICIES; number++) {
-    const state = randomState(random)
+    const state = observingSources(random)
     const slots = slotsOf(state)
     await plane.loadState(state)
     if (number === 0) canSplit = await plane.canSplit()

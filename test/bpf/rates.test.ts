@@ -12,6 +12,7 @@ import { allow, block, policy, ranges, scope } from '../support/lists.ts'
 import { factsOf, isStray } from '../support/model.ts'
 import { arp, ethernet, fragment, icmp, icmpv6, ipv4, ipv6, packet, raw, tcp, udp, vlan } from '../support/packets.ts'
 import { INTERFACES, randomFrame, randomFrom, randomLimits, randomState } from '../support/random.ts'
+import { listOfSources, withSourceLists } from '../support/rate-sources.ts'
 
 const SLOT = 5
 
@@ -246,6 +247,44 @@ test('a test run that finds balances used up is dropped, by rates alone, and tak
   expect(await passing(times(5, from4('198.51.100.1')))).toBe(3)
 })
 
+test('a limit counts the packets of its list of sources alone, whatever else covers them, and keeps its counts when that changes', async () => {
+  const many = Array.from({ length: 70_000 }, (_, i) => `10.${i >> 16}.${(i >> 8) & 255}.${i & 255}/32`)
+  const sources = (...texts: readonly string[]) => ({ v4: ranges(4, texts), v6: ranges(6, texts) })
+  const wide = sources('198.51.0.0/16', '2001:db8::/32')
+  const limits = stateWith(
+    { sources: 'list', packets: { perSecond: 1, burst: 50 } },
+    { sources: 'list', packets: { perSecond: 1, burst: 2 } },
+  )
+  const withLists = (second: readonly string[]): State => {
+    const lists = [
+      ...policy(
+        'pass',
+        allow('friends', '198.51.100.64/26'),
+        block('foes', ['198.51.100.0/24', scope(6)]),
+      ).lists.values(),
+      listOfSources('limit-0', wide),
+      listOfSources('limit-1', sources(...second, ...many)),
+    ]
+    return { ...limits, lists: new Map(lists.map((list) => [list.name, list])) }
+  }
+  await load(withLists(['198.51.100.0/25', '2001:db8:1::/48']))
+  expect(await passing(times(5, from4('203.0.113.1')))).toBe(5)
+  expect(await passing(times(5, from6('2001:db9::1')))).toBe(5)
+  expect(await passing(times(5, from4('198.51.100.1')))).toBe(2)
+  expect(Math.round((await passing(times(90, from4('198.51.100.129')))) / 10)).toBe(5)
+  expect(await passing(times(5, from4('198.51.100.65')))).toBe(5)
+  expect(await passing(times(5, from4('10.1.17.112')))).toBe(5)
+  expect(await passing(times(5, from4('10.1.17.111')))).toBe(2)
+  expect(await passing(times(5, from4('10.0.0.0')))).toBe(2)
+  expect(Math.round((await passing(times(90, from6('2001:db8::1')))) / 10)).toBe(5)
+  expect(await passing(times(5, from6('2001:db8:1::1')))).toBe(2)
+  expect(await passing(times(2, packet(ethernet(), ipv4({ source: '198.51.100.2' }), tcp())))).toBe(0)
+  // The second limit has other sources, and the first keeps what it has counted, which a second refills by one packet.
+  await plane.loadState(withLists(['203.0.113.0/24']))
+  expect(await passing(times(60, from4('198.51.100.129')))).toBeLessThan(40)
+  expect(await passing(times(5, from4('203.0.113.1')))).toBe(2)
+})
+
 describe('random limits and packets', () => {
   const rounds = usually(6, { thoroughly: 40 })
 
@@ -253,7 +292,8 @@ describe('random limits and packets', () => {
     const random = randomFrom(SEED)
     for (let round = 0; round < rounds; round++) {
       const { services: _, ...rest } = randomState(random)
-      const state: State = { ...rest, services: new Map(), rateLimits: randomLimits(random) }
+      const drawn: State = { ...rest, services: new Map(), rateLimits: randomLimits(random) }
+      const state = random.chance(0.7) ? withSourceLists(random, drawn) : drawn
       await plane.loadState(state)
       const frames = Array.from({ length: 300 }, () => randomFrame(random))
       const arrivals = [...INTERFACES, 'other'].map((name, i) => ({ name, slot: name === 'other' ? 9 : i + 1 }))

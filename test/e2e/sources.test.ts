@@ -113,6 +113,66 @@ test('countries and systems of a database drop and pass packets, and why names t
   expect(await lab.ping('192.0.2.1', { source: '192.0.2.3', count: 1 })).toBe(0)
 })
 
+test('rate limits count the sources of a country, a system and a file, and every report names them', async () => {
+  const text = readFileSync(new URL('../../examples/sources/limits.yaml', import.meta.url), 'utf8')
+  lab.write('limits.yaml', text.replaceAll('/usr/share/GeoIP/', '').replace('../lists/', ''))
+  const many = Array.from({ length: 500 }, (_, i) => `198.18.${i >> 7}.${(i & 127) * 2}`)
+  lab.write('scanners.txt', `${['192.0.2.3', ...many].join('\n')}\n`)
+  const builtAt = Math.floor(Date.now() / 1000)
+  const networks: Database['networks'] = [['192.0.2.2/32', country('XX')]]
+  writeFileSync(join(lab.directory, 'GeoLite2-Country.mmdb'), database({ networks, builtAt }))
+  const systems: Database['networks'] = [['192.0.2.0/30', system(64496)]]
+  writeFileSync(join(lab.directory, 'GeoLite2-ASN.mmdb'), database({ networks: systems, type: 'Test-ASN', builtAt }))
+  const of = ['-f', 'limits.yaml'] as const
+  const plan = await lab.ok('plan', ...of)
+  expect(plan).toMatch(/\+ sources abroad .*\n +\+1 -0 prefixes .*\n +\+ 192\.0\.2\.2 +# GeoLite2-Country\.mmdb/)
+  expect(plan).toMatch(/\+ sources known .*\n +\+501 -0 prefixes/)
+  expect(plan).toMatch(/\+ rate_limit abroad .*\n.*\n +from its list/)
+  expect(JSON.parse(await lab.ok('apply', ...of, '--auto-approve', '--json'))).toMatchObject({ verified: true })
+  expect(await lab.ok('plan', ...of, '--detailed-exitcode')).toContain('No changes.')
+  const pings = (source: string): Promise<number> => lab.ping('192.0.2.1', { source, count: 90 })
+  expect(await pings('192.0.2.3')).toBe(90)
+  expect(await pings('192.0.2.2')).toBeLessThan(75)
+
+  const why = JSON.parse(await lab.ok('why', '192.0.2.2', '--protocol', 'icmp', ...of, '--json'))
+  const found = {
+    name: 'abroad',
+    source: '192.0.2.2',
+    source_at: 'GeoLite2-Country.mmdb',
+    source_about: expect.stringMatching(/^country XX of Test-Country/),
+  }
+  expect(why.live).toMatchObject({ lists: [], rate_limits: [found] })
+  expect(why.desired.rate_limits).toMatchObject([found])
+  const scan = await lab.ok('why', '192.0.2.3', '--protocol', 'udp', '--offline', ...of)
+  expect(scan).toMatch(/Rate limit hoster counts such packets.*\n +192\.0\.2\.0\/30 \(AS64496 of Test-ASN.*\) is one/)
+  expect(await lab.ok('why', '2001:db8::2', '--protocol', 'icmp', ...of)).not.toContain('Rate limit')
+
+  const status = JSON.parse(await lab.ok('status', '--json'))
+  expect(status.lists).toEqual([])
+  const rates = status.rate_limits.map(({ name, sources }: { name: string; sources: number }) => [name, sources])
+  expect(rates).toEqual([
+    ['abroad', 1],
+    ['hoster', 1],
+    ['known', 501],
+  ])
+  expect(JSON.parse(await lab.ok('stats', '--json')).rate_limits).toEqual(status.rate_limits)
+
+  // Another source of another limit: the balance of this one stays used, and the plan has the prefix as it was typed.
+  lab.write('scanners.txt', `${['192.0.2.3', '198.51.100.0/24', ...many.slice(1)].join('\n')}\n`)
+  expect(await lab.ok('plan', ...of)).toMatch(
+    /~ sources known .*\n +\+1 -1 prefixes .*\n +\+ 198\.51\.100\.0\/24 +# scanners\.txt:2/,
+  )
+  const before = (await lab.ok('status')).match(/^abroad .*$/m)?.[0]
+  await lab.ok('apply', ...of, '--auto-approve')
+  expect((await lab.ok('status')).match(/^abroad .*$/m)?.[0]).toBe(before)
+  expect(await pings('192.0.2.2')).toBeLessThan(75)
+
+  await lab.ok('list', '--output', 'listed')
+  expect(await lab.ok('plan', '-f', 'listed/xdp.yaml', '--detailed-exitcode')).toContain('No changes.')
+  await lab.ok('status', '--state', 'state.json')
+  expect(await lab.ok('plan', ...of, '--against', 'state.json', '--detailed-exitcode')).toContain('No changes.')
+})
+
 test('the daemon fetches what is missing, applies new contents, and keeps the policy when the server breaks', async () => {
   rmSync(join(lab.state, 'feeds'), { recursive: true })
   serve(['192.0.2.3', ...Array.from({ length: 9 }, (_, i) => `203.0.113.${i * 2}`)])

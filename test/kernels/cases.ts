@@ -35,6 +35,7 @@ import { outcomeOf } from '../support/forwarding.ts'
 import { policy } from '../support/lists.ts'
 import { factsOf, isStray } from '../support/model.ts'
 import * as p from '../support/packets.ts'
+import { listOfSources } from '../support/rate-sources.ts'
 import { backend, balancing, service } from '../support/services.ts'
 import { slotsFor } from '../support/slots.ts'
 import { list, rateLimit, scoped, state } from '../support/states.ts'
@@ -344,7 +345,6 @@ function bonded(): Pick<Policy, 'state' | 'rows'> {
     scoped({ ...ANY, protocol: 6, socket: 'none' }, '10.98.0.68'),
     scoped({ ...ANY, match: { ttl: { first: 0, last: 1 } }, action: 'observe' }, '10.98.0.69'),
   )
-  const lists = new Map([block('10.98.0.66'), asking].map((one) => [one.name, one]))
   const sources = scoped(ANY, '10.98.0.0/16', '2001:db8::/32').addresses
   const limits = [
     rateLimit('web', {
@@ -358,9 +358,12 @@ function bonded(): Pick<Policy, 'state' | 'rows'> {
       ban: { forMs: 600_000, afterMs: 3000 },
       buckets: 1024,
     }),
+    rateLimit('listed', { position: 2, sources: 'list', packets: { perSecond: 1e9, burst: 1e9 }, buckets: 1024 }),
     rateLimit('everything', { position: 1, per: 'all', bits: { perSecond: 1e12, burst: 1e12 }, buckets: 1024 }),
   ]
   const rateLimits = new Map(limits.map((one) => [one.name, one]))
+  const named = [block('10.98.0.66'), asking, listOfSources('listed', sources)]
+  const lists = new Map(named.map((one) => [one.name, one]))
   const balanced = balancing([web])
   // Its packets have private sources.
   const anomalies = ANOMALY_NAMES.filter((name) => name !== 'bogons')

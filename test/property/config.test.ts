@@ -338,7 +338,7 @@ const rangeTexts = ({ v4, v6 }: AddressSet): string[] =>
 const writtenLimit = ({ name, scope: of, sources, per, prefix, packets, bits: bitRate, action, ban }: RateLimit) => ({
   name,
   ...scopeKeys(of),
-  ...(sources ? { cidrs: rangeTexts(sources) } : { cidr: 'any' }),
+  ...(typeof sources === 'object' ? { cidrs: rangeTexts(sources) } : { cidr: 'any' }),
   per,
   ...(per === 'all' ? {} : { prefix }),
   ...(packets && { packets_per_second: packets.perSecond, burst: packets.burst }),

@@ -11,6 +11,9 @@ import { editImage, type Toggle } from '../../src/tables/image/edit.ts'
 import { compileImage, decodeImage } from '../../src/tables/image/image.ts'
 import { type Image, imageBytes, readHeader, SECTION_NAMES } from '../../src/tables/layout/layout.ts'
 import { digestLines } from '../../src/tables/lines/line-digest.ts'
+import { SEED } from '../support/depth.ts'
+import { randomFrom, randomLimits, randomState } from '../support/random.ts'
+import { withSourceLists } from '../support/rate-sources.ts'
 import { slotsFor } from '../support/slots.ts'
 import { arbitraryState, edges, ImageReader, modelParts } from '../support/tables.ts'
 
@@ -108,4 +111,26 @@ test('a sequence of edits gives the content of compiling, and readers get equal 
     }),
     { numRuns: 15 },
   )
+})
+
+test('edits of lists and of the sources of rate limits give the content of compiling', () => {
+  const random = randomFrom(SEED)
+  for (let round = 0; round < 12; round++) {
+    const drawn = (): State => withSourceLists(random, { ...randomState(random), rateLimits: randomLimits(random) })
+    let state = drawn()
+    let image = compileImage({ state, slots: slotsFor(state), meta: META })
+    for (let step = 0; step < 4; step++) {
+      const next = drawn()
+      // Limits keep their slots or not, as plans decide.
+      const place = random.chance(0.5) ? (n: number) => n : (n: number) => 62 - n
+      const source = { state: next, slots: slotsFor(next, place), meta: META }
+      image =
+        editImage({ ...source, previous: image, toggles: togglesOf(state, next), always: true }) ?? compileImage(source)
+      const decoded = decodeImage(image)
+      expect(decoded.lists, `seed ${SEED}`).toEqual(sorted(next.lists))
+      expect(decoded.rateLimits, `seed ${SEED}`).toEqual(next.rateLimits)
+      expect(decoded.drifted).toEqual([])
+      state = next
+    }
+  }
 })

@@ -9,17 +9,18 @@ import { loadConfig } from '../../src/config/load.ts'
 import { FORWARDING_MODES } from '../../src/features/forwarding/forwarding.ts'
 import { listLive } from '../../src/import/live.ts'
 import { addressTexts, scopeFields } from '../../src/import/written-scope.ts'
-import type { AddressSet } from '../../src/model/address.ts'
 import type { PacketMatch } from '../../src/model/packet-match.ts'
 import { DEFAULT_POLICY, ESSENTIAL_GROUPS } from '../../src/model/policy.ts'
-import { rateLimitKey } from '../../src/model/rate-limit.ts'
+import { limitOfSources, type RateLimit, rateLimitKey, sourcesList } from '../../src/model/rate-limit.ts'
+import { sourcesOf } from '../../src/model/rate-sources.ts'
 import { backendKey, DEFAULT_OUTER_SOURCE, GUE_PORT, type Service, UDP_TIMEOUT } from '../../src/model/service.ts'
-import { type ListKind, type Scope, type State, scopeKey } from '../../src/model/state.ts'
+import { type List, type ListKind, type Scope, type State, scopeKey } from '../../src/model/state.ts'
 import { formatAddress } from '../../src/model/text.ts'
 import { changesBetween } from '../../src/plan/between.ts'
 import { compileImage, decodeImage } from '../../src/tables/image/image.ts'
 import { usually } from '../support/depth.ts'
 import { randomAnomalies, randomFrom, randomLimits, randomState } from '../support/random.ts'
+import { withSourceLists } from '../support/rate-sources.ts'
 import { arbitraryServices } from '../support/services.ts'
 import { arbitraryState, slotsOf } from '../support/tables.ts'
 
@@ -78,18 +79,28 @@ const loads = ({ length, vlan, fragments }: PacketMatch = {}): boolean =>
   (length?.first ?? 20) >= 20 && (vlan?.first ?? 1) >= 1 && fragments !== 'later'
 
 /** The sources of a limit; undefined: every one, as a config writes it. */
-const someOf = (sources: AddressSet | undefined): AddressSet | undefined =>
-  sources && addressTexts(sources).join() === '0.0.0.0/0,::/0' ? undefined : sources
+const someOf = (sources: RateLimit['sources']): RateLimit['sources'] =>
+  typeof sources === 'object' && addressTexts(sources).join() === '0.0.0.0/0,::/0' ? undefined : sources
 
 /** Keys that only entries of a blocklist have. */
 const fitsKind = (kind: ListKind, { established, socket, action }: Scope): boolean =>
   kind === 'blocklist' ? !(socket && established) : !established && !socket && !action
+
+/** No config names a limit that counts no source. */
+const hasSources = (limit: RateLimit, { lists }: State): boolean =>
+  limit.sources !== 'list' || (lists.get(sourcesList(limit.name))?.sets.length ?? 0) > 0
+
+const isKept = ({ rateLimits }: State, { name }: List): boolean => {
+  const limit = rateLimits?.get(limitOfSources(name))
+  return limit !== undefined && isWritable(limit.scope)
+}
 
 /** A state without the scopes that no config has. A list with a name has one of them. */
 const writableState = (state: State): State => ({
   ...state,
   lists: new Map(
     [...state.lists].flatMap(([name, list]) => {
+      if (list.kind === 'sources' && !isKept(state, list)) return []
       const sets = list.sets
         .filter(({ scope }) => isWritable(scope) && fitsKind(list.kind, scope))
         .slice(0, name === list.kind ? undefined : 1)
@@ -98,7 +109,7 @@ const writableState = (state: State): State => ({
   ),
   rateLimits: new Map(
     [...(state.rateLimits?.values() ?? [])]
-      .filter(({ scope }) => isWritable(scope))
+      .filter((limit) => isWritable(limit.scope) && hasSources(limit, state))
       .map((limit, position) => [limit.name, { ...limit, position, sources: someOf(limit.sources) }]),
   ),
 })
@@ -112,8 +123,11 @@ function withUnnamed(state: State): State {
 }
 
 /** A text for everything that a limit is. */
-const keysOf = (limits: State['rateLimits']): string[] =>
-  [...(limits?.values() ?? [])].map((limit) => `${limit.name} ${rateLimitKey(limit, scopeKey(limit.scope))}`).sort()
+const keysOf = ({ rateLimits, lists }: State): string[] =>
+  [...(rateLimits?.values() ?? [])]
+    .map((limit) => ({ ...limit, sources: sourcesOf(limit, lists) }))
+    .map((limit) => `${limit.name} ${rateLimitKey(limit, scopeKey(limit.scope))}`)
+    .sort()
 
 test('a random policy is read back from its tables as a config without a change', async () => {
   await fc.assert(
@@ -128,7 +142,8 @@ test('a random policy is read back from its tables as a config without a change'
         syn_protection: random.pick(['', 'auto 2000 443,8000-8099', 'always 10 22']),
         bans: random.pick([DEFAULT_POLICY.bans, 1024]),
       }
-      const state: State = { ...drawn, policy, ...(random.chance(0.7) && { rateLimits: randomLimits(random) }) }
+      const limits = random.chance(0.7) && { rateLimits: randomLimits(random) }
+      const state = withSourceLists(random, { ...drawn, policy, ...limits })
       const image = compileImage({
         state,
         slots: {
@@ -150,7 +165,7 @@ test('a random policy is read back from its tables as a config without a change'
         ...again,
         interfaces: new Map([...again.interfaces].filter(([name]) => live.interfaces.has(name))),
       }
-      expect(keysOf(again.rateLimits)).toEqual(keysOf(live.rateLimits))
+      expect(keysOf(again)).toEqual(keysOf(live))
       expect(changesBetween(live, there)).toEqual([])
     }),
     { numRuns: usually(15, { thoroughly: 400 }) },

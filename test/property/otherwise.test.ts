@@ -20,6 +20,7 @@ import {
   randomLimits,
   randomState,
 } from '../support/random.ts'
+import { withSourceLists } from '../support/rate-sources.ts'
 
 const INGRESS = { ifindex: 2, interface: INTERFACES[0], roles: EVERY_ROLE }
 
@@ -102,11 +103,11 @@ function explains(cases: readonly Otherwise[], state: State, packet: TestPacket)
 function drawnPolicy(random: Random): State {
   const drawn = randomState(random)
   const anomalies = randomAnomalies(random)
-  return {
+  return withSourceLists(random, {
     ...drawn,
     ...(drawn.policy && { policy: { ...drawn.policy, anomalies } }),
     rateLimits: randomLimits(random),
-  }
+  })
 }
 
 /** Asks about some fields of a random packet. Returns whether the packet has another verdict than the answer. */

@@ -86,6 +86,7 @@ function partsOfImage(image: Uint8Array): ProgramParts {
     ['socketless', true],
     ['anomalies', decodeInterfaces(sections.INTERFACES).anomalies.length > 0],
     ['rates', rateLinesOf(sections.SETTINGS) > 1],
+    ['rate_sources', rateLinesOf(sections.SETTINGS) > 1],
     ['rate_bans', offenderSetsOf(sections.SETTINGS) > 1],
   ])
 }

@@ -129,6 +129,10 @@ function matchOf(random: Random, { protocol }: Scope): PacketMatch | undefined {
   return Object.keys(match).length > 0 ? match : undefined
 }
 
+/** A set of as many prefixes, ranges and addresses, which may overlap. */
+export const randomAddresses = (random: Random, count: number) =>
+  setOf(Array.from({ length: count }, () => addresses(random)))
+
 const setOf = (texts: readonly string[]) => ({
   v4: ranges(
     4,

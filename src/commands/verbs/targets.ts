@@ -3,6 +3,7 @@
 import { fail } from '../../diagnostics.ts'
 import type { Live, ObjectKey } from '../../model/live.ts'
 import { nearest } from '../../model/nearest.ts'
+import { sourcesList } from '../../model/rate-limit.ts'
 import type { State } from '../../model/state.ts'
 import type { Plan } from '../../plan/change.ts'
 
@@ -29,7 +30,8 @@ function unknownName(text: string, kind: TargetKind, name: string, known: readon
   return fail('E300', `--target ${text}: neither the file nor the kernel has a ${kind} "${name}"`, hint)
 }
 
-function parseTarget(text: string, states: readonly State[]): ObjectKey {
+/** The keys of an object; a rate limit may have its sources in a list. */
+function parseTarget(text: string, states: readonly State[]): readonly ObjectKey[] {
   const colon = text.indexOf(':')
   const word = colon < 0 ? text : text.slice(0, colon)
   const name = colon < 0 ? '' : text.slice(colon + 1)
@@ -41,12 +43,13 @@ function parseTarget(text: string, states: readonly State[]): ObjectKey {
   }
   if (kind === 'policy' || kind === 'program') {
     if (name !== '') throw fail('E300', `--target ${text}: there is only one ${kind}`, `write --target ${kind}`)
-    return kind
+    return [kind]
   }
   if (name === '') throw fail('E300', `--target ${text} lacks the name of the ${kind}`, `write --target ${kind}:NAME`)
   const known = namesOf(kind, states)
   if (!known.includes(name)) throw unknownName(text, kind, name, known)
-  return kind === 'blocklist' || kind === 'allowlist' ? `list:${name}` : `${kind}:${name}`
+  if (kind === 'blocklist' || kind === 'allowlist') return [`list:${name}`]
+  return kind === 'rate_limit' ? [`rate_limit:${name}`, `list:${sourcesList(name)}`] : [`${kind}:${name}`]
 }
 
 /**
@@ -60,7 +63,7 @@ export function onlyTargets<T extends Pick<Plan, 'changes' | 'drift'>>(
   live: Pick<Live, 'state'>,
 ): T {
   if (targets.length === 0) return plan
-  const keys = new Set(targets.map((text) => parseTarget(text, [desired, live.state])))
+  const keys = new Set(targets.flatMap((text) => parseTarget(text, [desired, live.state])))
   return {
     ...plan,
     changes: plan.changes.filter(({ key }) => keys.has(key)),

@@ -3,6 +3,8 @@
 import type { Ranges } from '../../model/address.ts'
 import type { Entries, Feed, ListSource, Provenance } from '../../model/desired.ts'
 import { EMPTY4, EMPTY6, union } from '../../model/ranges.ts'
+import { sourcesList } from '../../model/rate-limit.ts'
+import { ANY } from '../../model/scope.ts'
 import { type List, type ListKind, type Scope, type ScopedSet, scopeKey } from '../../model/state.ts'
 import { EntryCollector } from '../entries/entries.ts'
 import { explainRange, rangeBuffer, readRangeText } from '../entries/range.ts'
@@ -83,6 +85,10 @@ function draftOf(kind: ListKind, name: string | undefined, placed: Placed, readi
   return known ?? addDraft({ kind, name: kind, at: placed }, reading)
 }
 
+/** The list of a limit's sources. A limit with the name of another one is reported with the limits. */
+const sourcesDraft = (limit: string, placed: Placed, reading: Reading): Draft =>
+  addDraft({ kind: 'sources', name: sourcesList(limit), at: placed.fields?.get('name') ?? placed }, reading)
+
 function addDraft(base: Pick<Draft, 'kind' | 'name' | 'at'>, { drafts, source }: Reading): Draft {
   const draft: Draft = { ...base, sources: [], written: new Map(), source, scopes: new Map(), feeds: [] }
   drafts.set(base.name, draft)
@@ -154,8 +160,10 @@ function addEntry(kind: ListKind, placed: Placed, reading: Reading): void {
   const { library } = reading
   const { value } = placed
   const entry: WrittenEntry = typeof value === 'string' ? { cidr: value } : (value as WrittenEntry)
-  const scope = readScope(kind, entry, placed, reading)
-  const draft = draftOf(kind, entry.name, placed, reading)
+  // The limit reads the scope of its packets itself.
+  const scope = kind === 'sources' ? ANY : readScope(kind, entry, placed, reading)
+  const draft =
+    kind === 'sources' ? sourcesDraft(entry.name ?? '', placed, reading) : draftOf(kind, entry.name, placed, reading)
   // A list with an invalid name is still read, to report the errors in it.
   const into = draft ?? addDraft({ kind, name: '', at: placed }, { ...reading, drafts: new Map() })
   const set = setOf(into, scope, placed, reading)

@@ -1,14 +1,11 @@
 // `rate_limits:` → limits in canonical form. Their order is that of the files: the top file, then included ones.
 
 import type { Location } from '../../diagnostics.ts'
-import type { AddressSet, Ranges } from '../../model/address.ts'
 import { LONGEST_BAN } from '../../model/ban.ts'
 import { formatCount, plural } from '../../model/numbers.ts'
 import { RATE, type Rate, type RateBan, type RateLimit, type RatePer } from '../../model/rate-limit.ts'
 import { alternatives } from '../../model/scope.ts'
 import type { Scope } from '../../model/state.ts'
-import { EntryCollector } from '../entries/entries.ts'
-import { explainRange, rangeBuffer, readRangeText } from '../entries/range.ts'
 import { type KnownInterfaces, readScope } from '../entries/scope.ts'
 import { readDuration } from '../text/duration.ts'
 import { lineOf, type Part, soundField } from '../text/part.ts'
@@ -17,6 +14,7 @@ import type { Report } from '../text/report.ts'
 import { quote } from '../text/show.ts'
 import type { Placed } from '../text/tree.ts'
 import type { WrittenBits, WrittenRateLimit } from '../text/written.ts'
+import { readSources, SOURCE_KEYS } from './rate-sources.ts'
 
 /** One limit as written. */
 interface Context extends Reading {
@@ -57,8 +55,11 @@ function checkKeys({ placed, written, ...reading }: Context): void {
   }
   if (written.per === 'all' && written.prefix !== undefined)
     refuse('prefix', '`per: all` counts packets of all prefixes together', 'remove `prefix`, or write `per: source`')
-  if (written.cidr !== undefined && written.cidrs !== undefined)
-    refuse('cidrs', 'the limit has cidr and cidrs, but may have only one of them', 'write all of them under cidrs')
+  const [key, second] = SOURCE_KEYS.filter((one) => written[one] !== undefined)
+  if (key === undefined || second === undefined) return
+  const isText = key === 'cidr' && second === 'cidrs'
+  const hint = isText ? 'write all of them under cidrs' : 'write a second limit with the same rate'
+  refuse(second, `the limit has ${key} and ${second}, but may have only one of them`, hint)
 }
 
 /** Reports a burst that takes too much of its rate. */
@@ -107,44 +108,6 @@ function readBitRate(context: Context): Rate | undefined {
   const burst = bitsOf('burst_bits', BIT_BURSTS, context) ?? Math.max(perSecond, FRAME)
   checkBurst('burst_bits', burst, perSecond, context)
   return { perSecond, burst }
-}
-
-/** A word for every source, in place of a range. */
-const EVERY = 'any'
-const LIKE_EVERY = /^(?:any|all|every|world|\*|0\/0)$/i
-
-const isEverything = ({ length, start, end }: Ranges): boolean =>
-  length === 1 && start.every((word) => word === 0) && end.every((word) => word === 0xffffffff)
-
-const range = rangeBuffer()
-
-/** The sources that a limit names; undefined: every source. */
-function readSources({ placed, written, ...reading }: Context): AddressSet | undefined {
-  const { cidr, cidrs = [] } = written
-  const list = fieldOf(placed, 'cidrs')
-  const texts = [
-    ...(cidr === undefined ? [] : [[cidr, fieldOf(placed, 'cidr')] as const]),
-    ...cidrs.map((text, index) => [text, list.items?.[index] ?? list] as const),
-  ]
-  const [v4, v6] = [new EntryCollector(4), new EntryCollector(6)]
-  for (const [text, at] of texts) {
-    if (text === EVERY) continue
-    if (readRangeText(text, range)) {
-      const collector = range.family === 4 ? v4 : v6
-      collector.add(range.start, range.end, 1)
-    } else {
-      const { code, message, hint } = explainRange(text)
-      reportAt(reading, at, code, message, LIKE_EVERY.test(text) ? 'for every source write any' : hint)
-    }
-  }
-  if (texts.length === 0 || texts.some(([text]) => text === EVERY)) return undefined
-  const sources = { v4: v4.ranges, v6: v6.ranges }
-  const count = sources.v4.length + sources.v6.length
-  if (count > RATE.sources) {
-    const message = `rate limit ${written.name} has ${formatCount(count)} ranges of sources; a limit can have ${RATE.sources}`
-    reportAt(reading, list, 'E134', message, 'name fewer prefixes, or write several limits')
-  }
-  return isEverything(sources.v4) && isEverything(sources.v6) ? undefined : sources
 }
 
 /** Reports a scope with more rules than the data plane has for a limit. */
@@ -204,7 +167,7 @@ function readLimit(context: Context, interfaces: KnownInterfaces, position: numb
     name,
     position,
     scope,
-    sources: readSources(context),
+    sources: readSources(placed, written, context),
     per,
     prefix: lengths,
     packets: readPackets(context),

@@ -67,6 +67,11 @@ export interface WrittenRateLimit
     WrittenEntry,
     | 'cidr'
     | 'cidrs'
+    | 'file'
+    | 'url'
+    | 'host'
+    | 'country'
+    | 'asn'
     | 'protocol'
     | 'source_port'
     | 'destination_port'

@@ -15,6 +15,7 @@ import {
   type StatsRequest,
   statsRequestCodec,
 } from '../../abi/generated.ts'
+import { listOf } from '../../abi/list-record.ts'
 import type { Paths } from '../../abi/paths.ts'
 import { FILTER } from '../../features/filter.ts'
 import type { ListKind } from '../../model/state.ts'
@@ -98,10 +99,16 @@ function decodeAnswers(requests: readonly Request[], answers: readonly Uint8Arra
       const number = request.first + record
       if (request.kind === STATS_KIND.LISTS) {
         const { list, counter } = listReportCodec.decode(view, at)
-        const { name, slot, allow, observes, scopes, prefixes } = list
-        const kind = allow ? 'allowlist' : 'blocklist'
+        const { slot, observes, scopes, prefixes } = list
         const sum = add(lists.get(number), counter)
-        lists.set(number, { name, kind, prefixes: Number(prefixes), scopes, slot, observes: observes === 1, ...sum })
+        lists.set(number, {
+          ...listOf(list),
+          prefixes: Number(prefixes),
+          scopes,
+          slot,
+          observes: observes === 1,
+          ...sum,
+        })
         continue
       }
       const { reasons } = interfaceReportCodec.decode(view, at)

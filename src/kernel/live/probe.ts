@@ -26,6 +26,7 @@ import type { Link } from '../../model/live.ts'
 import { PROTOCOL_NUMBERS } from '../../model/ports.ts'
 import { WIDTH } from '../../model/ranges.ts'
 import type { RateLimit } from '../../model/rate-limit.ts'
+import { sourcesOf } from '../../model/rate-sources.ts'
 import type { Service } from '../../model/service.ts'
 import type { Scope, State } from '../../model/state.ts'
 import { formatAddress } from '../../model/text.ts'
@@ -124,7 +125,9 @@ export function buildProbes(
     packets.push(packet)
     arriving.push(...arrivalsOf(anomaly, places).map((place) => ({ ...place, packet })))
   }
-  const limited = [...(state.rateLimits?.values() ?? [])].map((limit) => ({ limit, packet: packetFor(limit) }))
+  const limited = [...(state.rateLimits?.values() ?? [])].flatMap((limit) =>
+    packetsFor(limit, state).map((packet) => ({ limit, packet })),
+  )
   packets.push(...probedServices(state.services.values(), changed).flatMap(packetsTo))
   const probe = (packet: Packet, { arrival, ingress }: Place): Probe => ({
     packet,
@@ -153,11 +156,20 @@ function arrivalsOf<T extends { readonly name: string }>(
   return [true, false].flatMap((isNamed) => places.find(({ name }) => named.includes(name) === isNamed) ?? [])
 }
 
-/** A packet that a limit counts, if nothing else decides it. */
-function packetFor({ scope, sources }: RateLimit): Packet {
-  const [ranges] = sources ? [sources.v4, sources.v6].filter(({ length }) => length > 0) : []
-  const source = ranges && { family: ranges.family, words: ranges.start.slice(0, WIDTH[ranges.family]) }
-  return packetIn(source ?? (ELSEWHERE[0] as Address), scope)
+/**
+ * A packet that a limit counts, if nothing else decides it. Of a limit with a list of sources one of each family, and those
+ * behind the last source, which it does not count.
+ */
+function packetsFor(limit: RateLimit, { lists }: State): Packet[] {
+  const { scope } = limit
+  const sources = sourcesOf(limit, lists)
+  const found = (sources ? [sources.v4, sources.v6] : []).filter(({ length }) => length > 0)
+  const [inside = ELSEWHERE[0] as Address, ...others] = found.map(({ family, start }): Address => {
+    return { family, words: start.slice(0, WIDTH[family]) }
+  })
+  if (limit.sources !== 'list') return [packetIn(inside, scope)]
+  const behind = found.map(({ family, end }) => successor({ family, words: end.slice(-WIDTH[family]) }))
+  return [inside, ...others, ...behind].map((source) => packetIn(source, scope))
 }
 
 /** The probe of a packet that finds the balances of all limits used up. */

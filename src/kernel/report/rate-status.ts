@@ -1,7 +1,8 @@
 // Rate limits in `xdp status` and `xdp stats`: what they have counted. Without limits it costs nothing.
 
 import type { Paths } from '../../abi/paths.ts'
-import type { RateLimit } from '../../model/rate-limit.ts'
+import { type RateLimit, sourcesList } from '../../model/rate-limit.ts'
+import type { List } from '../../model/state.ts'
 import type { RateStatus } from '../../report/result.ts'
 import { readRateCounters } from '../live/service-counters.ts'
 
@@ -29,4 +30,16 @@ export async function rateStatus(
     action,
     ...(counters.get(slot) ?? none),
   }))
+}
+
+/** Limits with the number of their sources, of those that have a list of them. */
+export function withSources(
+  limits: readonly RateStatus[],
+  lists: readonly (Pick<List, 'name'> & { readonly prefixes: number })[],
+): RateStatus[] {
+  const prefixes = new Map(lists.map((list) => [list.name, list.prefixes]))
+  return limits.map((limit) => {
+    const sources = prefixes.get(sourcesList(limit.name))
+    return sources === undefined ? limit : { ...limit, sources }
+  })
 }

@@ -13,6 +13,7 @@ import type { POLICY_ROWS } from '../../features/rows.ts'
 import type { Confirmation } from '../../model/confirmation.ts'
 import { FIRST_INTERFACE_SLOT, INTERFACE_SLOTS, LIST_SLOTS } from '../../model/limits.ts'
 import type { ObjectKey } from '../../model/live.ts'
+import { decides } from '../../model/rate-sources.ts'
 import { guardNamespace } from '../../plan/guard.ts'
 import type { Count } from '../../report/result.ts'
 import type { Fill, Memory, Stats } from '../../report/stats.ts'
@@ -40,6 +41,7 @@ import { joinParts, runParts } from '../tools/bpftool.ts'
 import { possibleCpus } from '../tools/cpus.ts'
 import { memoryPart } from './memory.ts'
 import { readMitigations } from './mitigation-status.ts'
+import { withSources } from './rate-status.ts'
 import { readServices, type ServiceStats } from './stats-services.ts'
 import { interfaceStatus, iso, unknownInterfaces } from './status.ts'
 import { readSyn } from './syn-status.ts'
@@ -169,12 +171,12 @@ async function readOnce(paths: Paths): Promise<{ stats: KernelStats; switching: 
     }),
     unknown: unknownInterfaces(counters),
     detached: committed ? [...records.keys()].filter((name) => !interfaces.has(name)).toSorted() : [],
-    lists: counters.lists.map(({ name, kind, prefixes, packets, bytes, observes, slot }) => {
+    lists: counters.lists.filter(decides).map(({ name, kind, prefixes, packets, bytes, observes, slot }) => {
       const seen = observes ? observed.get(slot) : undefined
       return { name, kind, prefixes, packets, bytes, ...(seen && { observed: seen }) }
     }),
     anomalies,
-    rate_limits,
+    rate_limits: withSources(rate_limits, counters.lists),
     observed_bans: observedBans(committed, pinned),
     syn_protection,
     services: served.services,

@@ -5,6 +5,7 @@ import { BALANCER } from '../../features/balancer.ts'
 import { SHARED_MAPS } from '../../features/features.ts'
 import { FILTER } from '../../features/filter.ts'
 import type { Link } from '../../model/live.ts'
+import { decides } from '../../model/rate-sources.ts'
 import { observes } from '../../model/scope.ts'
 import { listPrefixes } from '../../model/state.ts'
 import { driftOf } from '../../plan/attachments.ts'
@@ -19,7 +20,7 @@ import { type Observation, observe, refuseOtherNamespace } from '../observe/obse
 import { runParts } from '../tools/bpftool.ts'
 import { anomalyStatus } from './anomaly-status.ts'
 import { memoryPart } from './memory.ts'
-import { rateStatus } from './rate-status.ts'
+import { rateStatus, withSources } from './rate-status.ts'
 import { readServiceStatus } from './service-status.ts'
 import { synStatus } from './syn-status.ts'
 
@@ -104,6 +105,10 @@ export async function readStatus(paths: Paths, memory: Memory): Promise<KernelSt
     const slot = live.slots.lists.get(list.name)
     return slot === undefined ? [] : [{ slot, list }]
   })
+  const deciding = lists.filter(({ list }) => decides(list))
+  const sources = lists.flatMap(({ list }) =>
+    decides(list) ? [] : [{ name: list.name, prefixes: listPrefixes(list) }],
+  )
   const { stats } = FILTER.programs
   const counts = live.committed?.meta && !live.committed.unpinned.has(stats)
   const counters = counts ? await readCounters(paths, live.generation) : NO_COUNTERS
@@ -131,7 +136,7 @@ export async function readStatus(paths: Paths, memory: Memory): Promise<KernelSt
       ).map((status) => ({ ...status, chain: live.state.interfaces.get(link.name)?.chain })),
     ),
     unknown: unknownInterfaces(counters),
-    lists: lists.map(({ slot, list }) => ({
+    lists: deciding.map(({ slot, list }) => ({
       name: list.name,
       kind: list.kind,
       prefixes: listPrefixes(list),
@@ -139,7 +144,7 @@ export async function readStatus(paths: Paths, memory: Memory): Promise<KernelSt
       ...(observed.has(slot) && { observed: observed.get(slot) as Count }),
     })),
     anomalies,
-    rate_limits,
+    rate_limits: withSources(rate_limits, sources),
     syn_protection,
     services,
     policy: live.state.policy,

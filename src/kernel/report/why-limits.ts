@@ -2,6 +2,8 @@
 
 import type { Explanation } from '../../abi/generated.ts'
 import type { Desired } from '../../model/desired.ts'
+import { originOf } from '../../model/provenance.ts'
+import { sourcesList } from '../../model/rate-limit.ts'
 import type { State } from '../../model/state.ts'
 import type { CountingLimit } from '../../report/result.ts'
 import type { Circumstances, Facts, Ingress } from '../../semantics/judge.ts'
@@ -17,11 +19,19 @@ export const limitsOf = (
   desired: Desired | undefined,
   used?: { readonly name: string; readonly share: number },
 ): CountingLimit[] =>
-  countingLimits(state, facts, ingress, circumstances).map(({ name, action }) => {
+  countingLimits(state, facts, ingress, circumstances).map(({ name, action, sources }) => {
     const place = desired?.provenance.rateLimits.get(name)
     const at = place && `${place.file}:${place.line}`
-    return { name, action, at, used: used?.name === name ? used.share : undefined }
+    const source = sources === 'list' ? sourceIn(desired, name, facts) : undefined
+    return { name, action, at, used: used?.name === name ? used.share : undefined, ...(source && { source }) }
   })
+
+/** The entry of the file that makes the source of a packet one of a limit; undefined: the file has none. */
+function sourceIn(desired: Desired | undefined, limit: string, facts: Facts): CountingLimit['source'] {
+  if (desired === undefined || facts.kind !== 'ip') return undefined
+  const origin = originOf(desired.provenance, sourcesList(limit), facts.family, facts.source)
+  return origin && { prefix: origin.entry, at: origin.at, about: origin.about }
+}
 
 /** The limit closest to its rate, as a test run found it. */
 export function usedBy({ slots }: Observation, { rate_limit, rate_used }: Explanation) {

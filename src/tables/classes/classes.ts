@@ -4,12 +4,23 @@
 import { CLASS_RULES } from '../../abi/generated.ts'
 import { fail } from '../../diagnostics.ts'
 import { alternatives } from '../../model/scope.ts'
-import type { List, ScopedSet } from '../../model/state.ts'
+import type { List, ListKind, Scope, ScopedSet } from '../../model/state.ts'
 
 /** A list under one of its scopes. Its number is its position in `partsOf`. */
 export interface Part {
   readonly list: List
   readonly set: ScopedSet
+}
+
+/** A part, decoded from its rules. */
+export interface LivePart {
+  readonly number: number
+  /** Slot of its list. */
+  readonly slot: number
+  readonly kind: ListKind
+  readonly scope: Scope
+  /** Of a part with sources: the slot of its rate limit. */
+  readonly limit?: number
 }
 
 /** The parts of all lists, in the order of list names, so that equal states give equal tables. */
@@ -20,8 +31,9 @@ export function partsOf(lists: ReadonlyMap<string, List>): Part[] {
 export const sortedLists = (lists: ReadonlyMap<string, List>): List[] =>
   [...lists.values()].sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0))
 
-/** Number of rules of a part: one for each combination of port ranges, types of ICMP and code points. */
-export const ruleCount = ({ set: { scope } }: Part): number => alternatives(scope)
+/** Number of rules of a part: one for each combination of port ranges, types of ICMP and code points. Sources have none. */
+export const ruleCount = ({ list: { kind }, set: { scope } }: Part): number =>
+  kind === 'sources' ? 0 : alternatives(scope)
 
 /** Classes are 16 bits wide in the tables. */
 export const MAX_CLASS = 0xffff

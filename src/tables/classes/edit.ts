@@ -7,6 +7,7 @@ import { MAX_CLASS, type Part, partsOf, rulesIn } from './classes.ts'
 import type { InterfaceSets } from './interfaces.ts'
 import type { ListRecord } from './lists.ts'
 import { encodeClasses, type LiveClasses } from './rules.ts'
+import { type ClassSlots, sourceRecord } from './sources.ts'
 
 /** Part numbers are 16 bits wide. */
 const MAX_PART = 0xffff
@@ -107,20 +108,18 @@ export class ClassSets {
   }
 
   /** Whether the parts have unchanged rules and counters. */
-  #sameParts(live: LiveClasses, slots: ReadonlyMap<string, number>): boolean {
+  #sameParts(live: LiveClasses, slots: ClassSlots): boolean {
     if (this.#numbers.gone.size > 0) return false
     return live.parts.every((part) => {
-      const list = part && this.#numbers.parts.get(part.number)?.list
-      return !part || (list?.kind === part.kind && slots.get(list.name) === part.slot)
+      const own = part && this.#numbers.parts.get(part.number)
+      if (!part) return true
+      if (own?.list.kind !== part.kind || slots.lists.get(own.list.name) !== part.slot) return false
+      return sourceRecord(part.number, own, slots)?.source_first === part.limit
     })
   }
 
   /** The sections of classes and rules; undefined: unchanged. Unused classes have no rules. */
-  encode(
-    live: LiveClasses,
-    slots: ReadonlyMap<string, number>,
-    sets: InterfaceSets,
-  ): ReturnType<typeof encodeClasses> | undefined {
+  encode(live: LiveClasses, slots: ClassSlots, sets: InterfaceSets): ReturnType<typeof encodeClasses> | undefined {
     if (live.isMarked && this.#isSame && this.#sameParts(live, slots)) return undefined
     const { gone, parts } = this.#numbers
     const members = this.#members.map((numbers) => (numbers.some((part) => gone.has(part)) ? [] : numbers))

@@ -1,15 +1,16 @@
 // Lists in an image: their records (struct list), and their addresses according to tables and rules.
 
 import { LINE_SIZE, LIST_SLOTS, listCodec } from '../../abi/generated.ts'
+import { listOf, recordOf } from '../../abi/list-record.ts'
 import type { AddressSet, Family } from '../../model/address.ts'
 import { EMPTY4, EMPTY6, RangesBuilder, WIDTH } from '../../model/ranges.ts'
 import { observes } from '../../model/scope.ts'
-import { type List, type ListKind, listPrefixes, type ScopedSet, scopeKey } from '../../model/state.ts'
+import { type List, listPrefixes, type ScopedSet, scopeKey } from '../../model/state.ts'
 import { listDigest } from '../lines/digest.ts'
 import { corrupt, makeLines, viewOf } from '../lines/lines.ts'
-import { sortedLists } from './classes.ts'
+import { type LivePart, sortedLists } from './classes.ts'
 import type { Partition } from './partition.ts'
-import type { LiveClasses, LivePart } from './rules.ts'
+import type { LiveClasses } from './rules.ts'
 
 /** Encodes the records of all lists, in the order of list names. Throws RangeError if a list has no slot. */
 export function encodeLists(lists: ReadonlyMap<string, List>, slots: ReadonlyMap<string, number>): Uint32Array {
@@ -20,11 +21,10 @@ export function encodeLists(lists: ReadonlyMap<string, List>, slots: ReadonlyMap
     if (slot === undefined) throw new RangeError(`list ${list.name} has no slot`)
     listCodec.encode(
       {
-        name: list.name,
+        ...recordOf(list),
         digest: listDigest(list),
         scopes: list.sets.length,
         slot,
-        allow: list.kind === 'allowlist' ? 1 : 0,
         observes: observes(list) ? 1 : 0,
         prefixes: BigInt(listPrefixes(list)),
       },
@@ -96,11 +96,14 @@ export function decodeLists(
     const record = listCodec.decode(records, number * LINE_SIZE)
     const own = partsBySlot.get(record.slot) ?? []
     partsBySlot.delete(record.slot)
-    const recorded: ListKind = record.allow ? 'allowlist' : 'blocklist'
+    const recorded = listOf(record)
+    const kind = own.find((part) => part.kind !== recorded.kind)?.kind ?? recorded.kind
+    // The sources of a limit are found by its slot, and those of no limit are no list.
+    if ((kind === 'sources') !== (recorded.kind === 'sources')) throw corrupt(`list ${record.name}`)
     const list: List = {
       // The data plane follows the rules, so their kind counts.
-      kind: own.find(({ kind }) => kind !== recorded)?.kind ?? recorded,
-      name: record.name,
+      kind,
+      name: recorded.name,
       sets: canonicalSets(own.map((part) => ({ scope: part.scope, addresses: addresses[part.number] as AddressSet }))),
     }
     if (lists.has(list.name)) throw corrupt(`list ${list.name} occurs twice`)
@@ -134,7 +137,7 @@ export interface ListRecord {
 export function readRecords(lists: Uint32Array, count: number): ListRecord[] {
   const view = viewOf(lists)
   return Array.from({ length: Math.min(count, view.byteLength / LINE_SIZE) }, (_, number) => {
-    const { name, digest, slot } = listCodec.decode(view, number * LINE_SIZE)
-    return { name, digest, slot }
+    const { digest, slot, ...record } = listCodec.decode(view, number * LINE_SIZE)
+    return { name: listOf(record).name, digest, slot }
   })
 }

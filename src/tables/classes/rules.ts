@@ -17,7 +17,7 @@ import {
 import type { PortRange } from '../../model/ports.ts'
 import { type ListKind, type Scope, scopeKey } from '../../model/state.ts'
 import { corrupt, joinLines, LINE_WORDS, makeLines, viewOf } from '../lines/lines.ts'
-import type { Part } from './classes.ts'
+import type { LivePart, Part } from './classes.ts'
 import type { InterfaceSets } from './interfaces.ts'
 import {
   hasMatch,
@@ -29,6 +29,7 @@ import {
   matchText,
   readMatch,
 } from './matches.ts'
+import { addSources, type ClassSlots, decodeSources, encodeSources, sourcePlaces, sourceRecord } from './sources.ts'
 
 const ANY_PORT: PortRange = { first: 0, last: 0xffff }
 const NO_PORTS: PortRange = { first: 0, last: 0 }
@@ -85,12 +86,13 @@ const SCOPED = RULE_FLAG.PROTOCOL | RULE_FLAG.PORTS | RULE_FLAG.INTERFACES | RUL
 
 const MARKED = RULE_MARK.MATCH | RULE_MARK.OBSERVE
 
-/** The class's field `plain`: its list if it has one rule, which matches every packet. */
-function plainOf(rules: readonly Rule[]): number {
+/** The class's field `plain`: its list if it has one rule, which matches every packet. `isSource`: of a rate limit. */
+function plainOf(rules: readonly Rule[], isSource: boolean): number {
   const [rule, second] = rules
+  const flag = isSource ? CLASS_FLAG.SOURCES : 0
   if (!rule || second || rule.flags & SCOPED || rule.interfaces & MARKED)
-    return rules.some(hasMatch) ? CLASS_FLAG.MATCHES : 0
-  return CLASS_FLAG.PLAIN | (rule.flags & RULE_FLAG.ALLOW ? CLASS_FLAG.ALLOW : 0) | rule.list
+    return flag | (rules.some(hasMatch) ? CLASS_FLAG.MATCHES : 0)
+  return flag | CLASS_FLAG.PLAIN | (rule.flags & RULE_FLAG.ALLOW ? CLASS_FLAG.ALLOW : 0) | rule.list
 }
 
 /** The rule by which the data plane judges a plain class: for every packet, whatever its rule says. */
@@ -100,9 +102,10 @@ const plainRule = (rule: Rule, plain: number): Rule => ({
   flags: plain & CLASS_FLAG.ALLOW ? RULE_FLAG.ALLOW : 0,
 })
 
+const RANKS: Readonly<Record<ListKind, number>> = { allowlist: 0, blocklist: 1, sources: 2 }
+
 /** Sorts allowlists first, then by name and scope: the order in which the data plane tries the rules of a class. */
-const rank = ({ list: { kind, name }, set: { scope } }: Part): string =>
-  `${kind === 'allowlist' ? 0 : 1}${name}\0${scopeKey(scope)}`
+const rank = ({ list: { kind, name }, set: { scope } }: Part): string => `${RANKS[kind]}${name}\0${scopeKey(scope)}`
 
 /**
  * Encodes the sections of classes and rules. A class's allowlist rules come first, and the rules of one list are
@@ -110,36 +113,33 @@ const rank = ({ list: { kind, name }, set: { scope } }: Part): string =>
  *
  * @param members part numbers by class
  * @param parts by number, in any order
- * @param slots list_stats slot by list name
+ * @param slots of counters, by name
  * @param sets numbers of the sets of interfaces of all scopes
  */
 export function encodeClasses(
   members: readonly (readonly number[])[],
   parts: ReadonlyMap<number, Part>,
-  slots: ReadonlyMap<string, number>,
+  slots: ClassSlots,
   sets: InterfaceSets,
 ): { classes: Uint32Array; rules: Uint32Array; ruleCount: number } {
   const byPart = new Map(
-    [...parts].map(
-      ([
-        number,
-        {
-          list,
-          set: { scope },
-        },
-      ]) => {
-        const interfaces = scope.interfaces ? sets.numberOf(scope.interfaces) : 0
-        return [number, rulesOf(list.kind, scope, number, slots.get(list.name) as number, interfaces)] as const
-      },
-    ),
+    [...parts].map(([number, part]) => {
+      const { list, set } = part
+      const { interfaces } = set.scope
+      const source = sourceRecord(number, part, slots)
+      const slot = slots.lists.get(list.name) as number
+      const rules = rulesOf(list.kind, set.scope, number, slot, interfaces ? sets.numberOf(interfaces) : 0)
+      return [number, { source, rules: source ? [] : rules }] as const
+    }),
   )
   const sorted = [...parts].map(([number, part]) => ({ number, key: rank(part) }))
   sorted.sort((a, b) => (a.key < b.key ? -1 : 1))
   const position = new Map(sorted.map(({ number }, at) => [number, at]))
   const byPosition = (a: number, b: number): number => (position.get(a) as number) - (position.get(b) as number)
   const ordered = members.map((numbers) => numbers.toSorted(byPosition))
-  const written = ordered.map((numbers) => numbers.flatMap((part) => byPart.get(part) as WrittenRule[]))
-  const ruleCount = written.reduce((sum, { length }) => sum + length, 0)
+  const written = ordered.map((numbers) => numbers.flatMap((part) => byPart.get(part)?.rules ?? []))
+  const sources = ordered.map((numbers) => numbers.flatMap((part) => byPart.get(part)?.source ?? []))
+  const ruleCount = written.reduce((sum, { length }, i) => sum + length + sourcePlaces(sources[i] ?? []), 0)
   const classes = makeLines(Math.ceil((members.length * classCodec.size) / LINE_SIZE))
   const rules = makeLines(Math.ceil((ruleCount * ruleCodec.size) / LINE_SIZE))
   const lines = new MatchSection(rules.length / LINE_WORDS)
@@ -148,20 +148,14 @@ export function encodeClasses(
   const ruleView = new DataView(rules.buffer)
   let next = 0
   for (const [number, own] of byClass.entries()) {
-    const entry: Class = { first_rule: next, rules: own.length, plain: plainOf(own) }
+    const records = sources[number] ?? []
+    const entry: Class = { first_rule: next, rules: own.length, plain: plainOf(own, records.length > 0) }
     classCodec.encode(entry, classView, number * classCodec.size)
     for (const rule of own) ruleCodec.encode(rule, ruleView, next++ * ruleCodec.size)
+    encodeSources(records, ruleView, next)
+    next += sourcePlaces(records)
   }
   return { classes, rules: joinLines(rules, lines.words), ruleCount }
-}
-
-/** A part, decoded from its rules. */
-export interface LivePart {
-  readonly number: number
-  /** Slot of its list. */
-  readonly slot: number
-  readonly kind: ListKind
-  readonly scope: Scope
 }
 
 export interface LiveClasses {
@@ -180,7 +174,8 @@ const rulesAt = (view: DataView, { first_rule, rules }: Class): Rule[] =>
 
 /** The rules by which a class is judged. Throws XdpError E113 if it is plain and has not one rule. */
 function rulesInForce(written: readonly Rule[], plain: number, number: number): readonly Rule[] {
-  if (plain === 0 || plain === CLASS_FLAG.MATCHES) return written
+  const flags = plain & ~CLASS_FLAG.SOURCES
+  if (flags === 0 || flags === CLASS_FLAG.MATCHES) return written
   if (written.length !== 1) throw corrupt(`the rules of class ${number}`)
   return written.map((rule) => plainRule(rule, plain))
 }
@@ -213,6 +208,7 @@ export function decodeClasses(
     throw corrupt('classes or rules are truncated')
   }
   const byPart = new Map<number, Rule[]>()
+  const sources = new Map<number, LivePart>()
   const members: number[][] = []
   let left = ruleCount
   let isMarked = true
@@ -221,23 +217,33 @@ export function decodeClasses(
     const entry: Class = classCodec.decode(classes, number * classCodec.size)
     const last = entry.first_rule + entry.rules
     // Each rule belongs to one class. Without this limit a damaged image could keep the loop running forever.
-    left -= entry.rules
+    const sourced = decodeSources(entry, number, rules, ruleCount)
+    left -= entry.rules + sourcePlaces(sourced)
     if (last > ruleCount || left < 0 || entry.rules > CLASS_RULES) throw corrupt(`the rules of class ${number}`)
     const written = rulesAt(rules, entry)
     const inForce = rulesInForce(written, entry.plain, number)
     if (!isSame(inForce, written)) for (const { scope } of inForce) disputed.add(scope)
-    isMarked &&= entry.plain === plainOf(written)
+    isMarked &&= entry.plain === plainOf(written, sourced.length > 0)
     const own = byScope(inForce)
     for (const [part, found] of own) {
       const known = byPart.get(part)
       if (known && !isSame(known, found)) throw corrupt(`the rules of scope ${part} differ from class to class`)
       byPart.set(part, found)
     }
-    members.push([...own.keys()])
+    addSources(sources, sourced)
+    members.push([...own.keys(), ...sourced.map((part) => part.number)])
   }
+  const ruled = [...byPart].map(([number, found]) => checkedPart(number, withMatches(found, rules), sets))
+  return { parts: byNumber([...ruled, ...sources.values()]), members, disputed, isMarked }
+}
+
+function byNumber(all: readonly LivePart[]): LiveClasses['parts'] {
   const parts: (LivePart | undefined)[] = []
-  for (const [number, found] of byPart) parts[number] = checkedPart(number, withMatches(found, rules), sets)
-  return { parts, members, disputed, isMarked }
+  for (const part of all) {
+    if (parts[part.number]) throw corrupt(`scope ${part.number}, which has rules and sources`)
+    parts[part.number] = part
+  }
+  return parts
 }
 
 /** Rules of a section with their lines. Throws XdpError E113 if it lacks one. */

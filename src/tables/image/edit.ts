@@ -149,7 +149,7 @@ export function editImage(source: EditSource): Image | undefined {
   const made6 = editTable6(unpackTable6(before.shape6, before.table6), changes6(...changed(6)))
   if (!made6 || classes.failed) return undefined
   const [table4, table6] = [packTable4(made4), packTable6(made6)]
-  const encoded = classes.encode(live, slots.lists, named)
+  const encoded = classes.encode(live, slots, named)
   const content: Content = {
     policy,
     shape4: table4.shape,

@@ -16,13 +16,14 @@ import {
 import { fail } from '../../diagnostics.ts'
 import type { ObjectKey, Slots } from '../../model/live.ts'
 import { DEFAULT_POLICY, type Policy } from '../../model/policy.ts'
+import { limitOfSources } from '../../model/rate-limit.ts'
 import type { LeavingBackend, Service } from '../../model/service.ts'
 import type { List, Role } from '../../model/state.ts'
 import { Classes, type Part, partsOf } from '../classes/classes.ts'
 import { decodeInterfaces, encodeInterfaces, interfaceSets, type LiveInterfaces } from '../classes/interfaces.ts'
 import { collect, decodeLists, encodeLists } from '../classes/lists.ts'
 import { sweep } from '../classes/partition.ts'
-import { decodeClasses, encodeClasses } from '../classes/rules.ts'
+import { decodeClasses, encodeClasses, type LiveClasses } from '../classes/rules.ts'
 import { compileTable4, decodeTable4, type Sections4, type Shape4 } from '../ipv4/table4.ts'
 import { compileTable6, decodeTable6, type Sections6, type Shape6 } from '../ipv6/table6.ts'
 import type { Previous } from '../layout/difference.ts'
@@ -202,7 +203,7 @@ export function compileImage(source: Source): Image {
   const table4 = compileTable4(sweep(4, ranges4, classes))
   const table6 = compileTable6(sweep(6, ranges6, classes))
   const sets = interfaceSets(source.state)
-  const encoded = encodeClasses(classes.members, new Map(parts.entries()), slots.lists, sets)
+  const encoded = encodeClasses(classes.members, new Map(parts.entries()), slots, sets)
   const content: Content = {
     policy,
     shape4: table4.shape,
@@ -265,6 +266,19 @@ export function isPolicyWhole(said: Pick<Image, 'settings' | 'balance' | 'meta'>
   return flowsAgree && policyDigest(policy) === said.meta.policy_digest
 }
 
+/** Throws XdpError E113 if a list has the sources of another limit than its own. */
+function checkSources(parts: LiveClasses['parts'], lists: LiveSlots, { limits, slots }: LiveRates): void {
+  const names = new Map([...lists].map(([name, slot]) => [slot, name]))
+  for (const part of parts) {
+    if (part?.kind !== 'sources') continue
+    const name = limitOfSources(names.get(part.slot) ?? '')
+    if (slots.get(name) !== part.limit || limits.get(name)?.sources !== 'list')
+      throw corrupt(`the sources of rate limit ${name}`)
+  }
+}
+
+type LiveSlots = ReadonlyMap<string, number>
+
 /** Reads the sections of an image at the positions in the header. */
 function sectionsOf({ directory, sections }: Image): (name: SectionName, first?: number) => Uint32Array {
   return (name, first) => {
@@ -310,6 +324,7 @@ export function decodeImage(image: Image): DecodedImage {
   const addresses = collect(partition4, partition6, classes)
   const decoded = decodeLists(records, meta.list_count, classes, addresses)
   const rates = decodeRates(section('SETTINGS'), interfaces.sets)
+  checkSources(classes.parts, decoded.slots, rates)
   const balanced = hasServices(image) ? decodeServices(image.balance, rawServices(section, image.balance)) : NO_SERVICES
   return {
     policy,

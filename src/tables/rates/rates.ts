@@ -104,7 +104,8 @@ interface Encoded {
 function encodeLimit(limit: RateLimit, slot: number, sets: InterfaceSets): Encoded {
   const interfaces = limit.scope.interfaces ? sets.numberOf(limit.scope.interfaces) : 0
   const rules = rulesOf('blocklist', limit.scope, 0, 0, interfaces)
-  const sources = limit.sources ? boundsOf(limit.sources) : []
+  const own = typeof limit.sources === 'object' ? limit.sources : undefined
+  const sources = own ? boundsOf(own) : []
   const times = { ...packetTimes(limit.packets), ...byteTimes(limit.bits) }
   const bursts = [limit.packets && times.packet_burst, limit.bits && times.byte_burst]
   const isFine = bursts.some((burst) => burst !== undefined && burst < FINE_UNITS)
@@ -118,8 +119,9 @@ function encodeLimit(limit: RateLimit, slot: number, sets: InterfaceSets): Encod
       (limit.action === 'observe' ? RATE_FLAG.OBSERVE : 0) |
       (isFine ? RATE_FLAG.FINE : 0) |
       (limit.ban ? RATE_FLAG.BAN : 0) |
+      (limit.sources === 'list' ? RATE_FLAG.SOURCED : 0) |
       (PER[limit.per] << RATE_PER_SHIFT),
-    sources4: limit.sources?.v4.length ?? 0,
+    sources4: own?.v4.length ?? 0,
     prefix4: limit.prefix.v4,
     prefix6: limit.prefix.v6,
     slot,
@@ -272,6 +274,7 @@ export function decodeRates(settings: Uint32Array, sets: readonly (readonly stri
       position,
       scope,
       ...(sources.length > 0 && { sources: setOf(sources, line.sources4) }),
+      ...(line.flags & RATE_FLAG.SOURCED && { sources: 'list' as const }),
       per: PER_NAMES.get((line.flags >> RATE_PER_SHIFT) & RATE_PER_MASK) ?? 'all',
       prefix: { v4: line.prefix4, v6: line.prefix6 },
       ...(packets && { packets }),

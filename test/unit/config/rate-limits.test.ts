@@ -1,5 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import { loadConfig } from '../../../src/config/load.ts'
+import type { Ranges } from '../../../src/model/address.ts'
+import type { Desired } from '../../../src/model/desired.ts'
+import { originOf } from '../../../src/model/provenance.ts'
 import type { RateLimit } from '../../../src/model/rate-limit.ts'
 import { scopeKey } from '../../../src/model/state.ts'
 import { formatRange, wordsOf } from '../../../src/model/text.ts'
@@ -17,11 +20,15 @@ async function limitOf(keys: string, rest = ''): Promise<RateLimit> {
   return limit
 }
 
+const rangesOf = ({ family, length, start, end }: Ranges): string[] =>
+  Array.from({ length }, (_, at) => formatRange(family, start, end, at * wordsOf(family)))
+
 const sourceTexts = ({ sources }: RateLimit): string[] | undefined =>
-  sources &&
-  [sources.v4, sources.v6].flatMap(({ family, length, start, end }) =>
-    Array.from({ length }, (_, at) => formatRange(family, start, end, at * wordsOf(family))),
-  )
+  typeof sources !== 'object'
+    ? undefined
+    : [sources.v4, sources.v6].flatMap(({ family, length, start, end }) =>
+        Array.from({ length }, (_, at) => formatRange(family, start, end, at * wordsOf(family))),
+      )
 
 describe('a limit', () => {
   test('counts every packet by its source, and drops beyond a burst of one second, unless it says otherwise', async () => {
@@ -176,5 +183,50 @@ describe('warnings', () => {
     ])
     for (const keys of ['action: observe', 'protocol: udp', 'cidr: 192.0.2.0/24'])
       expect(await warningsOf(`{ name: x, packets_per_second: 1, per: all, ${keys} }`)).toEqual([])
+  })
+})
+
+describe('sources outside of a limit', () => {
+  const addresses = (desired: Desired, name: string): string[] =>
+    desired.state.lists
+      .get(`rate_limit:${name}`)
+      ?.sets.flatMap(({ addresses: { v4, v6 } }) => [...rangesOf(v4), ...rangesOf(v6)]) ?? []
+
+  test('of a file are a list of their own, with the line of each entry; private ones stay', async () => {
+    const { desired } = await loadText(
+      `${HEAD}rate_limits: [{ name: x, packets_per_second: 9, file: x.txt }, { name: y, packets_per_second: 9, cidr: 192.0.2.0/24 }]\n`,
+      { 'x.txt': '10.0.0.0/8\n\n198.51.100.7\n2001:db8::/32\n' },
+    )
+    expect([...(desired.state.rateLimits?.values() ?? [])].map(({ sources }) => sources === 'list')).toEqual([
+      true,
+      false,
+    ])
+    expect([...desired.state.lists.values()].map(({ kind, name }) => [kind, name])).toEqual([
+      ['sources', 'rate_limit:x'],
+    ])
+    expect(addresses(desired, 'x')).toEqual(['10.0.0.0/8', '198.51.100.7', '2001:db8::/32'])
+    const at = originOf(desired.provenance, 'rate_limit:x', 4, Uint32Array.of(0xc6336407))
+    expect(at).toMatchObject({ at: expect.stringMatching(/x\.txt:3$/), entry: '198.51.100.7' })
+    expect(desired.feeds).toMatchObject([{ list: 'rate_limit:x', maxShrink: 0.5 }])
+  })
+
+  test('that are many are a list, whether merged or not; the word any stays every source', async () => {
+    const apart = Array.from({ length: 65 }, (_, i) => `10.0.${i}.1`)
+    const { desired } = await loadText(
+      `${HEAD}rate_limits: [{ name: x, packets_per_second: 9, cidrs: [${apart}] }, { name: y, packets_per_second: 9, cidrs: [${apart}, 10.0.0.0/16] }, { name: z, packets_per_second: 9, cidrs: [${apart}, any] }]\n`,
+    )
+    expect(addresses(desired, 'x')).toHaveLength(65)
+    const [x, y, z] = [...(desired.state.rateLimits?.values() ?? [])].map(({ sources }) => sources)
+    expect([x, z]).toEqual(['list', undefined])
+    expect(y).toMatchObject({ v4: { length: 1 } })
+  })
+
+  test('that lists decide about before are named: W275', async () => {
+    const text = (list: string) =>
+      `${HEAD}${list}\nrate_limits: [{ name: x, packets_per_second: 9, cidrs: [192.0.2.0/25, 198.51.100.1] }]\n`
+    const codes = async (list: string) => (await loadText(text(list))).warnings.map(({ code }) => code)
+    expect(await codes('allowlist: [192.0.2.0/24]\nblocklist: [198.51.100.1]')).toEqual(['W275'])
+    expect(await codes('allowlist: [192.0.2.0/24]')).toEqual([])
+    expect(await codes('allowlist: [192.0.2.0/24]\nblocklist: [{ cidr: 198.51.100.1, protocol: tcp }]')).toEqual([])
   })
 })

@@ -57,6 +57,21 @@ describe('iptables', () => {
     expect({ limits: await limitsOf(found), losses: losses(found) }).toEqual({ limits: [expected], losses: [] })
   })
 
+  test('a limit of the sources of a set has all of them, in a file of their own', async () => {
+    const members = Array.from({ length: 300 }, (_, i) => `add scanners 10.${i >> 7}.${i & 127}.0/25`)
+    const rule = `-p udp -m set --match-set scanners src ${HASHLIMIT} --hashlimit-above 30/sec --hashlimit-burst 20 -j DROP`
+    const found = importText('iptables', save('ACCEPT', rule), {
+      beside: [['create scanners hash:net family inet', ...members, ''].join('\n')],
+      ignore: ['fragments'],
+    })
+    expect(losses(found)).toEqual([])
+    const composed = composeAll(found, 'iptables')
+    expect(composed.files.map(({ path }) => path)).toEqual(['lists/rate_limits/h.txt'])
+    const { state } = (await load(composed)).desired
+    expect(state.rateLimits?.get('h')).toMatchObject({ sources: 'list', packets: { perSecond: 30, burst: 20 } })
+    expect(state.lists.get('rate_limit:h')?.sets[0]?.addresses.v4).toHaveLength(300)
+  })
+
   test('new connections count by their SYNs', async () => {
     const rule = `-p tcp -m tcp --dport 22 -m conntrack --ctstate NEW ${HASHLIMIT} --hashlimit-above 10/sec -j DROP`
     const { state } = (await load(composeAll(iptables(rule)))).desired

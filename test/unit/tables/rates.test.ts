@@ -10,8 +10,8 @@ import { type Image, imageBytes, imageFrom, ratesStart } from '../../../src/tabl
 
 import { offenderSetsOf, rateBucketLines, rateLinesOf, sameBuckets } from '../../../src/tables/rates/rates.ts'
 import { SEED, usually } from '../../support/depth.ts'
-
 import { randomFrom, randomLimits, randomState } from '../../support/random.ts'
+import { withSourceLists } from '../../support/rate-sources.ts'
 import { slotsFor } from '../../support/slots.ts'
 import { rateLimit, state } from '../../support/states.ts'
 
@@ -23,9 +23,10 @@ test('random limits, beside random lists, decode to themselves', () => {
   const random = randomFrom(SEED)
   for (let round = 0; round < usually(60, { thoroughly: 1000 }); round++) {
     const rateLimits = randomLimits(random)
-    const wanted = { ...randomState(random), rateLimits }
+    const wanted = withSourceLists(random, { ...randomState(random), rateLimits })
     const decoded = decodeImage(reread(compile(wanted)))
-    expect({ seed: SEED, limits: decoded.rateLimits }).toEqual({ seed: SEED, limits: rateLimits })
+    expect({ seed: SEED, limits: decoded.rateLimits }).toEqual({ seed: SEED, limits: wanted.rateLimits })
+    expect({ seed: SEED, lists: decoded.lists }).toEqual({ seed: SEED, lists: new Map([...wanted.lists].sort()) })
     expect(decoded.slots.rates).toEqual(slotsFor(wanted).rates)
     expect(decoded.drifted).toEqual([])
   }
