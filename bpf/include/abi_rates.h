@@ -61,7 +61,22 @@ struct rate_header {
 	__u32 sets;		/* of `rate_offenders`: 1 without a limit that bans */
 	__u32 pad[3];
 	__u32 family;		/* RATE_FAMILY */
-	__u32 rest[7];
+	__u32 candidates;	/* line of the first struct rate_candidates, from this one on; 0: every limit is one */
+	__u32 rest[6];
+};
+
+/*
+ * The kinds of packets that struct rate_candidates tells apart: TCP by RATE_PORTS groups of destination ports, then UDP by
+ * as many, then RATE_PROTOCOLS groups of protocols without known ports. See rate_group in rate.h.
+ */
+#define RATE_PORTS 64
+#define RATE_PROTOCOLS 8
+#define RATE_GROUPS (2 * RATE_PORTS + RATE_PROTOCOLS)
+#define RATE_GROUPS_A_LINE 8
+
+/* Bits of the limits that may count packets of a group, in the order of the limits. */
+struct rate_candidates {
+	__u64 limits[RATE_GROUPS_A_LINE];
 };
 
 struct rate_limit {

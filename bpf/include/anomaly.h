@@ -241,7 +241,7 @@ static __always_inline __u32 suspect_transport(struct xdp_md *ctx, struct suspec
 }
 
 /* Bits of the anomalies of a packet. A global function for the verifier's sake, as judge_class. */
-__noinline __u32 find_anomalies(struct xdp_md *ctx)
+static __always_inline __u32 find_anomalies(struct xdp_md *ctx)
 {
 	struct scratch *scratch = open_scratch();
 	struct suspect *suspect;
@@ -317,15 +317,17 @@ static long judge_anomaly(__u32 index, struct anomaly_walk *walk)
 
 /*
  * Counts the anomalies of a packet that the policy names. Returns the number + 1 of the first that drops it; 0: none.
- * `offsets`: of the IP header, and of the transport header << 16. A global function for the verifier's sake, as judge_class.
+ * `who`: who_of; `offsets`: of the IP header, and of the transport header << 16. A global
+ * function for the verifier's sake, as judge_class.
  */
-__noinline __u32 judge_anomalies(struct xdp_md *ctx, __u32 origin, __u32 offsets, __u32 head, __u64 kind)
+__noinline __u32 judge_anomalies(struct xdp_md *ctx, __u64 who, __u32 offsets, __u32 head, __u64 kind)
 {
-	const struct account account = { .origin = origin };
+	const struct account account = { .origin = who, .bytes = who >> 32 };
 	const struct settings *settings = lookup_line(SETTINGS_LINE);
 	const struct receiving *receiving = settings ? (const void *)policy_line(settings->interfaces) : 0;
-	struct anomaly_walk walk = { .slot = slot_of(&account) % INTERFACE_SLOTS, .is_live = is_live(&account) };
+	const __u32 slot = slot_of(&account) % INTERFACE_SLOTS;
 	struct scratch *scratch = open_scratch();
+	struct anomaly_walk walk;
 
 	if (!receiving || !scratch)
 		return 0;
@@ -334,11 +336,15 @@ __noinline __u32 judge_anomalies(struct xdp_md *ctx, __u32 origin, __u32 offsets
 	scratch->suspect.head = head;
 	scratch->suspect.kind = kind;
 	scratch->suspect.fragment = kind >> 32;
-	scratch->suspect.has_sources = !walk.slot || receiving_interface(ctx, origin) != TEST_IFINDEX;
-	walk.bytes = bpf_xdp_get_buff_len(ctx);
-	scratch->suspect.bytes = walk.bytes;
+	scratch->suspect.has_sources = !slot || arrival_of(ctx, &account) != TEST_IFINDEX;
+	scratch->suspect.bytes = account.bytes;
 	walk.found = find_anomalies(ctx) & (receiving->anomalies.drop | receiving->anomalies.observe);
-	if (walk.found)
-		bpf_loop(ANOMALIES, judge_anomaly, &walk, 0);
+	if (!walk.found)
+		return 0;
+	walk.slot = slot;
+	walk.bytes = account.bytes;
+	walk.is_live = is_live(&account);
+	walk.dropped = 0;
+	bpf_loop(ANOMALIES, judge_anomaly, &walk, 0);
 	return walk.dropped;
 }

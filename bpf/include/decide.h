@@ -190,7 +190,7 @@ static __always_inline void limit_rate(struct xdp_md *ctx, const struct packet *
 				       __u32 defaults, __u32 offsets, struct decision *decision)
 {
 	if (is_filtered(defaults) &&
-	    exceeds_rate(ctx, account->origin, offsets, packet->head,
+	    exceeds_rate(ctx, who_of(account), offsets, packet->head,
 			 kind_of(packet, account) | (is_loopback(packet) ? KIND_LOOPBACK : 0)))
 		decision->reason = REASON_RATE_LIMIT;
 }
@@ -199,7 +199,7 @@ static __always_inline void limit_rate(struct xdp_md *ctx, const struct packet *
 static __always_inline int drop_anomaly(struct xdp_md *ctx, const struct packet *packet, const struct account *account,
 					__u32 defaults, __u32 offsets, struct decision *decision)
 {
-	const __u32 anomaly = is_filtered(defaults) ? judge_anomalies(ctx, account->origin, offsets, packet->head,
+	const __u32 anomaly = is_filtered(defaults) ? judge_anomalies(ctx, who_of(account), offsets, packet->head,
 								      ANOMALY_KIND(packet)) :
 						      0;
 

@@ -30,6 +30,7 @@ _Static_assert(__builtin_offsetof(struct directory, rate_limits) == (RATES_LINE 
 	       "RATES_AT");
 
 ABI_SIZE(rate_header, LINE_SIZE);
+ABI_SIZE(rate_candidates, LINE_SIZE);
 ABI_SIZE(rate_limit, LINE_SIZE);
 ABI_SIZE(rate_record, 2 * LINE_SIZE);
 ABI_SIZE(rate_bucket, LINE_SIZE / RATE_BUCKETS_A_LINE);
@@ -81,11 +82,12 @@ static __always_inline void count_rate(const struct rate_walk *walk, const struc
 }
 
 /*
- * Counts the packet of the walk in the limit at a line of the policy; returns enum rate_outcome. A global function for
- * the verifier's sake, as judge_class.
+ * Counts the packet of the walk in the limit at a line of the policy, if it is one of its packets; returns enum rate_outcome.
+ * `is_one`: match_details has said so. A global function for the verifier's sake, as judge_class.
  */
-__noinline __u32 judge_rate(__u32 line)
+__noinline __u32 judge_rate(struct xdp_md *ctx, __u32 line, __u32 is_one)
 {
+	const struct settings *settings = lookup_line(SETTINGS_LINE);
 	const struct rate_limit *limit = (const void *)policy_line(line);
 	struct rate_walk *walk = open_walk();
 	struct rate_bucket *first, *second;
@@ -93,8 +95,13 @@ __noinline __u32 judge_rate(__u32 line)
 	__u32 outcome;
 	int exceeds;
 
-	if (!walk || !limit)
+	if (!settings || !walk || !limit)
 		return 0;
+	if (!is_one) {
+		outcome = glance_at_rate(ctx, settings, limit, walk);
+		if (outcome != RATE_COUNTS)
+			return outcome;
+	}
 	place = place_key(walk, limit);
 	first = find_bucket(limit, place, 0);
 	second = find_bucket(limit, place, 1);
@@ -172,24 +179,28 @@ static __always_inline int is_unlimited(__u32 head, __u32 kind)
 
 /*
  * Counts a packet in every limit that it matches, up to one that it exceeds; returns whether that one drops it. Of a test
- * run it only keeps the answer. `offsets`: as offsets_of; `head`: as in struct packet; `kind`: kind_of. Most packets match no limit: what only others need is left to
- * judge_rate.
+ * run it only keeps the answer. `who`: who_of; `offsets`: as offsets_of; `head`: as in struct packet; `kind`: kind_of. Most packets match no limit: the candidates of their group
+ * say so.
  *
  * A global function for the verifier's sake, as judge_class; few arguments for the stack of its callers.
  */
-__noinline int exceeds_rate(struct xdp_md *ctx, __u32 origin, __u32 offsets, __u32 head, __u32 kind)
+__noinline int exceeds_rate(struct xdp_md *ctx, __u64 who, __u32 offsets, __u32 head, __u32 kind)
 {
 	const __u32 *words = (const void *)policy_line(RATES_LINE);
-	struct rate_walk *walk = open_walk();
 	const struct rate_header *header;
-	__u32 line;
-	__u32 outcome;
+	struct rate_walk *walk;
+	__u64 candidates;
+	__u32 line, outcome;
 
-	if (!words || !walk || is_unlimited(head, kind))
-		return 0;
-	line = words[RATES_AT];
+	line = words ? words[RATES_AT] : 0;
 	header = line ? (const void *)policy_line(line) : 0;
 	if (!header)
+		return 0;
+	candidates = candidates_of(header, line, rate_group(head, kind));
+	if (!candidates || is_unlimited(head, kind))
+		return 0;
+	walk = open_walk();
+	if (!walk)
 		return 0;
 	walk->line = line;
 	/* Without the offset the packet goes the short way, on which its source has no class. */
@@ -198,21 +209,20 @@ __noinline int exceeds_rate(struct xdp_md *ctx, __u32 origin, __u32 offsets, __u
 	if (PART(match))
 		read_traits(ctx, offsets, head, kind);
 	walk->network = (__u16)offsets;
-	walk->bytes = 0;
-	walk->subject = (struct subject){ .account = { .origin = origin }, .protocol = (__u16)kind, .ipv6 = kind >> 24 & 1 };
-	if ((__u8)(kind >> 16) == TRANSPORT_PORTS) {
-		walk->subject.has_ports = 1;
-		walk->subject.source_port = head >> 16;
-		walk->subject.destination_port = head;
-	}
-	walk->count = header->count;
-	for (__u32 i = 0; i < RATE_LIMITS && i < walk->count; i++) {
-		const __u32 found = glance_at_rate(ctx, line + 1 + i);
-
-		if (found == RATE_PASSES_BY ||
-		    (found != RATE_COUNTS && !match_details(line + 1 + i, found == RATE_BY_SOURCES)))
+	walk->bytes = who >> 32;
+	walk->has_ends = 0;
+	walk->subject.account.origin = who;
+	walk->subject.protocol = kind;
+	walk->subject.ipv6 = kind >> 24 & 1;
+	walk->subject.has_ports = (__u8)(kind >> 16) == TRANSPORT_PORTS;
+	walk->subject.source_port = head >> 16;
+	walk->subject.destination_port = head;
+	for (__u32 i = 0; i < RATE_LIMITS && candidates >> i; i++) {
+		if (!(candidates >> i & 1))
 			continue;
-		outcome = judge_rate(line + 1 + i);
+		outcome = judge_rate(ctx, line + 1 + i, 0);
+		if (outcome & (RATE_BY_SOURCES | RATE_BY_RULES))
+			outcome = match_details(line + 1 + i, outcome & RATE_BY_SOURCES) ? judge_rate(ctx, line + 1 + i, 1) : 0;
 		if (outcome && settle_rate(line + 1 + i, outcome))
 			return 1;
 	}

@@ -34,14 +34,6 @@ struct {
 	__uint(max_entries, 1);
 } rate_offenders SEC(".maps");
 
-/* The consequences of a packet that a limit counts, as a set of bits. */
-enum rate_outcome {
-	RATE_DROPS = 1,
-	RATE_NEAR = 2,		/* the buckets of the source are more than half full */
-	RATE_BEYOND = 4,	/* the packet exceeds the rate of a limit that bans */
-	RATE_TRIAL = 8,		/* a test run asks for a packet beyond the rate */
-};
-
 /* Whether the packet's source may exceed the limit by itself: most packets do not even read a place of offenders. */
 static __always_inline __u32 suspicion_of(struct rate_walk *walk, const struct rate_limit *limit, __u64 place, int exceeds,
 					    const struct rate_bucket *first, const struct rate_bucket *second)

@@ -12,6 +12,17 @@
 #include "scope.h"
 #include "translate.h"
 
+/* The outcome of a limit for a packet, as a set of bits. */
+enum rate_outcome {
+	RATE_DROPS = 1,
+	RATE_NEAR = 2,		/* the buckets of the source are more than half full */
+	RATE_BEYOND = 4,	/* the packet exceeds the rate of a limit that bans */
+	RATE_TRIAL = 8,		/* a test run asks for a packet beyond the rate */
+	RATE_COUNTS = 16,
+	RATE_BY_SOURCES = 32,	/* its first rule matches: its sources decide whether it counts the packet */
+	RATE_BY_RULES = 64,	/* its other rules decide, and its sources */
+};
+
 /* Whether a rule of a limit counts the packet of the walk. */
 static __always_inline int counts(const struct settings *settings, const struct rule *rule, const struct rate_walk *walk)
 {
@@ -88,6 +99,7 @@ static __always_inline int read_ends(struct xdp_md *ctx, struct rate_walk *walk)
 			return -1;
 		words = walk->words;
 	}
+	walk->has_ends = 1;
 	if (walk->subject.ipv6) {
 		walk->source_high = half_of(words);
 		walk->source_low = half_of(words + 2);
@@ -102,39 +114,43 @@ static __always_inline int read_ends(struct xdp_md *ctx, struct rate_walk *walk)
 	return 0;
 }
 
-/* The result of a glance at a limit. */
-enum rate_glance {
-	RATE_PASSES_BY,		/* it does not count the packet */
-	RATE_COUNTS,
-	RATE_BY_SOURCES,		/* its first rule matches: its sources decide */
-	RATE_BY_RULES,		/* its other rules decide, and its sources */
-};
+/* The group of a packet among those of struct rate_candidates. `head`: as in struct packet; `kind`: kind_of. */
+static __always_inline __u32 rate_group(__u32 head, __u32 kind)
+{
+	const __u32 port = (__u16)head, protocol = (__u16)kind;
+
+	if ((__u8)(kind >> 16) == TRANSPORT_PORTS)
+		return ((port ^ port >> 6 ^ port >> 12) & (RATE_PORTS - 1)) + (protocol == IPPROTO_UDP ? RATE_PORTS : 0);
+	return 2 * RATE_PORTS + ((protocol ^ protocol >> 3) & (RATE_PROTOCOLS - 1));
+}
+
+/* Bits of the limits that may count packets of a group: all others are not even looked at. */
+static __always_inline __u64 candidates_of(const struct rate_header *header, __u32 line, __u32 group)
+{
+	const struct rate_candidates *candidates;
+
+	if (!header->candidates)
+		return header->count < RATE_LIMITS ? (1ull << header->count) - 1 : ~0ull;
+	candidates = (const void *)policy_line(line + header->candidates + group / RATE_GROUPS_A_LINE);
+	return candidates ? candidates->limits[group % RATE_GROUPS_A_LINE] : 0;
+}
 
 /*
- * Whether the limit at a line of the policy counts the packet of the walk: enum rate_glance. Of a packet that it may count, the
- * size and the addresses are read. A global function for the verifier's sake, as judge_class.
+ * Whether the first rule of a limit counts the packet of the walk, or may count it by what match_details compares: enum
+ * rate_outcome; 0: no. Of a packet that it may count, the addresses are read.
  */
-__noinline __u32 glance_at_rate(struct xdp_md *ctx, __u32 line)
+static __always_inline __u32 glance_at_rate(struct xdp_md *ctx, const struct settings *settings, const struct rate_limit *limit,
+					    struct rate_walk *walk)
 {
-	const struct settings *settings = lookup_line(SETTINGS_LINE);
-	const struct rate_limit *limit = (const void *)policy_line(line);
-	struct rate_walk *walk = open_walk();
 	__u32 found;
 
-	if (!settings || !limit || !walk)
-		return RATE_PASSES_BY;
 	if (PART(rate_sources) && limit->flags & RATE_SOURCED && !is_source(walk, limit))
-		return RATE_PASSES_BY;
+		return 0;
 	if (counts(settings, &limit->first, walk))
 		found = limit->sources ? RATE_BY_SOURCES : RATE_COUNTS;
 	else if (limit->rules > 1)
 		found = RATE_BY_RULES;
 	else
-		return RATE_PASSES_BY;
-	if (!walk->bytes) {
-		walk->bytes = bpf_xdp_get_buff_len(ctx);
-		if (read_ends(ctx, walk))
-			return RATE_PASSES_BY;
-	}
-	return found;
+		return 0;
+	return walk->has_ends || !read_ends(ctx, walk) ? found : 0;
 }

@@ -55,8 +55,8 @@ struct rate_walk {
 	__u32 found;		/* 1: one of its details matches */
 	__u32 sources4;		/* of the limit that is tried */
 	__u32 network;		/* offset of the IP header */
-	__u32 bytes;		/* of the frame; 0: not read yet, nor are the addresses */
-	__u32 count;		/* of limits */
+	__u32 bytes;		/* of the frame */
+	__u32 has_ends;		/* 0: the addresses are not read yet */
 	__u64 place;		/* of the packet's key: see rate_ban.h */
 	__u64 sourced;		/* limits among whose sources the packet's is: see rate_source.h */
 	struct rate_answer answer;

@@ -73,6 +73,12 @@ static __always_inline int is_live(const struct account *account)
 	return slot_of(account) < INTERFACE_SLOTS;
 }
 
+/* An account as one number, for functions with few arguments. */
+static __always_inline __u64 who_of(const struct account *account)
+{
+	return account->origin | (__u64)account->bytes << 32;
+}
+
 static __always_inline __u32 linear_size(const struct xdp_md *ctx)
 {
 	return ctx->data_end - ctx->data;

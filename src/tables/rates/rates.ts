@@ -30,6 +30,7 @@ import { boundsOf, MatchSection, matchText, setOf } from '../classes/matches.ts'
 import { livePart, placed, rulesOf, type WrittenRule, withMatches } from '../classes/rules.ts'
 import { ratesStart } from '../layout/layout.ts'
 import { corrupt, LINE_WORDS, makeLines, viewOf } from '../lines/lines.ts'
+import { CANDIDATE_LINES, candidatesOf, readCandidates, writeCandidates } from './candidates.ts'
 
 const NANOSECONDS = 1_000_000_000n
 const UNITS = NANOSECONDS * BigInt(RATE_UNITS)
@@ -167,7 +168,8 @@ export function encodeRates(
   const matches = new MatchSection(own)
   const rules = encoded.map((entry) => entry.rules.map((rule) => placed(rule, matches)) as [Rule, ...Rule[]])
   const behind = matches.words
-  const records = own + behind.length / LINE_WORDS
+  const candidates = own + behind.length / LINE_WORDS
+  const records = candidates + CANDIDATE_LINES
   const lines = records + encoded.length * RECORD_LINES
   const words = makeLines(lines)
   words.set(behind, own * LINE_WORDS)
@@ -178,9 +180,11 @@ export function encodeRates(
     buckets,
     bucket_lines: rateBucketLines(limits, slots),
     sets: offenderSets,
-    rest: [0, 0, 0, 0, 0, 0, 0],
+    candidates,
+    rest: [0, 0, 0, 0, 0, 0],
   }
   rateHeaderCodec.encode({ count: encoded.length, lines, family: RATE_FAMILY, ...header }, view)
+  writeCandidates(words, candidates, candidatesOf(encoded.map((entry) => entry.rules)))
   let more = 1 + encoded.length
   for (const [i, entry] of encoded.entries()) {
     const { limit, line, sources } = entry
@@ -242,12 +246,14 @@ export function decodeRates(settings: Uint32Array, sets: readonly (readonly stri
   if (words.length === 0) return NO_RATES
   const view = viewOf(words)
   const total = words.length / LINE_WORDS
-  const { count, lines, buckets } = rateHeaderCodec.decode(view)
+  const { count, lines, buckets, candidates } = rateHeaderCodec.decode(view)
   const records = lines - count * RECORD_LINES
-  if (count > RATE.limits || lines > total || records < 1 + count) throw corrupt('the rate limits are truncated')
+  if (count > RATE.limits || lines > total || records < 1 + count || candidates + CANDIDATE_LINES > records)
+    throw corrupt('the rate limits are truncated')
   const limits = new Map<string, RateLimit>()
   const slots = new Map<string, number>()
   const drifted: string[] = []
+  const allRules: WrittenRule[][] = []
   for (let position = 0; position < count; position++) {
     const { first, ...line } = rateLimitCodec.decode(view, (1 + position) * LINE_SIZE)
     const record = rateRecordCodec.decode(view, (records + position * RECORD_LINES) * LINE_SIZE)
@@ -262,6 +268,7 @@ export function decodeRates(settings: Uint32Array, sets: readonly (readonly stri
       addressRangeCodec.decode(view, more * LINE_SIZE + n * addressRangeCodec.size),
     )
     const written = withMatches([first, ...rules], view)
+    allRules.push(written)
     const { scope } = livePart(0, written, sets)
     const packets = rateOf(record.packets_per_second, record.packet_burst)
     const bits = rateOf(record.bits_per_second, record.bit_burst)
@@ -284,5 +291,22 @@ export function decodeRates(settings: Uint32Array, sets: readonly (readonly stri
       buckets,
     })
   }
-  return { limits, slots, drifted }
+  return {
+    limits,
+    slots,
+    drifted: [...new Set([...drifted, ...misled(words, candidates, allRules, [...limits.keys()])])],
+  }
+}
+
+/** Names of limits that are not among the candidates of each group as their rules say. */
+function misled(
+  words: Uint32Array,
+  line: number,
+  rules: readonly (readonly WrittenRule[])[],
+  names: readonly string[],
+): string[] {
+  if (line === 0) return []
+  const expected = candidatesOf(rules)
+  const differing = readCandidates(words, line).reduce((sum, bits, i) => sum | (bits ^ (expected[i] as bigint)), 0n)
+  return names.filter((_, i) => (differing >> BigInt(i)) & 1n)
 }

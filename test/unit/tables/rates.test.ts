@@ -1,15 +1,17 @@
 // Rate limits as lines of an image, and back.
 
 import { expect, test } from 'vitest'
-import { LINE_SIZE, RATE_FLAG, rateOffenderCodec } from '../../../src/abi/generated.ts'
+import { LINE_SIZE, RATE_FLAG, RATE_GROUPS, rateHeaderCodec, rateOffenderCodec } from '../../../src/abi/generated.ts'
 import { DEFAULT_POLICY } from '../../../src/model/policy.ts'
 import { type RateLimit, rateMemory } from '../../../src/model/rate-limit.ts'
-import type { State } from '../../../src/model/state.ts'
+import type { Scope, State } from '../../../src/model/state.ts'
+import { rulesOf } from '../../../src/tables/classes/rules.ts'
 import { compileImage, decodeImage } from '../../../src/tables/image/image.ts'
 import { type Image, imageBytes, imageFrom, ratesStart } from '../../../src/tables/layout/layout.ts'
-
+import { candidatesOf } from '../../../src/tables/rates/candidates.ts'
 import { offenderSetsOf, rateBucketLines, rateLinesOf, sameBuckets } from '../../../src/tables/rates/rates.ts'
 import { SEED, usually } from '../../support/depth.ts'
+import { scope } from '../../support/lists.ts'
 import { randomFrom, randomLimits, randomState } from '../../support/random.ts'
 import { withSourceLists } from '../../support/rate-sources.ts'
 import { slotsFor } from '../../support/slots.ts'
@@ -79,6 +81,34 @@ test('another rate, or another action, is drift', () => {
   expect(decodeImage(observing).rateLimits.get('dns')?.action).toBe('observe')
 })
 
+test('a limit is looked at only for packets of its protocols and ports', () => {
+  const groupsOf = (...scopes: readonly Scope[]): number[][] => {
+    const bits = candidatesOf(scopes.map((one) => rulesOf('blocklist', one, 0, 0, 0)))
+    return scopes.map((_, i) => bits.flatMap((limits, group) => ((limits >> BigInt(i)) & 1n ? [group] : [])))
+  }
+  const [dns, dnsAndMore, tcp, any, icmp] = groupsOf(
+    scope(17, { destination: [53] }),
+    scope('any', { destination: [53] }),
+    scope(6),
+    scope('any'),
+    scope('icmp'),
+  )
+  expect(dns).toHaveLength(1)
+  expect(dnsAndMore).toHaveLength(2)
+  expect(dnsAndMore).toContain(dns?.[0])
+  expect(tcp).toHaveLength(65)
+  expect(any).toHaveLength(RATE_GROUPS)
+  expect(icmp).toHaveLength(2)
+})
+
+test('a limit that is no longer looked at is drift', () => {
+  const blind = changed((view, at) => {
+    const { candidates } = rateHeaderCodec.decode(view, at)
+    for (let i = 0; i < RATE_GROUPS; i++) view.setBigUint64(at + candidates * LINE_SIZE + i * 8, 0n, true)
+  })
+  expect(decodeImage(blind).drifted).toEqual(['rate_limit:dns'])
+})
+
 test('lines that are not there are damage', () => {
   const many = changed((view, at) => view.setUint32(at, 65, true))
   expect(() => decodeImage(many)).toThrow(/rate limits are truncated/)
@@ -87,7 +117,7 @@ test('lines that are not there are damage', () => {
 })
 
 test('the memory of limits in a plan is that of their tables', () => {
-  const random = randomFrom(Date.now() % 0x100000000)
+  const random = randomFrom(SEED)
   for (let round = 0; round < 20; round++) {
     const wanted = { ...state({ policy: 'pass' }), rateLimits: randomLimits(random) }
     const slots = slotsFor(wanted).rates ?? new Map()
