@@ -11,11 +11,13 @@ import { runBatch, runBpftool } from '../src/kernel/tools/bpftool.ts'
 import { withExchange } from '../src/kernel/tools/exchange.ts'
 import { ANOMALY_NAMES } from '../src/model/anomaly.ts'
 import { DEFAULT_POLICY } from '../src/model/policy.ts'
+import { EMPTY_SET } from '../src/model/ranges.ts'
 import type { RateLimit } from '../src/model/rate-limit.ts'
 import { EMPTY_STATE, type State } from '../src/model/state.ts'
 import { LOW } from '../src/tables/lines/lines.ts'
 import { DataPlane } from '../test/support/bpf.ts'
-import { scope } from '../test/support/lists.ts'
+import { ranges, scope } from '../test/support/lists.ts'
+import { listOfSources } from '../test/support/rate-sources.ts'
 import { createMap } from './support/lookup.ts'
 import { type Claim, conclude, median, table } from './support/report.ts'
 
@@ -60,6 +62,19 @@ const limited = (...limits: readonly RateLimit[]): State => ({
 
 const others = Array.from({ length: 8 }, (_, i) => limit(i, 1000 + i))
 
+/** Ranges that hold nearly all sources, and do not touch: as many of each /24 as there are. */
+const apart = (count: number) => {
+  const texts = Array.from({ length: count }, (_, i) => `198.${i >> 8}.${i & 255}.0-198.${i >> 8}.${i & 255}.253`)
+  return { v4: ranges(4, texts), v6: EMPTY_SET.v6 }
+}
+
+/** The limits, each with a list of these sources. */
+function listed(count: number, ...limits: readonly RateLimit[]): State {
+  const lists = limits.map(({ name }) => listOfSources(name, apart(count)))
+  const state = limited(...limits.map((one) => ({ ...one, sources: 'list' as const })))
+  return { ...state, lists: new Map(lists.map((list) => [list.name, list])) }
+}
+
 const STATES = {
   'no limit': EMPTY_STATE,
   'every anomaly': { ...EMPTY_STATE, policy: { ...DEFAULT_POLICY, anomalies: ANOMALY_NAMES } },
@@ -69,6 +84,9 @@ const STATES = {
   'bits per source': limited(limit(0, 53, { packets: undefined, bits: { perSecond: 1e13, burst: 3e13 } })),
   'both, in 1,048,576 buckets': limited(limit(0, 53, { bits: { perSecond: 1e13, burst: 3e13 }, buckets: 2 ** 20 })),
   'packets of all sources': limited(limit(0, 53, { per: 'all' })),
+  'packets per source, of 64 ranges in the limit': limited(limit(0, 53, { sources: apart(64) })),
+  'packets per source, of a list of 65,536': listed(65_536, limit(0, 53)),
+  'eight limits of others, with such lists': listed(65_536, ...others),
 } as const satisfies Readonly<Record<string, State>>
 type Policy = keyof typeof STATES
 const POLICIES = Object.keys(STATES) as Policy[]

@@ -25,13 +25,13 @@
 /* A global function for the verifier's sake, as judge_class. */
 __noinline __u32 search_ipv6(const struct table6 *table, __u64 high, __u64 low)
 {
-	return table ? lookup6(table, high, low) : 0;
+	return table ? note_class(lookup6(table, high, low)) : 0;
 }
 
 /* Class of an IPv4 address, for packets that do not go the short way (common.h). A global function likewise. */
 __noinline __u32 search_ipv4(const struct settings *settings, __u32 address)
 {
-	return settings ? lookup4(settings, address) : 0;
+	return settings ? note_class(lookup4(settings, address)) : 0;
 }
 
 /* Class of an IPv6 address. Policies without IPv6 addresses skip the call. */
@@ -255,8 +255,6 @@ static __always_inline int decide(struct xdp_md *ctx, const struct settings *set
 		decision->reason = default_reason(packet, parsed, defaults);
 		if (PART(anomalies))
 			drop_anomaly(ctx, packet, account, defaults, offsets_of(packet->network, packet->behind), decision);
-		if (PART(rate_sources))
-			note_sources(decision->class);
 		if (PART(rates) && decision->reason != REASON_ANOMALY)
 			limit_rate(ctx, packet, account, defaults, offsets_of(packet->network, packet->behind), decision);
 		if (PART(observe) && decision->class && decision->reason == REASON_DEFAULT_PASS)

@@ -203,9 +203,8 @@ __noinline int exceeds_rate(struct xdp_md *ctx, __u64 who, __u32 offsets, __u32 
 	if (!walk)
 		return 0;
 	walk->line = line;
-	/* Without the offset the packet goes the short way, on which its source has no class. */
-	if (PART(rate_sources) && !(offsets >> 16))
-		walk->sourced = 0;
+	if (PART(rate_sources))
+		note_sources(offsets >> 16, kind & KIND_IPV6);
 	if (PART(match))
 		read_traits(ctx, offsets, head, kind);
 	walk->network = (__u16)offsets;

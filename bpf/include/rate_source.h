@@ -33,14 +33,32 @@ static __always_inline __u64 limits_of(const struct settings *settings, __u32 nu
 	return sources ? sources->limits : 0;
 }
 
-/* Notes the limits of a packet whose source has this class. A global function for the verifier's sake, as judge_class. */
-__noinline int note_sources(__u32 number)
+/*
+ * Keeps the class of a packet's source for the limits. The functions that search for it do this, because the verifier checks
+ * them once, and their callers for every path through the parser.
+ */
+static __always_inline __u32 note_class(__u32 class)
+{
+	struct rate_walk *walk = PART(rate_sources) ? open_walk() : 0;
+
+	if (walk)
+		walk->class = class;
+	return class;
+}
+
+/*
+ * Notes the limits among whose sources the packet's is. A packet without `transport` goes the short way, on which its source has
+ * no class, and nothing searches for a class of IPv6 where no table has one. A global function for the stack's sake.
+ */
+__noinline int note_sources(__u32 transport, __u32 ipv6)
 {
 	const struct settings *settings = lookup_line(SETTINGS_LINE);
+	const struct table6 *table = lookup_line(SETTINGS_LINE + 1);
 	struct rate_walk *walk = open_walk();
 
-	if (settings && walk)
-		walk->sourced = limits_of(settings, number);
+	if (!settings || !table || !walk)
+		return 0;
+	walk->sourced = transport && (!ipv6 || table->flags) ? limits_of(settings, walk->class) : 0;
 	return 0;
 }
 

@@ -59,6 +59,7 @@ struct rate_walk {
 	__u32 has_ends;		/* 0: the addresses are not read yet */
 	__u64 place;		/* of the packet's key: see rate_ban.h */
 	__u64 sourced;		/* limits among whose sources the packet's is: see rate_source.h */
+	__u32 class;		/* of its source */
 	struct rate_answer answer;
 };
 
