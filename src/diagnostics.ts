@@ -172,6 +172,7 @@ export const CODES = {
   E271: { name: 'ban-after', exit: EXIT.badConfig },
   E272: { name: 'ban-time', exit: EXIT.badConfig },
   E273: { name: 'ban-too-wide', exit: EXIT.badConfig },
+  E274: { name: 'many-own-addresses', exit: EXIT.badConfig },
   E266: { name: 'half-reverted', exit: EXIT.refused },
   E280: { name: 'not-a-state', exit: EXIT.badConfig },
   E281: { name: 'state-version', exit: EXIT.refused },

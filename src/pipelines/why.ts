@@ -2,7 +2,7 @@
 
 import { CODES, EXIT, XdpError } from '../diagnostics.ts'
 import { explain } from '../kernel/report/why.ts'
-import { explainFile, type Query } from '../kernel/report/why-file.ts'
+import { type AloneFacts, explainFile, type Query } from '../kernel/report/why-file.ts'
 import type { Desired } from '../model/desired.ts'
 import type { WhyResult } from '../report/result.ts'
 import { type Host, interruptible, openSession, reading } from './session.ts'
@@ -29,15 +29,16 @@ const isUnreadable = (error: unknown): error is XdpError =>
  * Explains the verdict, by the file alone if nothing live can be read. Throws E282 then for an interface that the file does
  * not have.
  */
-export async function whyIfAny(host: Host, desired: Desired, query: Query): Promise<WhyResult> {
+export async function whyIfAny(host: Host, desired: Desired, query: Query, facts: AloneFacts): Promise<WhyResult> {
   try {
     return await why(host, desired, query)
   } catch (error) {
     // A missing interface is an answer about this host.
     if (!isUnreadable(error) || error.diagnostics.some(({ code }) => code === 'E103')) throw error
-    return explainFile(desired, query, error.message)
+    return explainFile(desired, query, { ...facts, unread: error.message })
   }
 }
 
 /** The verdict by the file alone. */
-export const whyOffline = (desired: Desired, query: Query): WhyResult => explainFile(desired, query, undefined)
+export const whyOffline = (desired: Desired, query: Query, facts: AloneFacts): WhyResult =>
+  explainFile(desired, query, facts)

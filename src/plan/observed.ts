@@ -46,11 +46,15 @@ export const beginningToDrop = ({ changes }: Pick<Plan, 'changes'>): Beginning =
     NOTHING,
   )
 
+/** The number of sources is an estimate, and there are no more of them than packets. */
+const withoutExcess = (observed: Observed): Observed =>
+  observed.sources === undefined ? observed : { ...observed, sources: Math.min(observed.sources, observed.packets) }
+
 /** The plan with what these objects have observed. */
 export const withObserved = (plan: Plan, counts: ReadonlyMap<ObjectKey, Observed>): Plan => ({
   ...plan,
   changes: plan.changes.map((change) => {
     const observed = counts.get(change.key)
-    return observed ? { ...change, observed } : change
+    return observed ? { ...change, observed: withoutExcess(observed) } : change
   }),
 })

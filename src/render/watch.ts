@@ -16,6 +16,7 @@ export type Level = 'info' | 'warning' | 'error'
 const WHY: Readonly<Record<Trigger, string>> = {
   start: 'at the start',
   edit: 'after an edit',
+  addresses: 'after a change of the addresses of this machine',
   reload: 'after a reload',
   kernel: 'after a kernel event',
   resync: 'at the resync',

@@ -187,7 +187,11 @@ export function renderWhy(
 const MOST_CASES = 10
 
 const verdictOfCase = ({ kind, verdict }: OtherwiseCase): string =>
-  kind === 'rate_limit' ? 'drop beyond the rate' : kind === 'service' ? 'to a backend' : verdict
+  kind === 'rate_limit'
+    ? 'drop beyond the rate'
+    : kind === 'service' && verdict === 'redirect'
+      ? 'to a backend'
+      : verdict
 
 /** The cases that decide otherwise about other packets of the address, on any interface. */
 function otherwiseLines(address: string, judgements: readonly Judgement[]): string[] {

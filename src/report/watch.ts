@@ -38,7 +38,7 @@ export interface CheckFacts {
 }
 
 /** The cause of a reconcile. */
-export type Trigger = 'start' | 'edit' | 'reload' | 'kernel' | 'resync' | 'retry'
+export type Trigger = 'start' | 'edit' | 'addresses' | 'reload' | 'kernel' | 'resync' | 'retry'
 
 /** Errors of one cause, in report order. */
 export interface Trouble {

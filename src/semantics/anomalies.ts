@@ -1,6 +1,6 @@
 // Reference model of anomalies. The data plane implements the same rules in C (bpf/include/anomaly.h).
 
-import type { Family, Ranges } from '../model/address.ts'
+import type { Address, Family, Ranges } from '../model/address.ts'
 import { ADDRESS_ANOMALIES, type Anomaly, type AnomalyName, parseAnomaly } from '../model/anomaly.ts'
 import type { Policy } from '../model/policy.ts'
 import { contains, normalize } from '../model/ranges.ts'
@@ -65,18 +65,23 @@ export function flagAnomalies(flags: number): AnomalyName[] {
   return Object.entries(found).flatMap(([name, is]) => (is ? [name as AnomalyName] : []))
 }
 
+/** Whether a packet has no such source, unless it is one that may lack an address. */
+export const isMartian = ({ family, words }: Address): boolean =>
+  contains(family === 4 ? MARTIANS4 : MARTIANS6, words) >= 0
+export const isBogon = ({ family, words }: Address): boolean => contains(family === 4 ? BOGONS4 : BOGONS6, words) >= 0
+
 /** ifindex of lo in every namespace (linux/net_namespace.h LOOPBACK_IFINDEX). */
 const LO = 1
 
 /** The anomalies of a packet's addresses. */
 export function addressAnomalies(ends: Ends): AnomalyName[] {
   const { family, source, destination, ports } = ends
-  const isIn = (v4: Ranges, v6: Ranges): boolean => contains(family === 4 ? v4 : v6, source) >= 0
+  const from: Address = { family, words: source }
   const isJudged = !isExcused(ends)
   const found: Readonly<Partial<Record<AnomalyName, boolean>>> = {
     land: source.every((word, i) => word === destination[i]) && (!ports || ports.source === ports.destination),
-    martians: isJudged && isIn(MARTIANS4, MARTIANS6),
-    bogons: isJudged && isIn(BOGONS4, BOGONS6),
+    martians: isJudged && isMartian(from),
+    bogons: isJudged && isBogon(from),
   }
   return Object.entries(found).flatMap(([name, is]) => (is ? [name as AnomalyName] : []))
 }
@@ -91,10 +96,9 @@ interface Found {
   readonly anomalies?: readonly AnomalyName[] | undefined
 }
 
-/** The anomalies of a packet that a policy looks for on the interface, in their order. */
-function soughtAnomalies(
+/** The anomalies that a policy looks for on the interface, in their order. */
+export function soughtAnomalies(
   { anomalies }: Pick<Policy, 'anomalies'>,
-  { anomalies: found = [] }: Found,
   { interface: name, ifindex }: Arrival,
 ): Anomaly[] {
   const isLo = name !== undefined && ifindex === LO
@@ -102,15 +106,18 @@ function soughtAnomalies(
     .map(parseAnomaly)
     .filter(
       (anomaly) =>
-        found.includes(anomaly.name) &&
         !(isLo && ADDRESS_ANOMALIES.has(anomaly.name)) &&
         (name === undefined || !anomaly.interfaces || anomaly.interfaces.includes(name)),
     )
 }
 
 /** The anomalies of a packet that are looked for, up to the first that drops it. */
-export function metAnomalies(policy: Pick<Policy, 'anomalies'>, facts: Found, ingress: Arrival): Anomaly[] {
-  const sought = soughtAnomalies(policy, facts, ingress)
+export function metAnomalies(
+  policy: Pick<Policy, 'anomalies'>,
+  { anomalies: found = [] }: Found,
+  ingress: Arrival,
+): Anomaly[] {
+  const sought = soughtAnomalies(policy, ingress).filter(({ name }) => found.includes(name))
   const at = sought.findIndex(({ action }) => action === 'drop')
   return at < 0 ? sought : sought.slice(0, at + 1)
 }

@@ -1,38 +1,26 @@
 // Parts of a policy that decide otherwise about some packets of an address than about the one that a question names: the
-// fields that it leaves open may have any value. Follows the precedence of `judge`, and never leaves out what could decide; it may name an entry
-// that an equal one in front of it hides.
+// fields that it leaves open may have any value. Each part is named exactly if such a packet exists: one that it matches, and
+// nothing in front of it. Follows the precedence of `judge`. Sockets of the kernel are apart, but for entries that ask for
+// none, and so are packets that a service refuses because of their size, TTL or fragments.
 
-import type { Family } from '../model/address.ts'
-import { parseAnomaly } from '../model/anomaly.ts'
-import type { PacketMatch } from '../model/packet-match.ts'
 import { DEFAULT_POLICY } from '../model/policy.ts'
-import { formatPorts, ICMP_OF, type PortRange, PROTOCOL_NUMBERS, TCP } from '../model/ports.ts'
+import { formatPorts } from '../model/ports.ts'
 import { contains } from '../model/ranges.ts'
 import type { RateLimit } from '../model/rate-limit.ts'
 import { sourcesOf } from '../model/rate-sources.ts'
 import { coversInterface } from '../model/scope.ts'
-import { isAnyPort, type Service } from '../model/service.ts'
-import type { List, Scope, ScopedSet, State } from '../model/state.ts'
+import type { Service } from '../model/service.ts'
+import type { List, ListKind, Scope, ScopedSet, State } from '../model/state.ts'
 import { parseSyn } from '../model/syn-protection.ts'
+import { compareAddresses } from '../model/text.ts'
 import type { Verdict } from '../report/reason.ts'
+import { soughtAnomalies } from './anomalies.ts'
 import type { Ingress } from './judge.ts'
-
-/** A packet of which only some fields are known. */
-export interface Question {
-  readonly family: Family
-  readonly source: Uint32Array
-  readonly destination?: Uint32Array | undefined
-  readonly protocol?: number | undefined
-  readonly sourcePort?: number | undefined
-  readonly destinationPort?: number | undefined
-  readonly tcpFlags?: number | undefined
-  readonly icmp?: { readonly type: number; readonly code: number } | undefined
-  readonly length?: number | undefined
-  readonly ttl?: number | undefined
-  readonly dscp?: number | undefined
-  readonly fragment?: 'first' | 'later' | undefined
-  readonly vlan?: number | undefined
-}
+import { type Box, type Condition, findPacket, type Sample, within } from './packet-space.ts'
+import { anomalyTests, essentialTests, hasFlaw, impossible, scopeTests, synTests } from './packet-tests.ts'
+import { packetsOf, type Question } from './question.ts'
+import { UNLIMITED } from './rates.ts'
+import { servedTests, takenTests, toVips, unaskedTests, verdictOfService } from './served.ts'
 
 /** Something that decides otherwise about some of the packets. */
 export type Otherwise =
@@ -40,195 +28,262 @@ export type Otherwise =
   | { readonly kind: 'ban'; readonly verdict: Verdict }
   | { readonly kind: 'anomaly'; readonly verdict: Verdict; readonly name: string }
   | { readonly kind: 'rate_limit'; readonly verdict: Verdict; readonly limit: RateLimit }
+  /** `tx`: SYNs that are answered; `drop`: acknowledgments without a valid cookie. */
   | { readonly kind: 'syn_protection'; readonly verdict: Verdict; readonly ports: string }
   | { readonly kind: 'service'; readonly verdict: Verdict; readonly service: Service }
   | { readonly kind: 'essential'; readonly verdict: Verdict; readonly groups: readonly string[] }
   | { readonly kind: 'unparsed' | 'default'; readonly verdict: Verdict }
 
-/** Whether all, some or none of the packets of a question have something. */
-type Share = 'all' | 'some' | 'none'
-
-const least = (...shares: readonly Share[]): Share =>
-  shares.includes('none') ? 'none' : shares.includes('some') ? 'some' : 'all'
-
-const numberOf = (protocol: number | 'icmp', family: Family): number =>
-  protocol === 'icmp' ? ICMP_OF[family] : protocol
-
-/** Of a field that may be known: all or none have it, else some. */
-const known = <T>(value: T | undefined, has: (value: T) => boolean): Share =>
-  value === undefined ? 'some' : has(value) ? 'all' : 'none'
-
-const holds = (ranges: readonly PortRange[], port: number): boolean =>
-  ranges.some(({ first, last }) => first <= port && port <= last)
-
-/** Ports are those of TCP and UDP, and later fragments have none. */
-function portShare(ranges: readonly PortRange[], port: number | undefined, { fragment }: Question): Share {
-  if (ranges.length === 0) return 'all'
-  return fragment === 'later' ? 'none' : known(port, (number) => holds(ranges, number))
+/** A case with one of its packets; `unknown`: the search for one was too long, so the case is named. */
+export interface Witnessed {
+  readonly one: Otherwise
+  readonly packet: Sample | 'unknown'
 }
 
-function icmpShare(kinds: NonNullable<PacketMatch['icmp']>, { family, icmp, fragment }: Question): Share {
-  const own = kinds.flatMap(({ v4, v6, code4, code6 }) => {
-    const [type, code] = family === 4 ? [v4, code4] : [v6, code6]
-    return type === undefined ? [] : [{ type, code }]
-  })
-  if (own.length === 0 || fragment === 'later') return 'none'
-  return known(icmp, (found) =>
-    own.some(({ type, code }) => type === found.type && (code === undefined || code === found.code)),
-  )
+/** Packets: of one of the alternatives, and of none that are avoided. */
+interface Packets {
+  readonly among: readonly Condition[]
+  readonly avoided: readonly Condition[]
+  /** The only destination of all; undefined: any. */
+  readonly to?: Uint32Array | undefined
+  /** Meets all that any of `rarely` meets: few packets must be looked for in more detail. */
+  readonly mostly?: Condition | undefined
+  readonly rarely?: readonly Condition[] | undefined
 }
 
-/** A question that names no fragment may be about one. */
-function fragmentShare(wanted: NonNullable<PacketMatch['fragments']>, { fragment }: Question): Share {
-  if (fragment === undefined) return 'some'
-  return wanted === 'any' || wanted === fragment ? 'all' : 'none'
+/** A part of the policy, and the packets that it decides about. */
+interface Candidate {
+  readonly one: Otherwise | ((packet: Sample | 'unknown') => Otherwise)
+  readonly packets: readonly Packets[]
 }
 
-function matchShare(match: PacketMatch | undefined, question: Question): Share {
-  if (match === undefined) return 'all'
-  const { tcpFlags, icmp, length, ttl, dscp, fragments, vlan, destinations } = match
-  const within = (range: PortRange, value: number | undefined) => known(value, (number) => holds([range], number))
-  const own = question.family === 4 ? destinations?.v4 : destinations?.v6
-  return least(
-    tcpFlags
-      ? question.fragment === 'later'
-        ? 'none'
-        : known(question.tcpFlags, (flags) => (flags & tcpFlags.mask) === tcpFlags.value)
-      : 'all',
-    icmp ? icmpShare(icmp, question) : 'all',
-    length ? within(length, question.length) : 'all',
-    ttl ? within(ttl, question.ttl) : 'all',
-    dscp ? known(question.dscp, (point) => dscp.includes(point)) : 'all',
-    fragments ? fragmentShare(fragments, question) : 'all',
-    vlan ? within(vlan, question.vlan) : 'all',
-    own ? (own.length === 0 ? 'none' : known(question.destination, (words) => contains(own, words) >= 0)) : 'all',
-  )
+const EVERY: Condition = []
+const UNPARSED: Condition = [hasFlaw('cut')]
+const PARSED: Condition = [hasFlaw(undefined, 'bad_length', 'ip_options', 'tiny_fragments')]
+/** The part of a state that counts where our program does not filter. */
+const NO_FILTER: Pick<State, 'policy' | 'lists' | 'rateLimits'> = { policy: undefined, lists: new Map() }
+
+/** Whether an entry may apply to packets on the interface: see `inScope`. */
+const onInterface = (scope: Scope, kind: ListKind, name: string | undefined): boolean =>
+  name === undefined ? scope.interfaces === undefined || kind === 'blocklist' : coversInterface(scope, name)
+
+const covers = ({ addresses }: Pick<ScopedSet, 'addresses'>, { source: { family, words } }: Question): boolean =>
+  contains(family === 4 ? addresses.v4 : addresses.v6, words) >= 0
+
+interface Entry {
+  readonly list: List
+  readonly set: ScopedSet
+  readonly tests: Condition
 }
 
-/** The share of the packets that a scope applies to, on an interface. */
-function scopeShare(scope: Scope, question: Question, { interface: name }: Ingress): Share {
-  const { protocol, sourcePorts, destinationPorts, match, socket } = scope
-  const isThere = name === undefined ? 'some' : coversInterface(scope, name) ? 'all' : 'none'
-  return least(
-    scope.interfaces === undefined ? 'all' : isThere,
-    protocol === 'any' ? 'all' : known(question.protocol, (number) => number === numberOf(protocol, question.family)),
-    portShare(sourcePorts, question.sourcePort, question),
-    portShare(destinationPorts, question.destinationPort, question),
-    matchShare(match, question),
-    socket === 'none' ? 'some' : 'all',
-  )
-}
-
-const covers = ({ addresses }: ScopedSet, { family, source }: Question): boolean =>
-  contains(family === 4 ? addresses.v4 : addresses.v6, source) >= 0
-
-/** The entries of one kind that drop or pass some of the packets, and whether one of them does so with all. */
-function entries(lists: State['lists'], kind: List['kind'], question: Question, ingress: Ingress) {
-  const found = [...lists.values()]
+/** The entries of one kind that cover the source and do not only observe. */
+function entriesOf(lists: State['lists'], kind: ListKind, question: Question, ingress: Ingress): Entry[] {
+  return [...lists.values()]
     .filter((list) => list.kind === kind)
     .flatMap((list) =>
-      list.sets
-        .filter((set) => set.scope.action !== 'observe' && covers(set, question))
-        .map((set) => ({ list, set, share: scopeShare(set.scope, question, ingress) })),
+      list.sets.flatMap((set): Entry[] => {
+        const { scope } = set
+        if (scope.action === 'observe' || !covers(set, question) || !onInterface(scope, kind, ingress.interface))
+          return []
+        const tests = scopeTests(scope, kind, question.source)
+        return tests ? [{ list, set, tests }] : []
+      }),
     )
-    .filter(({ share }) => share !== 'none')
-  return {
-    found,
-    isWhole: (spares: (scope: Scope) => boolean) => found.some((one) => one.share === 'all' && !spares(one.set.scope)),
-  }
 }
 
-function limitsOf({ lists, rateLimits }: State, question: Question, ingress: Ingress): Otherwise[] {
-  const { family, source } = question
+/** The limits that drop packets of the source beyond their rate. */
+function limitsOf({ lists, rateLimits }: Pick<State, 'lists' | 'rateLimits'>, question: Question, ingress: Ingress) {
   return [...(rateLimits?.values() ?? [])]
     .filter((limit) => {
-      const { action, scope } = limit
-      const sources = sourcesOf(limit, lists)
-      const isSource = !sources || contains(family === 4 ? sources.v4 : sources.v6, source) >= 0
-      return action === 'drop' && isSource && scopeShare(scope, question, ingress) !== 'none'
+      const addresses = sourcesOf(limit, lists)
+      const isSource = !addresses || covers({ addresses }, question)
+      return limit.action === 'drop' && isSource && onInterface(limit.scope, 'blocklist', ingress.interface)
     })
     .sort((a, b) => a.position - b.position)
-    .map((limit) => ({ kind: 'rate_limit', verdict: 'drop', limit }))
+    .flatMap((limit) => {
+      const tests = scopeTests(limit.scope, 'blocklist', question.source)
+      return tests ? [{ limit, tests }] : []
+    })
 }
 
-function servicesOf({ services }: State, question: Question, { roles }: Ingress): Otherwise[] {
-  const { family, destination, protocol, destinationPort } = question
-  if (!roles.includes('balance')) return []
-  const takes = (service: Service): boolean =>
-    service.vip.family === family &&
-    known(destination, (words) => words.every((word, at) => word === service.vip.words[at])) !== 'none' &&
-    known(protocol, (number) => service.protocols.some((one) => PROTOCOL_NUMBERS[one] === number)) !== 'none' &&
-    (isAnyPort(service) || portShare(service.ports, destinationPort, question) !== 'none')
-  return [...services.values()].filter(takes).map((service) => ({ kind: 'service', verdict: 'redirect', service }))
-}
+/** Packets that entries apply to in any case: one that may have no socket may have one. */
+const testsOf = (entries: readonly Entry[]): Condition[] =>
+  entries.filter(({ set }) => set.scope.socket !== 'none').map(({ tests }) => tests)
 
-function synOf({ policy }: State, { protocol, destinationPort }: Question): Otherwise[] {
-  const { ports = [] } = parseSyn(policy?.syn_protection ?? '') ?? {}
-  const isPossible = ports.length > 0 && known(protocol, (number) => number === TCP) !== 'none'
-  if (!isPossible || known(destinationPort, (port) => holds(ports, port)) === 'none') return []
-  return [{ kind: 'syn_protection', verdict: 'tx', ports: ports.map(formatPorts).join(', ') }]
-}
+/** Packets that no part decides about but those that the alternatives are of. */
+const only = (
+  among: readonly Condition[],
+  avoided: readonly Condition[] = [],
+  more: Partial<Packets> = {},
+): Packets => ({
+  ...{ among, avoided },
+  ...more,
+})
 
-function anomaliesOf({ policy }: State, { interface: name }: Ingress): Otherwise[] {
-  const sought = (policy?.anomalies ?? []).map(parseAnomaly)
-  return sought
-    .filter(
-      ({ action, interfaces }) => action === 'drop' && (!interfaces || name === undefined || interfaces.includes(name)),
-    )
-    .map((anomaly) => ({ kind: 'anomaly', verdict: 'drop', name: anomaly.name }))
-}
+/** The parts of a policy and the packets that each decides about, in the order of precedence. */
+function candidatesOf(state: State, question: Question, ingress: Ingress, isBanned: boolean): Candidate[] {
+  const { source } = question
+  const filters = ingress.roles.includes('filter')
+  const { policy = DEFAULT_POLICY, lists } = filters ? state : NO_FILTER
+  const services = ingress.roles.includes('balance')
+    ? [...state.services.values()].filter(({ vip }) => vip.family === source.family)
+    : []
+  const unserved: Partial<Packets> =
+    services.length > 0 ? { mostly: toVips(services), rarely: servedTests(services, source) } : {}
+  const allowing = entriesOf(lists, 'allowlist', question, ingress)
+  const allowed = testsOf(allowing)
+  const banned = isBanned && filters ? [EVERY] : []
+  const blocking = entriesOf(lists, 'blocklist', question, ingress)
+  const blocked = testsOf(blocking)
+  const anomalies = soughtAnomalies(policy, ingress)
+    .filter(({ action }) => action === 'drop')
+    .map(({ name }) => ({ name, tests: anomalyTests(name, source) }))
+  const stopped = [...banned, ...blocked, ...anomalies.flatMap(({ tests }) => tests)]
+  const decided = [...allowed, ...stopped]
 
-/** The verdicts of the policy on packets that nothing else decides about. */
-function defaultsOf({ policy = DEFAULT_POLICY }: State): Otherwise[] {
-  const groups = policy.default === 'drop' ? policy.essential : []
+  const drops = policy.default === 'drop'
+  const groups = policy.essential.map((name) => ({ name, tests: essentialTests(name, source) }))
+  const essential = drops ? groups.flatMap(({ tests }) => tests) : []
+  const unlimited = groups.filter(({ name }) => UNLIMITED.has(name)).flatMap(({ tests }) => tests)
+  const hasUnparsed = policy.unparsed === 'drop' || !drops
+
+  /** Packets that the filter does not stop, because of an entry of the allowlist or because of none; `rest`: of the latter. */
+  const unstopped = (
+    tests: Condition,
+    avoided: readonly Condition[],
+    more: Partial<Packets>,
+    rest: readonly Condition[] = [EVERY],
+  ): Packets[] => [
+    ...allowed.map((entry) => only([[...entry, ...tests]], avoided, more)),
+    only(
+      rest.map((one) => [...one, ...tests]),
+      [...decided, ...avoided],
+      more,
+    ),
+  ]
+  const { ports = [] } = parseSyn(policy.syn_protection) ?? {}
+  const syn = (what: 'opening' | 'acknowledging', verdict: Verdict): Candidate => ({
+    one: { kind: 'syn_protection', verdict, ports: ports.map(formatPorts).join(', ') },
+    packets: ports.length > 0 ? unstopped(synTests(ports, what), [], unserved, drops ? essential : [EVERY]) : [],
+  })
   return [
-    { kind: 'default', verdict: policy.default },
-    ...(groups.length > 0 ? [{ kind: 'essential', verdict: 'pass', groups } as const] : []),
-    { kind: 'unparsed', verdict: policy.unparsed },
+    ...allowing.map(({ list, set, tests }): Candidate => {
+      const unasked = set.scope.socket === 'none' ? unaskedTests(services, source) : []
+      return { one: { kind: 'entry', verdict: 'pass', list, set }, packets: [only([tests], unasked, unserved)] }
+    }),
+    { one: { kind: 'ban', verdict: 'drop' }, packets: [only(banned, allowed)] },
+    ...blocking.map(({ list, set, tests }): Candidate => {
+      const unasked = set.scope.socket === 'none' ? unaskedTests(services, source) : []
+      const packets = [only([tests], [...allowed, ...banned, ...unasked])]
+      return { one: { kind: 'entry', verdict: 'drop', list, set }, packets }
+    }),
+    ...anomalies.map(({ name, tests }, i): Candidate => {
+      const before = anomalies.slice(0, i).flatMap((other) => other.tests)
+      const packets = [only(tests, [...allowed, ...banned, ...blocked, ...before])]
+      return { one: { kind: 'anomaly', verdict: 'drop', name }, packets }
+    }),
+    ...limitsOf(filters ? state : NO_FILTER, question, ingress).map(({ limit, tests }): Candidate => {
+      return {
+        one: { kind: 'rate_limit', verdict: 'drop', limit },
+        packets: [only([tests], [...decided, ...unlimited])],
+      }
+    }),
+    syn('opening', 'tx'),
+    syn('acknowledging', 'drop'),
+    ...takenTests(services).map(({ service, taken }): Candidate => {
+      const verdictOn = (packet: Sample | 'unknown') =>
+        verdictOfService(service, packet, source, ingress.ifindex, state.policy?.hash_key)
+      const to = service.vip.words
+      const packets = taken.flatMap(({ tests, avoided }) => unstopped(tests, avoided, { to }))
+      return { one: (packet) => ({ kind: 'service', service, verdict: verdictOn(packet) }), packets }
+    }),
+    {
+      one: { kind: 'default', verdict: policy.default },
+      packets: [
+        only([PARSED], [...decided, ...essential], unserved),
+        ...(hasUnparsed ? [] : [only([UNPARSED], decided)]),
+      ],
+    },
+    ...(drops ? groups : []).map(({ name, tests }): Candidate => {
+      return {
+        one: { kind: 'essential', verdict: 'pass', groups: [name] },
+        packets: [only(tests, decided, unserved)],
+      }
+    }),
+    {
+      one: { kind: 'unparsed', verdict: policy.unparsed },
+      packets: hasUnparsed ? [only([UNPARSED], decided)] : [],
+    },
   ]
 }
 
-/** Every level of a policy that decides about some of the packets, in the order of precedence. */
-function levels(state: State, question: Question, ingress: Ingress, isBanned: boolean): Otherwise[] {
-  const later = () => [...servicesOf(state, question, ingress), ...defaultsOf(state)]
-  if (!ingress.roles.includes('filter')) return servicesOf(state, question, ingress)
-  const allowed = entries(state.lists, 'allowlist', question, ingress)
-  const passes = allowed.found.map(({ list, set }): Otherwise => ({ kind: 'entry', verdict: 'pass', list, set }))
-  const syn = synOf(state, question)
-  if (allowed.isWhole(() => false)) return [...passes, ...syn, ...servicesOf(state, question, ingress)]
-  if (isBanned)
-    return [
-      ...passes,
-      { kind: 'ban', verdict: 'drop' },
-      ...(passes.length > 0 ? servicesOf(state, question, ingress) : []),
-    ]
-  const blocked = entries(state.lists, 'blocklist', question, ingress)
-  const drops = blocked.found.map(({ list, set }): Otherwise => ({ kind: 'entry', verdict: 'drop', list, set }))
-  const spares = ({ established }: Scope): boolean => (established ?? state.policy?.established) === 'pass'
-  if (blocked.isWhole(spares))
-    return [...passes, ...drops, ...(passes.length > 0 ? servicesOf(state, question, ingress) : [])]
-  return [
-    ...passes,
-    ...drops,
-    ...anomaliesOf(state, ingress),
-    ...limitsOf(state, question, ingress),
-    ...syn,
-    ...later(),
-  ]
+/** The packets with a destination; undefined: the question names another one. */
+function towards(every: Box, to: Uint32Array | undefined): Box | undefined {
+  if (to === undefined) return every
+  const destination = every.destination.filter((words) => compareAddresses(words, to) === 0)
+  return destination.length > 0 ? { ...every, destination } : undefined
+}
+
+const isFound = (packet: Sample | 'unknown' | undefined): packet is Sample => typeof packet === 'object'
+
+/** One of the packets; `unknown`: the search for one is too long. */
+function oneOf(every: Box, packets: readonly Packets[], general: readonly Condition[]): Sample | 'unknown' | undefined {
+  let found: 'unknown' | undefined
+  for (const { among, avoided, to, mostly, rarely = [] } of packets) {
+    const some = towards(every, to)
+    for (const tests of among) {
+      const box = some && within(some, tests)
+      if (box === undefined) continue
+      const usual = mostly && findPacket(box, [...general, ...avoided, mostly])
+      const packet = isFound(usual) ? usual : findPacket(box, [...general, ...avoided, ...rarely])
+      if (isFound(packet)) return packet
+      found ??= packet
+    }
+  }
+  return found
+}
+
+/** Groups of essential packets are one case. */
+function merged(cases: readonly Witnessed[]): Witnessed[] {
+  const groups = cases.flatMap(({ one }) => (one.kind === 'essential' ? one.groups : []))
+  const first = cases.find(({ one }) => one.kind === 'essential')
+  return cases.flatMap((found) => {
+    if (found.one.kind !== 'essential') return [found]
+    return found === first ? [{ ...found, one: { ...found.one, groups } }] : []
+  })
 }
 
 /**
- * The parts that decide otherwise than the verdict about some packets that a question is about.
+ * The parts that decide otherwise than the verdict about some packets that a question is about, each with one of them.
  *
  * @param verdict of the packet that stands for the question
  */
-export const otherwiseOf = (
+export function witnessesOf(
   state: State,
   question: Question,
   verdict: Verdict,
   ingress: Ingress,
   isBanned: boolean,
-): readonly Otherwise[] => {
-  const isSame = (other: Verdict): boolean => other === verdict || (other === 'redirect' && verdict === 'tx')
-  return levels(state, question, ingress, isBanned).filter((one) => !isSame(one.verdict))
+): readonly Witnessed[] {
+  const isSame = ({ verdict: other }: Otherwise): boolean =>
+    other === verdict || (other === 'redirect' && verdict === 'tx')
+  const candidates = candidatesOf(state, question, ingress, isBanned)
+  const general = impossible(question.source)
+  const conditions = candidates.flatMap(({ packets }) =>
+    packets.flatMap(({ among, avoided, mostly = [], rarely = [] }) => [...among, ...avoided, mostly, ...rarely]),
+  )
+  const every = packetsOf(question, [...general, ...new Set(conditions)])
+  if (every === undefined) return []
+  const cases = candidates.flatMap(({ one, packets }): Witnessed[] => {
+    if (typeof one !== 'function' && isSame(one)) return []
+    const packet = oneOf(every, packets, general)
+    if (packet === undefined) return []
+    const known = typeof one === 'function' ? one(packet) : one
+    return isSame(known) ? [] : [{ one: known, packet }]
+  })
+  return merged(cases)
 }
+
+/** The parts that decide otherwise: see witnessesOf. */
+export const otherwiseOf = (...about: Parameters<typeof witnessesOf>): readonly Otherwise[] =>
+  witnessesOf(...about).map(({ one }) => one)

@@ -9,7 +9,7 @@ import type { Verdict } from '../report/reason.ts'
 import { type Circumstances, type Facts, type Ingress, inScope, judge, TEST_INGRESS } from './judge.ts'
 
 /** Groups of `policy.essential` that no limit holds up. */
-const UNLIMITED: ReadonlySet<string> = new Set(['neighbor_discovery', 'mld', 'dhcp_client'])
+export const UNLIMITED: ReadonlySet<string> = new Set(['neighbor_discovery', 'mld', 'dhcp_client'])
 
 /** Reasons of packets that lists, bans and anomalies decide. */
 const DECIDED: ReadonlySet<string> = new Set(['allowlist', 'blocklist', 'ban', 'anomaly'])

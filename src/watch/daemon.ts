@@ -230,7 +230,7 @@ function begin(first: Loaded, file: ConfigFile, options: DaemonOptions, audience
   const onEvents = (kinds: ReadonlySet<KernelEvent>): void => {
     if (NEXT_HOP_EVENTS.some((kind) => kinds.has(kind))) host.kept.nextHops = new Map()
     if (kinds.has('link')) links.touch()
-    if (kinds.has('address')) void file.hasReaddressed().then((yes) => (yes ? loop.request('edit') : undefined))
+    if (kinds.has('address')) void file.hasReaddressed().then((yes) => (yes ? loop.request('addresses') : undefined))
     hops.touch()
   }
   const kernel = listenToKernel(['link', 'address', 'route', 'rule', 'nexthop', 'neighbour'], {

@@ -35,6 +35,8 @@ export interface Loop {
   readonly stop: () => Promise<void>
 }
 
+/** Causes that read the config, those first which say most about what it then holds. */
+const READS: readonly Trigger[] = ['reload', 'edit', 'addresses']
 /** Causes that read the live state, the most telling first: a round with several reports the first. */
 const LOOKS: readonly Trigger[] = ['start', 'retry', 'kernel', 'resync']
 
@@ -84,9 +86,9 @@ export function startLoop(first: Loaded, ports: LoopPorts): Loop {
   }
 
   const round = async (causes: ReadonlySet<Cause>): Promise<void> => {
-    const isRead = causes.has('edit') || causes.has('reload')
-    const isNew = await examine(isRead, causes.has('reload'))
-    const trigger = isNew ? (causes.has('reload') ? 'reload' : isRead ? 'edit' : 'kernel') : await dueTo(causes)
+    const reading = READS.find((one) => causes.has(one))
+    const isNew = await examine(reading !== undefined, causes.has('reload'))
+    const trigger = isNew ? (reading ?? 'kernel') : await dueTo(causes)
     if (isStopped || trigger === undefined || reconciler.isWaiting()) return
     resync.set(reconciler.wanted().watch.resyncMs)
     const retryMs = await reconciler.reconcile(trigger)

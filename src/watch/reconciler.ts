@@ -57,8 +57,8 @@ export interface Reconciler {
   readonly reconcile: (trigger: Trigger) => Promise<number | undefined>
 }
 
-/** Triggers by the user, whose reconciles are reported even if they changed nothing. */
-const BY_USER: readonly Trigger[] = ['start', 'edit', 'reload']
+/** Triggers that change the config, whose reconciles are reported even if they changed nothing. */
+const OF_CONFIG: readonly Trigger[] = ['start', 'edit', 'addresses', 'reload']
 
 /** Whether the plan only repairs drift. */
 const isDriftAlone = ({ changes }: Plan): boolean => changes.every(({ reason }) => reason === 'drift')
@@ -142,7 +142,7 @@ export function createReconciler(first: Loaded, ports: ReconcilerPorts): Reconci
       const changes = plan.changes.map(({ op, key }) => ({ op, key }))
       const prefixes = countDelta(plan.changes)
       emit({ event: 'applied', trigger, changes, prefixes, sha256, durationMs, probes: result.probes })
-    } else if (BY_USER.includes(trigger)) emit({ event: 'in-sync', trigger, sha256, durationMs })
+    } else if (OF_CONFIG.includes(trigger)) emit({ event: 'in-sync', trigger, sha256, durationMs })
     return result.changed ? 'applied' : 'in-sync'
   }
 

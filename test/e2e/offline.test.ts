@@ -87,6 +87,17 @@ test('a state that a host exports has the same plan elsewhere, without rights, t
   expect([needsKernel.exitCode, codeOf(needsKernel)]).toEqual([EXIT.usage, 'E300'])
   const other = await unprivileged('plan', '-f', 'new.yaml', '--against', 'missing.json', '--json')
   expect([other.exitCode, codeOf(other)]).toEqual([EXIT.noInput, 'E001'])
+
+  const piped = (file: string): Promise<Output> => {
+    const line = `"$0" "$1" plan -f new.yaml --against - --json < ${file}`
+    return capture('sh', ['-c', line, process.execPath, lab.cli], { cwd: lab.directory, env: process.env })
+  }
+  expect(check('plan', (await piped('state.json')).stdout)).toMatchObject({
+    changes: here.changes,
+    against: { kind: 'state', path: 'stdin' },
+  })
+  const piping = await piped('old.yaml')
+  expect([piping.exitCode, codeOf(piping)]).toEqual([EXIT.usage, 'E300'])
 })
 
 test('a plan from one config to another names both, and holds the limits of the second', async () => {
@@ -114,6 +125,14 @@ test('why answers by the file alone where nothing live can be read', async () =>
     desired: { verdict: 'pass' },
     offline: { unread: expect.stringContaining('E104') },
   })
+  // An entry of the file names the host, which the file does not know.
+  const wordsIn = async (file: string): Promise<string[]> => {
+    const { stdout: text } = await unprivileged('why', '203.0.113.200', '-f', file, '--json')
+    return (JSON.parse(text) as { offline: { unknown: { what: string }[] } }).offline.unknown.map(({ what }) => what)
+  }
+  lab.write('plain.yaml', 'version: 1\ninterfaces: { eth0: {} }\n')
+  expect(await wordsIn('old.yaml')).toContain('addresses')
+  expect(await wordsIn('plain.yaml')).not.toContain('addresses')
   // Without a file that the user names, the question is about the kernel.
   const plain = await unprivileged('why', '203.0.113.200', '--json')
   expect([plain.exitCode, codeOf(plain)]).toEqual([EXIT.notPermitted, 'E104'])

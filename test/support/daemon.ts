@@ -8,7 +8,7 @@ import type { Change, Plan } from '../../src/plan/change.ts'
 import type { WatchEvent } from '../../src/report/watch.ts'
 import { openBook } from '../../src/watch/book.ts'
 import type { Look } from '../../src/watch/files/config-file.ts'
-import { type Loop, startLoop } from '../../src/watch/loop.ts'
+import { type Cause, type Loop, startLoop } from '../../src/watch/loop.ts'
 import type { Pipeline } from '../../src/watch/reconciler.ts'
 import { type Clock, createClock, settle } from './clock.ts'
 import { slotsFor } from './slots.ts'
@@ -100,7 +100,7 @@ export interface Daemon {
   readonly takeEvents: () => string[]
   readonly book: ReturnType<typeof openBook>
   /** Sets the result of the next look at the files, and notifies the loop. */
-  readonly edit: (look: Look) => Promise<void>
+  readonly edit: (look: Look, ...causes: readonly Cause[]) => Promise<void>
 }
 
 export const good = (name: string, watch?: Partial<WatchOptions>): Look => ({
@@ -150,9 +150,9 @@ export async function startDaemon(
     served,
     book,
     takeEvents: () => events.splice(0).map(({ event }) => event),
-    async edit(look) {
+    async edit(look, ...causes) {
       next = look
-      void loop.request('edit')
+      for (const cause of causes.length > 0 ? causes : (['edit'] as const)) void loop.request(cause)
       await settle()
     },
   }

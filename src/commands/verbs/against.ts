@@ -74,9 +74,15 @@ async function againstConfig(context: Context, loaded: Loaded, path: string, acc
 
 /** Makes the plan against a file: an exported state, or a config. */
 export async function planAgainst(context: Context, path: string, accepted: Accepted): Promise<Offline> {
-  const bytes = readBytes(path, STATE_LIMIT)
+  const isStdin = path === '-'
+  const bytes = isStdin ? await context.readInput() : readBytes(path, STATE_LIMIT)
   if (isUnusable(bytes)) return refuse(bytes)
-  const state = openState(path, bytes)
+  const name = isStdin ? 'stdin' : path
+  const state = openState(name, bytes)
+  if (isStdin && !state) {
+    const hint = 'name the file of a config, or write a state: xdp status --state - | xdp plan --against -'
+    throw fail('E300', 'stdin holds no state of a host, and no config is read from there', hint)
+  }
   const loaded = await load(context, { readHost: state ? async () => state.live.ownAddresses : addressesIfAny })
-  return state ? againstState(context, loaded, path, state, accepted) : againstConfig(context, loaded, path, accepted)
+  return state ? againstState(context, loaded, name, state, accepted) : againstConfig(context, loaded, path, accepted)
 }

@@ -1,7 +1,7 @@
 // xdp apply
 
 import { resolve } from 'node:path'
-import { EXIT, type Exit } from '../../diagnostics.ts'
+import { type Diagnostic, EXIT, type Exit } from '../../diagnostics.ts'
 import type { Desired } from '../../model/desired.ts'
 import { acceptedFlags, type SavedPlan } from '../../model/saved-plan.ts'
 import { applyDesired } from '../../pipelines/apply.ts'
@@ -53,6 +53,9 @@ async function chosenBy(context: Context, planned: SavedPlan | undefined, option
   return { ...(planned ? loaded : await withHeld(context, loaded)), accepted }
 }
 
+/** Whether a warning says only that the boot is not over: `xdp watch` starts behind the unit of the boot. */
+const isOfBoot = ({ code }: Diagnostic, { boot }: ApplyOptions): boolean => boot && code === 'W265'
+
 async function apply(
   context: Context,
   file: string | undefined,
@@ -66,9 +69,10 @@ async function apply(
   const desired = options.reclaim ? reclaiming(loaded) : loaded
   const { config, provenance } = desired
   findings.sha256 = config.sha256
+  const warningsOf = (plan: Plan): Diagnostic[] => [...warnings, ...plan.warnings].filter((one) => !isOfBoot(one, options))
   const show = (plan: Plan, color: boolean): string =>
     renderPlan(
-      { ...plan, warnings: [...warnings, ...plan.warnings] },
+      { ...plan, warnings: warningsOf(plan) },
       { config, provenance, detail: 'normal', color, commands: undefined, total: plan.changes.length },
     )
   const request = requestOf(options, desired, on)
@@ -83,7 +87,7 @@ async function apply(
   const { plan, result, late = [] } = applied
   findings.result = result
   // The prompt shows warnings, but there was none, and the JSON result has no place for them.
-  if (context.flags.json && auto) showWarnings(context, [...warnings, ...plan.warnings])
+  if (context.flags.json && auto) showWarnings(context, warningsOf(plan))
   else showWarnings(context, late)
   const saved = planned && { path: file as string, sha256: planned.sha256, accepted: acceptedFlags(planned.accepted) }
   if (context.flags.json) context.stdout(renderApplyJson(result, saved))

@@ -77,8 +77,9 @@ const configFor = (context: Context, isOffline: boolean): Promise<Loaded | undef
 
 /** By the live state and the file. A file that the user names answers alone where nothing live can be read. */
 function answer({ flags, host }: Context, loaded: Loaded | undefined, query: Query, isOffline: boolean) {
-  if (loaded && isOffline) return whyOffline(loaded.desired, query)
-  if (loaded && flags.file !== undefined) return whyIfAny(host, loaded.desired, query)
+  const facts = { usesHost: loaded?.host !== undefined }
+  if (loaded && isOffline) return whyOffline(loaded.desired, query, facts)
+  if (loaded && flags.file !== undefined) return whyIfAny(host, loaded.desired, query, facts)
   return why(host, loaded?.desired, query)
 }
 

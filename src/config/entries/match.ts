@@ -212,11 +212,20 @@ function readDestinations(written: NonNullable<WrittenEntry['destination']>, key
     else refuseDestination(text, { ...key, placed })
   }
   const count = v4.ranges.length + v6.ranges.length
-  if (count > MATCH_DESTINATIONS) {
+  if (count > MATCH_DESTINATIONS && itemsOf(written, key).some(([text]) => text === HOST)) refuseHost(count, key)
+  else if (count > MATCH_DESTINATIONS) {
     const message = `the entry has ${formatCount(count)} ranges of destinations; an entry can have ${MATCH_DESTINATIONS}`
     refuse(key, 'E128', message, 'name fewer prefixes, or write several entries')
   }
   return { v4: v4.ranges, v6: v6.ranges }
+}
+
+/** The message is equal for any number of addresses, so that a daemon reports it once, however often they change. */
+function refuseHost(count: number, { source, report, placed }: Key): void {
+  const message = `with "host" the destination has more than ${MATCH_DESTINATIONS} ranges: this machine has many addresses`
+  const found = `they are ${formatCount(count)} ranges`
+  const hint = `${found}; write their networks instead, such as 192.0.2.0/24, or no destination if every packet is for this machine`
+  report.error('E274', source.locate(placed.from, placed.to), message, hint)
 }
 
 function refuseDestination(text: string, key: Key): void {

@@ -201,11 +201,19 @@ function assumed({ interfaces, services }: State): Surroundings {
 }
 
 /** Facts about a verdict that the file alone lacks. */
-function unknownToFile({ services }: State): Unknown[] {
+function unknownToFile({ services }: State, usesHost: boolean): Unknown[] {
   return [
     { what: 'drift', why: 'what is live' },
     { what: 'counters', why: 'bans, sockets, connections, and what keys of rate limits have used' },
     { what: 'interfaces', why: 'interfaces: Ethernet is assumed, and members of bonds are unknown' },
+    ...(usesHost
+      ? [
+          {
+            what: 'addresses',
+            why: 'addresses of the host that the file is for: `host` stands for those of this machine',
+          } as const,
+        ]
+      : []),
     ...(services.size > 0
       ? [
           {
@@ -217,13 +225,20 @@ function unknownToFile({ services }: State): Unknown[] {
   ]
 }
 
+/** Facts about a file that is asked alone. */
+export interface AloneFacts {
+  /** Why the live state was not read; undefined: it was not asked for. */
+  readonly unread?: string | undefined
+  /** Whether an entry names the host: then it stands for this machine. */
+  readonly usesHost: boolean
+}
+
 /**
  * The verdict by the file alone: needs no kernel.
  *
- * @param unread why the live state was not read; undefined: it was not asked for
  * @throws XdpError E282 for an interface that the file does not have
  */
-export function explainFile(desired: Desired, query: Query, unread: string | undefined): WhyResult {
+export function explainFile(desired: Desired, query: Query, { unread, usesHost }: AloneFacts): WhyResult {
   const { state, config } = desired
   const { interface: name } = query
   if (name !== undefined && !state.interfaces.has(name)) {
@@ -236,6 +251,6 @@ export function explainFile(desired: Desired, query: Query, unread: string | und
     advice: [],
     live: undefined,
     desired: desiredJudgement(desired, assumed(state), query, {}),
-    offline: { unread, unknown: unknownToFile(state) },
+    offline: { unread, unknown: unknownToFile(state, usesHost) },
   }
 }

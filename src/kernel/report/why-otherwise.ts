@@ -9,15 +9,15 @@ import { formatAddress } from '../../model/text.ts'
 import type { Verdict } from '../../report/reason.ts'
 import type { Covering, OtherwiseCase } from '../../report/result.ts'
 import type { Ingress, Match } from '../../semantics/judge.ts'
-import { type Otherwise, otherwiseOf, type Question } from '../../semantics/otherwise.ts'
+import { type Otherwise, otherwiseOf } from '../../semantics/otherwise.ts'
+import type { Question } from '../../semantics/question.ts'
 
 /** The fields that the question names. */
 function questionOf(packet: TestPacket): Question {
   const { source, destination, protocol, sourcePort, destinationPort, tcpFlags, icmp } = packet
   const { length, ttl, dscp, fragment, vlan } = packet
   return {
-    family: source.family,
-    source: source.words,
+    source,
     destination: destination?.words,
     protocol: protocol === 'icmp' ? ICMP_OF[source.family] : protocol,
     ...{ sourcePort, destinationPort, tcpFlags, icmp, length, ttl, dscp, fragment, vlan },
@@ -27,6 +27,11 @@ function questionOf(packet: TestPacket): Question {
 type Place = (match: Match) => Pick<Covering, 'prefix' | 'at' | 'about'>
 
 const NOWHERE = { name: undefined, prefix: undefined, at: undefined } as const
+
+const segmentsText = ({ verdict, ports }: Extract<Otherwise, { kind: 'syn_protection' }>): string =>
+  verdict === 'tx'
+    ? `SYNs to port ${ports}, while they are answered`
+    : `acknowledgments to port ${ports} without a valid cookie, while SYNs are answered`
 
 function caseOf(one: Otherwise, place: Place, desired: Desired | undefined): OtherwiseCase {
   const { kind, verdict } = one
@@ -49,7 +54,7 @@ function caseOf(one: Otherwise, place: Place, desired: Desired | undefined): Oth
     case 'anomaly':
       return { ...NOWHERE, kind, verdict, name: one.name, packets: 'those with the anomaly' }
     case 'syn_protection':
-      return { ...NOWHERE, kind, verdict, packets: `SYNs to port ${one.ports}, while they are answered` }
+      return { ...NOWHERE, kind, verdict, packets: segmentsText(one) }
     case 'essential':
       return { ...NOWHERE, kind, verdict, packets: one.groups.join(', ') }
     case 'ban':

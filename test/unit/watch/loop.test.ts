@@ -428,6 +428,16 @@ describe('drift', () => {
     expect(daemon.events).toMatchObject([{ event: 'drift' }, { event: 'applied', trigger: 'kernel' }])
   })
 
+  test('says that the addresses of this machine changed, unless the files did too', async () => {
+    daemon = await startDaemon(config('a'))
+    daemon.takeEvents()
+    await daemon.edit(good('b'), 'addresses')
+    expect(daemon.events).toMatchObject([{ event: 'applied', trigger: 'addresses' }])
+    daemon.takeEvents()
+    await daemon.edit(good('c'), 'edit', 'addresses')
+    expect(daemon.events).toMatchObject([{ event: 'applied', trigger: 'edit' }])
+  })
+
   test('with on_drift: report is reported once, stays, and its end is reported', async () => {
     daemon = await startDaemon(config('a', { onDrift: 'report' }))
     daemon.takeEvents()
