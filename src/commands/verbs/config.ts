@@ -23,6 +23,8 @@ export const copiesOf = ({ host }: Pick<Context, 'host'>): Copies => ({ ...DEFAU
 export interface Loaded {
   readonly desired: Desired
   readonly warnings: readonly Diagnostic[]
+  /** The addresses that `destination: host` stands for; undefined: no entry names the host. */
+  readonly host?: string
   /** The files that it was read from. */
   readonly inputs: () => readonly PlanInput[]
   /** Paths of the copies that it names. */
