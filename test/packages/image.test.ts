@@ -94,7 +94,7 @@ describe('with the network of a host', () => {
     expect(await lab.ping(HOST, { source: LISTED, count: 1 })).toBe(0)
     expect(await lab.ping(HOST, { source: OTHER, count: 1 })).toBe(1)
     const { output } = await container(CAPABILITIES, 'status', '--json')
-    expect(JSON.parse(output)).toMatchObject({ generation: 1 })
+    expect(JSON.parse(output)).toMatchObject({ interfaces: [{ name: 'eth0', mode: 'native' }] })
     expect((await container(CAPABILITIES, 'plan', '--detailed-exitcode')).exitCode).toBe(0)
     expect((await container(CAPABILITIES, 'destroy', '--auto-approve')).exitCode).toBe(0)
     expect(await lab.ping(HOST, { source: LISTED, count: 1 })).toBe(1)
