@@ -245,7 +245,7 @@ export function renderEvent(
   return journal ? withPriority(text, level) : text
 }
 
-/** What follows the line of an event: its errors or warnings. */
+/** The errors or warnings that follow the line of an event. */
 function detailsOf(event: WatchEvent, often: string, color: boolean): string {
   if ('errors' in event) return `:\n${renderDiagnostics(event.errors, { color, omitted: event.omitted })}`
   return event.event === 'warning' ? `${often && ' '}${renderDiagnostics(event.warnings, { color })}` : ''
