@@ -2,6 +2,7 @@
 // The process around a run: streams, signals, prompt and exit status. No other file touches `process`.
 
 import { once } from 'node:events'
+import { fstatSync } from 'node:fs'
 import { isatty } from 'node:tty'
 import { createScreen, type Screen } from './commands/cli/screen.ts'
 import { main, type Output } from './commands/main.ts'
@@ -51,6 +52,14 @@ function onFault(error: NodeJS.ErrnoException): void {
   else if (error.code !== 'EPIPE') throw error
 }
 
+/** Whether a descriptor is the stream to the journal of systemd, which $JOURNAL_STREAM names as `device:inode`. */
+function isJournal(descriptor: number): boolean {
+  const stream = process.env['JOURNAL_STREAM']
+  if (stream === undefined) return false
+  const { dev, ino } = fstatSync(descriptor, { bigint: true })
+  return stream === `${dev}:${ino}`
+}
+
 /** Node makes a standard stream when it is first used, which takes time, so unused ones are never touched. */
 function output(stream: () => NodeJS.WriteStream, descriptor: number): Output {
   let opened: NodeJS.WriteStream | undefined
@@ -60,6 +69,7 @@ function output(stream: () => NodeJS.WriteStream, descriptor: number): Output {
       opened.write(text)
     },
     isTTY: isatty(descriptor),
+    isJournal: isJournal(descriptor),
   }
 }
 

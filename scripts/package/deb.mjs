@@ -23,7 +23,7 @@ Architecture: ${ARCHITECTURES[arch].deb}
 Maintainer: ${MAINTAINER}
 Installed-Size: ${kibibytes}
 Depends: ${DEPENDS.join(', ')}
-Recommends: linux-image-generic | linux-image-${ARCHITECTURES[arch].deb}
+Recommends: ethtool
 Section: net
 Priority: optional
 Description: packet filter and load balancer in XDP, from one YAML file

@@ -128,7 +128,7 @@ function relationEntries(requires, full, arch) {
   ]
 }
 
-/** What Fedora and its family place elsewhere than Debian. */
+/** Moves files to where Fedora and its family keep them. */
 function rearrange(root) {
   const zsh = join(root, 'usr/share/zsh')
   mkdirSync(join(zsh, 'site-functions'))

@@ -23,6 +23,8 @@ import { COMMANDS, GUARD_COMMAND } from './table.ts'
 export interface Output {
   readonly write: (text: string) => void
   readonly isTTY: boolean
+  /** Whether it is the journal of systemd; absent in tests. */
+  readonly isJournal?: boolean
 }
 
 /** The process as a run sees it. */
@@ -149,6 +151,7 @@ function contextOf(
     isRoot: terminal.uid === 0,
     host: { ...hostOf(flags, terminal, progress), cache, copies: copiesOf(terminal), ...(history && { history }) },
     isTerminal: stdout.isTTY,
+    isJournal: stdout.isJournal ?? false,
     onHangup,
     outlive: terminal.outlive ?? (() => terminal.signal),
     stdin,

@@ -1,5 +1,5 @@
 // Facts about drivers of network devices that decide whether and how well XDP runs on them. Owns data and pure
-// judgements. Every fact comes from the sources of Linux or its history: what they do not say is left out.
+// judgements. Every fact comes from the sources of Linux or its history, and none is guessed.
 
 import type { Version } from '../model/version.ts'
 

@@ -3,7 +3,7 @@
 import { resolve } from 'node:path'
 import { fail } from '../diagnostics.ts'
 import { type Host, requireHost } from '../kernel/host/host.ts'
-import { becomeWatcher, readWatcher, type Watcher } from '../kernel/host/watcher.ts'
+import { becomeWatcher, readWatcher, stopCommand, type Watcher } from '../kernel/host/watcher.ts'
 
 import { interruptible } from './session.ts'
 
@@ -20,7 +20,7 @@ export async function refuseWatched(host: Host, path: string | undefined): Promi
   const watched = watcher?.config?.path
   if (!watcher || watched === undefined || (path !== undefined && resolve(path) === watched)) return
   const what = `the daemon with pid ${watcher.pid} keeps ${watched} in force, and would undo this`
-  throw fail('E118', what, `edit that file, or stop the daemon first: kill ${watcher.pid}`)
+  throw fail('E118', what, `edit that file, or stop the daemon first: ${await stopCommand(watcher.pid)}`)
 }
 
 /** Becomes the daemon of the instance. Throws XdpError E118 if it has one. */

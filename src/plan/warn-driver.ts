@@ -2,9 +2,19 @@
 
 import type { Diagnostic, Location } from '../diagnostics.ts'
 import { mtuLimit, withoutNative } from '../drivers/native.ts'
+import { driverNamed } from '../drivers/table.ts'
 import type { Link, Live } from '../model/live.ts'
 import type { Attachment } from '../model/state.ts'
 import { parseVersion } from '../model/version.ts'
+
+/** How to leave VLAN tags in the frames of devices: commands, and words for those whose drivers cannot. */
+export function hintOfTags(devices: readonly string[], { drivers }: Pick<Live, 'drivers'>): string {
+  const driverOf = (device: string): string | undefined => drivers?.names.get(device)
+  const fixed = devices.filter((device) => driverNamed(driverOf(device))?.tags?.is === 'always')
+  if (fixed.length === 0) return devices.map((device) => `ethtool -K ${device} rxvlan off`).join(' && ')
+  const names = [...new Set(fixed.map(driverOf))].join(', ')
+  return `driver ${names} cannot turn it off on ${fixed.join(', ')}: give the VLAN a card whose frames have no tag`
+}
 
 /** The largest MTU of ordinary Ethernet, which every driver with native XDP accepts. */
 const ETHERNET_MTU = 1500

@@ -20,6 +20,7 @@ import type { Change } from './change.ts'
 import { addressText, statedMtu } from './next-hops.ts'
 import { isOwnVip, martianInterfaces } from './own-vip.ts'
 import { ownOf, portsLeft, SNAT_PORT_COUNT } from './source-pools.ts'
+import { hintOfTags } from './warn-driver.ts'
 import { some } from './words.ts'
 
 type Code = Diagnostic['code']
@@ -230,8 +231,7 @@ function warnTags(services: readonly Service[], { live, state, desired }: Contex
     const hasVlans = [...live.links.values()].some(({ vlan }) => vlan?.parent === device)
     if (!hasVlans || !state.interfaces.get(device)?.roles.includes('balance')) return []
     const message = `${some(stripping)} takes VLAN tags out of received frames before XDP (rx-vlan-offload), so answers of the balancer to clients in a VLAN of ${device} leave untagged and are lost: ${answers.join(', ')}`
-    const hint = stripping.map((name) => `ethtool -K ${name} rxvlan off`).join(' && ')
-    return [warning('W222', message, hint, desired.options.get(device)?.at)]
+    return [warning('W222', message, hintOfTags(stripping, live), desired.options.get(device)?.at)]
   })
 }
 

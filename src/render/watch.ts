@@ -222,16 +222,34 @@ const LEVELS: Readonly<Record<Level, (style: Paint) => (text: string) => string>
 
 const two = (value: number): string => String(value).padStart(2, '0')
 
-/** One line with the local time, and under it the diagnostics with their config lines. */
-export function renderEvent(event: WatchEvent, view: EventView & { readonly color: boolean }): string {
-  const { time, repeated, color } = view
+/** Priorities of syslog, which the journal takes from the beginning of a line: `<4>`. */
+const PRIORITIES: Readonly<Record<Level, number>> = { info: 6, warning: 4, error: 3 }
+
+/** The journal stores each line by itself, so that each needs the priority. */
+const withPriority = (text: string, level: Level): string => text.replace(/^(?=.)/gm, `<${PRIORITIES[level]}>`)
+
+/**
+ * One line with the local time, and under it the diagnostics with their config lines; for the journal, which has the time,
+ * with its priority instead.
+ */
+export function renderEvent(
+  event: WatchEvent,
+  view: EventView & { readonly color: boolean; readonly journal?: boolean },
+): string {
+  const { time, repeated, color, journal = false } = view
   const [level, message] = lead(event)
   const clock = [time.getHours(), time.getMinutes(), time.getSeconds()].map(two).join(':')
   const often = repeated > 0 ? ` (and ${plural(repeated, 'time')} before)` : ''
-  const line = `${LEVELS[level](paint(color))(clock)} ${message}${often}`
-  if ('errors' in event) return `${line}:\n${renderDiagnostics(event.errors, { color, omitted: event.omitted })}`
-  if (event.event === 'warning') return `${line}${often && ' '}${renderDiagnostics(event.warnings, { color })}`
-  return `${line}\n`
+  const line = `${journal ? '' : `${LEVELS[level](paint(color))(clock)} `}${message}${often}`
+  const details = detailsOf(event, often, color)
+  const text = details === '' ? `${line}\n` : `${line}${details}`
+  return journal ? withPriority(text, level) : text
+}
+
+/** The errors or warnings that follow the line of an event. */
+function detailsOf(event: WatchEvent, often: string, color: boolean): string {
+  if ('errors' in event) return `:\n${renderDiagnostics(event.errors, { color, omitted: event.omitted })}`
+  return event.event === 'warning' ? `${often && ' '}${renderDiagnostics(event.warnings, { color })}` : ''
 }
 
 /** The state of a daemon, in one line. */

@@ -1,5 +1,6 @@
-// The image for containers: unpacked by umoci, and run by crun in a network namespace with exactly the capabilities that
-// docs/install.md names.
+// The image for containers: unpacked by umoci, and run as a container engine would with the flags of docs/install.md: with its
+// own root, mounts and processes, the network of the host, and exactly the capabilities named there. Engines themselves fail on
+// hosts with two hierarchies of cgroups.
 import { execFile, execFileSync } from 'node:child_process'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -24,58 +25,42 @@ let lab: Lab
 let container: ((capabilities: readonly string[], ...words: readonly string[]) => Promise<Ran>) | string = 'not made'
 let layout = ''
 
-interface Specification {
-  process: { terminal: boolean; args: string[]; capabilities: Record<string, readonly string[]> }
-  mounts: { destination: string; type: string; source: string; options: string[] }[]
-  linux: { namespaces: { type: string; path?: string }[] }
-}
-
-/** Sets what an engine would set for `--network host`, `--cap-drop all --cap-add …` and `--volume`. */
-function specify(bundle: string, capabilities: readonly string[], words: readonly string[]): void {
-  const file = join(bundle, 'config.json')
-  const made = JSON.parse(readFileSync(file, 'utf8')) as Specification
-  made.process.terminal = false
-  made.process.args = ['xdp', ...words]
-  for (const set of ['bounding', 'effective', 'permitted']) made.process.capabilities[set] = capabilities
-  for (const set of ['inheritable', 'ambient']) made.process.capabilities[set] = []
-  const bind = (source: string, destination: string, ...options: readonly string[]) => ({
-    ...{ source, destination, type: 'none', options: ['rbind', ...options] },
-  })
-  const ours = [bind(lab.bpffs, '/sys/fs/bpf', 'rw'), bind(join(lab.directory, 'etc'), '/etc/xdp', 'ro')]
-  const others = made.mounts.filter(({ destination }) => !ours.some((one) => one.destination === destination))
-  made.mounts = [...others, ...ours]
-  made.linux.namespaces = ['pid', 'ipc', 'uts', 'mount'].map((type) => ({ type }))
-  made.linux.namespaces.push({ type: 'network', path: `/run/netns/${lab.host}` })
-  writeFileSync(file, JSON.stringify(made))
-}
+/** Shell with the root of the image as $1: mounts, and then the command behind `--` with the capabilities $2. */
+const ENTER = `set -e
+root=$1; capabilities=$2; shift 2
+mount --make-rprivate /
+mount --bind "$root" "$root"
+mount -t proc proc "$root/proc"
+mount -t sysfs -o ro sysfs "$root/sys"
+mount --rbind "$BPFFS" "$root/sys/fs/bpf"
+mount -t tmpfs tmpfs "$root/dev"
+for device in null urandom; do : > "$root/dev/$device"; mount --bind "/dev/$device" "$root/dev/$device"; done
+mkdir -p "$root/etc/xdp"
+mount --bind -o ro "$CONFIGS" "$root/etc/xdp"
+exec chroot "$root" setpriv --no-new-privs --inh-caps=-all --bounding-set="$capabilities" "$@"`
 
 beforeAll(async () => {
   lab = new Lab([ETH0])
-  const found = unpacked('umoci', 'crun')
+  const found = unpacked('umoci')
   const packages = await built({ image: true })
   if ('reason' in found || typeof packages === 'string') {
     container = 'reason' in found ? found.reason : String(packages)
     return
   }
   layout = join(lab.directory, 'layout')
-  mkdirSync(layout)
-  mkdirSync(join(lab.directory, 'etc'))
-  writeFileSync(join(lab.directory, 'etc/xdp.yaml'), CONFIG)
+  const configs = join(lab.directory, 'etc')
+  for (const directory of [layout, configs]) mkdirSync(directory)
+  writeFileSync(join(configs, 'xdp.yaml'), CONFIG)
   execFileSync('tar', ['-xf', packages.image, '--directory', layout])
   const bundle = join(lab.directory, 'bundle')
-  const env = {
-    ...process.env,
-    LD_LIBRARY_PATH: execFileSync('sh', ['-c', `echo ${found.root}/usr/lib/*-linux-gnu`], { encoding: 'utf8' }).trim(),
-  }
-  execFileSync(join(found.root, 'usr/bin/umoci'), ['unpack', '--image', `${layout}:0.1.0`, bundle], { env })
-  let count = 0
+  execFileSync(join(found.root, 'usr/bin/umoci'), ['unpack', '--image', `${layout}:0.1.0`, bundle], { stdio: 'ignore' })
   container = async (capabilities, ...words) => {
-    specify(bundle, capabilities, words)
-    count += 1
-    const options = ['--cgroup-manager=disabled', '--root', join(lab.directory, 'crun'), 'run', '--bundle', bundle]
+    const set = ['-all', ...capabilities.map((name) => `+${name.replace('CAP_', '').toLowerCase()}`)].join(',')
+    const spaces = ['unshare', '--mount', '--pid', '--fork', '--ipc', '--uts', '--kill-child']
+    const argv = [`--net=/run/netns/${lab.host}`, ...spaces, 'sh', '-c', ENTER, 'sh', join(bundle, 'rootfs'), set]
+    const env = { PATH: process.env['PATH'], BPFFS: lab.bpffs, CONFIGS: configs }
     try {
-      const id = `xdp-${process.pid}-${count}`
-      const { stdout, stderr } = await promisify(execFile)(join(found.root, 'usr/bin/crun'), [...options, id], { env })
+      const { stdout, stderr } = await promisify(execFile)('nsenter', [...argv, 'xdp', ...words], { env })
       return { exitCode: 0, output: stdout + stderr }
     } catch (error) {
       const { code, stdout, stderr } = error as { code: number; stdout: string; stderr: string }
@@ -109,7 +94,7 @@ describe('with the network of a host', () => {
     expect(await lab.ping(HOST, { source: LISTED, count: 1 })).toBe(0)
     expect(await lab.ping(HOST, { source: OTHER, count: 1 })).toBe(1)
     const { output } = await container(CAPABILITIES, 'status', '--json')
-    expect(JSON.parse(output)).toMatchObject({ generation: 1 })
+    expect(JSON.parse(output)).toMatchObject({ interfaces: [{ name: 'eth0', mode: 'native' }] })
     expect((await container(CAPABILITIES, 'plan', '--detailed-exitcode')).exitCode).toBe(0)
     expect((await container(CAPABILITIES, 'destroy', '--auto-approve')).exitCode).toBe(0)
     expect(await lab.ping(HOST, { source: LISTED, count: 1 })).toBe(1)

@@ -97,17 +97,17 @@ test('installed into a root it runs; an upgrade keeps an edited config, and a re
   if (typeof tools === 'string') return context.skip(tools)
   const { run, old, recent } = tools
   // The root has no packages, and no shell for the scripts.
-  const rpm = (...args: readonly string[]) =>
-    run('rpm', '--root', root, '--nodeps', '--noscripts', '--force-debian', ...args)
-  rpm('--install', old)
-  rpm('--verify', 'xdp-as-code')
+  const rpm = (...args: readonly string[]) => run('rpm', '--root', root, ...args)
+  const change = (...args: readonly string[]) => rpm('--nodeps', '--noscripts', '--force-debian', ...args)
+  change('--install', old)
+  rpm('--verify', '--nodeps', 'xdp-as-code')
   const config = join(root, 'etc/xdp/xdp.yaml')
   expect(execFileSync(join(root, 'usr/bin/xdp'), ['--version'], { encoding: 'utf8' })).toMatch(/^xdp \d/)
   writeFileSync(config, `${readFileSync(config, 'utf8')}# edited\n`)
-  rpm('--upgrade', recent)
+  change('--upgrade', recent)
   expect(rpm('--query', 'xdp-as-code')).toMatch(/^xdp-as-code-0\.1\.0-1\./)
   expect(readFileSync(config, 'utf8')).toContain('# edited')
-  rpm('--erase', 'xdp-as-code')
+  change('--erase', 'xdp-as-code')
   expect(existsSync(join(root, 'usr/bin/xdp'))).toBe(false)
   expect(existsSync(join(root, 'usr/share/xdp-as-code'))).toBe(false)
   expect(readFileSync(`${config}.rpmsave`, 'utf8')).toContain('# edited')

@@ -22,6 +22,8 @@ export interface Context {
   readonly stderr: (text: string) => void
   /** Whether stdout is a terminal. */
   readonly isTerminal: boolean
+  /** Whether stdout is the journal of systemd, which adds the time to each line. */
+  readonly isJournal?: boolean
   /** Makes SIGHUP call the listener instead of stopping the run. */
   readonly onHangup: (listener: () => void) => void
   /** Makes the run outlive its session; returns the signal of a request to stop. */

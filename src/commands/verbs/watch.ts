@@ -42,8 +42,9 @@ async function collectMetrics(host: Host, surroundings: Surroundings): Promise<s
 }
 
 export async function run(context: Context, { options }: Arguments<typeof WATCH_FLAGS>): Promise<Exit> {
-  const { flags, host, stdout, color, isTerminal, onHangup } = context
-  const asJson = flags.json || !isTerminal
+  const { flags, host, stdout, color, isTerminal, isJournal, onHangup } = context
+  const asJson = flags.json || !(isTerminal || isJournal)
+  const journal = isJournal ?? false
   await runDaemon({
     host,
     path: findConfig(flags.file),
@@ -57,7 +58,7 @@ export async function run(context: Context, { options }: Arguments<typeof WATCH_
     onHangup,
     emit({ repeated, ...event }) {
       const view = { time: new Date(), repeated }
-      stdout(asJson ? renderEventJson(event, view) : renderEvent(event, { ...view, color: color.stdout }))
+      stdout(asJson ? renderEventJson(event, view) : renderEvent(event, { ...view, color: color.stdout, journal }))
     },
   })
   return EXIT.ok

@@ -105,15 +105,18 @@ async function readTagLoss(links: Devices, others: readonly string[]): Promise<S
   return new Map(found.filter(([, devices]) => devices.length > 0))
 }
 
-/** The drivers of cards among these interfaces on which no program runs. Others cost no process. */
-export async function readNewDrivers(
+/**
+ * The drivers of cards on which warnings depend: of those among these interfaces on which no program runs, and of those
+ * that take VLAN tags out of frames. Others cost no process.
+ */
+export async function readDriversOf(
   links: ReadonlyMap<string, RawLink>,
   names: Iterable<string>,
+  { stripping }: Pick<Surroundings, 'stripping'>,
 ): Promise<Live['drivers']> {
-  const cards = [...names].filter((name) => {
-    const link = links.get(name)
-    return link?.kind === 'physical' && link.programs.length === 0
-  })
+  const fresh = [...names].filter((name) => links.get(name)?.programs.length === 0)
+  const wanted = new Set([...fresh, ...[...stripping.values()].flat()])
+  const cards = [...wanted].filter((name) => links.get(name)?.kind === 'physical')
   return cards.length > 0 ? { kernel: release(), names: await readDrivers(cards) } : undefined
 }
 

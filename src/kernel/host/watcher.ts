@@ -44,6 +44,15 @@ export async function becomeWatcher(host: Host): Promise<Watcher> {
   }
 }
 
+/** The unit of systemd in `/proc/PID/cgroup`: `0::/system.slice/xdp-watch.service`; undefined: not of a service. */
+export const unitOf = (cgroup: string): string | undefined => /\/([\w@.:\\-]+\.service)$/m.exec(cgroup)?.[1]
+
+/** The command that stops a daemon: systemd would start one of its own again, or take its end for a failure. */
+export async function stopCommand(pid: number): Promise<string> {
+  const unit = unitOf(await readFile(`/proc/${pid}/cgroup`, 'utf8').catch(() => ''))
+  return unit === undefined ? `kill ${pid}` : `systemctl stop ${unit}`
+}
+
 /** The state of the daemon of the instance; undefined if none is running. */
 export async function readWatcher(host: Host): Promise<WatchState | undefined> {
   const text = await readFile(await stateFile(host), 'utf8').catch(() => undefined)

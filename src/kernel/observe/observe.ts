@@ -23,7 +23,7 @@ import { type RawLink, readLinks } from '../host/links.ts'
 import { portsDrift } from '../host/local-ports.ts'
 import type { Memory } from '../host/memory.ts'
 import { readOwners } from '../host/owners.ts'
-import { readNewDrivers, type Surroundings, surroundingsOf, withLiveHops } from '../host/surroundings.ts'
+import { readDriversOf, type Surroundings, surroundingsOf, withLiveHops } from '../host/surroundings.ts'
 import { bufferDrift } from '../host/tcp-settings.ts'
 import { appliedRecords } from './applied.ts'
 import { noteChainDrift, readChains, withChains } from './chains.ts'
@@ -101,12 +101,12 @@ async function observeOnce(paths: Paths, memory: Memory, { state, staged }: Expe
   const running = new Set([...rawLinks.values()].flatMap(({ programs }) => programs.map(({ id }) => id)))
   const committed = committedGeneration(instance, running)
   const drift = new Map<ObjectKey, string>()
-  const [tables, foreign, around, drivers] = await Promise.all([
+  const [tables, foreign, around] = await Promise.all([
     committed?.meta && readTables(paths, committed, memory, state),
     foreignFacts(rawLinks, instance, paths, state),
     surroundingsOf(state?.services ?? new Map(), rawLinks, memory, state ? taggedInterfaces(state) : []),
-    readNewDrivers(rawLinks, state?.interfaces.keys() ?? []),
   ])
+  const drivers = await readDriversOf(rawLinks, state?.interfaces.keys() ?? [], around)
   const links = withOwners(rawLinks, instance, foreign)
   const image = tables?.content
   const surroundings = await withLiveHops(around, image?.services ?? new Map(), image?.leaving ?? [], links, memory)

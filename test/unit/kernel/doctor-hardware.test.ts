@@ -130,7 +130,7 @@ describe('reading', () => {
     })
   })
 
-  test('what the kernel does not say is empty, and a bus that is a path is not followed', async () => {
+  test('facts that the kernel does not state are empty, and a bus that is a path is not followed', async () => {
     expect(await readDevice('0000:03:00.0', root)).toEqual({ interrupts: [], virtualFunctions: 0 })
     put('sys/bus/pci/devices/x/sriov_numvfs', '4\n')
     for (const bus of [undefined, '..', '../devices/x']) expect((await readDevice(bus, root)).virtualFunctions).toBe(0)

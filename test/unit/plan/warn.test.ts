@@ -4,6 +4,7 @@ import { DEFAULT_POLICY } from '../../../src/model/policy.ts'
 import type { AttachMode, List, Scope, State } from '../../../src/model/state.ts'
 import { guard } from '../../../src/plan/guard.ts'
 import { plan } from '../../../src/plan/plan.ts'
+import { hintOfTags } from '../../../src/plan/warn-driver.ts'
 import { allow, block, scope } from '../../support/lists.ts'
 import { ANY, desired, link, list, live, PROGRAM, rateLimit, scoped, state } from '../../support/states.ts'
 
@@ -205,5 +206,8 @@ test('entries and limits for a VLAN are reported where the tags are taken out of
   expect(on({ ...ANY, match, interfaces: ['eth1'] }, taken)).toEqual([
     [`${why} \`vlan\` of rate limit lan matches no packet on eth0`, hint],
   ])
+  const drivers = { kernel: '6.12.1', names: new Map([['ens1', 'mana']]) }
+  expect(hintOfTags(['ens1', 'ens2'], { drivers })).toContain('driver mana cannot turn it off on ens1')
+  expect(hintOfTags(['ens2'], { drivers })).toBe('ethtool -K ens2 rxvlan off')
   expect(on({ ...ANY, match }, new Map())).toEqual([])
 })

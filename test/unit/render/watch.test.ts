@@ -222,3 +222,13 @@ test('status shows the daemon, with its problems under it', () => {
     expect(watch).toEqual(watcher === undefined ? null : expect.objectContaining({ pid: 7 }))
   }
 })
+
+test('in the journal every line has its priority in place of the time', () => {
+  const line = (event: WatchEvent) =>
+    renderEvent(event, { time: new Date(0), repeated: 0, color: false, journal: true })
+  expect(line({ event: 'ready' })).toBe('<6>the policy is in force\n')
+  expect(line({ event: 'trouble', what: 'no space' })).toBe('<4>no space\n')
+  const wrong = line({ event: 'bad-config', errors: [WRONG], omitted: 0 })
+  expect(wrong).toMatch(/^<3>invalid config, the policy in force stays:\n<3>xdp\.yaml:5:5/)
+  expect(wrong.split('\n').filter((one) => one !== '' && !one.startsWith('<3>'))).toEqual([])
+})
