@@ -29,7 +29,7 @@ test.each(PAGES)('%s: every link leads to a file, and every anchor to a heading'
     if (relative(ROOT, join(ROOT, file)).startsWith('..') || !existsSync(join(ROOT, file))) return true
     return anchor !== '' && (statSync(join(ROOT, file)).isDirectory() || !anchorsOf(read(file)).includes(anchor))
   })
-  expect(broken.map((link) => link.filter((part) => part !== '').join('#'))).toEqual([])
+  expect(broken.map((link) => link.filter((part: string) => part !== '').join('#'))).toEqual([])
 })
 
 test('the index has every page of docs in one of four groups, once', () => {
