@@ -80,19 +80,20 @@ test.for(VIEWS)('no page is wider than the window of a $name', async (view, cont
   const { port } = server.address() as AddressInfo
   const names = pages()
   expect(names.length).toBeGreaterThan(80)
-  for (const name of names) {
-    const seen = await chromium.visit(`http://127.0.0.1:${port}/${name}`, view, async (page) => {
+  await chromium.browse(view, async (page) => {
+    for (const name of names) {
+      await page.open(`http://127.0.0.1:${port}/${name}`)
       // Decisions and files of examples look alike.
       if (!/^(?:docs\/adr|schemas|examples)\//.test(name))
         await page.shoot(join(SHOTS, `${name.replaceAll('/', '-').replace('.html', '')}-${view.name}.png`))
-      return page.evaluate<Seen>(LOOK)
-    })
-    expect.soft(seen.title, name).not.toBe('')
-    expect.soft(seen.characters, name).toBeGreaterThan(40)
-    expect.soft(seen.width, `${name} scrolls sideways`).toBeLessThanOrEqual(view.width)
-    expect.soft(seen.wide, name).toEqual([])
-    expect.soft(seen.brokenPictures, name).toEqual([])
-  }
+      const seen = await page.evaluate<Seen>(LOOK)
+      expect.soft(seen.title, name).not.toBe('')
+      expect.soft(seen.characters, name).toBeGreaterThan(40)
+      expect.soft(seen.width, `${name} scrolls sideways`).toBeLessThanOrEqual(view.width)
+      expect.soft(seen.wide, name).toEqual([])
+      expect.soft(seen.brokenPictures, name).toEqual([])
+    }
+  })
 })
 
 test('the search finds a page without a server', () => {
