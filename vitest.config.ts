@@ -53,7 +53,7 @@ export default defineConfig({
           name: 'docs',
           include: ['test/docs/**/*.test.ts'],
           expect,
-          testTimeout: 300_000,
+          testTimeout: 900_000,
           hookTimeout: 300_000,
         },
       },

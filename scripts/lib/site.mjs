@@ -55,6 +55,28 @@ export function linksOf(text) {
   return found
 }
 
+/** The anchor of a heading, as forges make it. */
+export const slugOf = (heading) =>
+  heading
+    .trim()
+    .toLowerCase()
+    .replaceAll(/[^\p{L}\p{N}\p{M}_\- ]/gu, '')
+    .replaceAll(' ', '-')
+
+/** The anchors of a page. */
+export function anchorsOf(text) {
+  const found = []
+  outsideCode(text, (part) => {
+    for (const [, heading] of part.matchAll(/^#{1,6} (.*)$/gm)) {
+      const slug = slugOf(heading.replaceAll(/\[([^\]]*)\]\([^)]*\)/g, '$1'))
+      const before = found.filter((one) => one.replace(/-\d+$/, '') === slug).length
+      found.push(before === 0 ? slug : `${slug}-${before}`)
+    }
+    return part
+  })
+  return found
+}
+
 /** A page whose links lead to pages of the site. */
 function relink(text, path) {
   return outsideCode(text, (part) =>

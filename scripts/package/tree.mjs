@@ -83,10 +83,10 @@ export async function writeTree(root, arch, executable) {
     put(path, (await run(process.execPath, [at('dist/cli.js'), 'completion', shell])).stdout)
   }
   put(`${SHARED}/xdp.schema.json`, read('dist/schemas/xdp.schema.json'))
-  for (const page of readdirSync(at('docs')).filter((name) => /\.(?:md|svg)$/.test(name))) {
+  for (const page of walk(at('docs')).filter((name) => /\.(?:md|svg)$/.test(name))) {
     put(`${DOC}/docs/${page}`, read(`docs/${page}`))
   }
-  put(`${DOC}/README.md`, read('README.md'))
+  for (const page of ['README.md', 'CONTRIBUTING.md', 'SECURITY.md']) put(`${DOC}/${page}`, read(page))
   put(`${DOC}/CHANGELOG.md.gz`, packed(read('CHANGELOG.md')))
   put(`${DOC}/NOTICES.txt.gz`, packed(read('dist/NOTICES.txt')))
   put(`${DOC}/NODE-LICENSE.gz`, packed(readFileSync(join(await nodeFor(arch), 'LICENSE'))))

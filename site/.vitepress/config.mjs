@@ -1,5 +1,5 @@
 // The site: the pages that scripts/docs.mjs has made of the repository's, with the groups of docs/index.md on the side.
-import { contents } from '../../scripts/lib/site.mjs'
+import { contents, slugOf } from '../../scripts/lib/site.mjs'
 
 const groups = contents()
 
@@ -13,7 +13,7 @@ export default {
   rewrites: { 'README.md': 'index.md' },
   // Works from any directory of a web server, and from a file system with a small server.
   base: process.env.DOCS_BASE ?? '/',
-  markdown: { theme: { light: 'github-light', dark: 'github-dark' } },
+  markdown: { anchor: { slugify: slugOf }, theme: { light: 'github-light', dark: 'github-dark' } },
   themeConfig: {
     search: { provider: 'local' },
     outline: [2, 3],

@@ -125,7 +125,11 @@ function httpCheck(checker: Checker, type: 'http' | 'https'): WrittenCheck {
   const { host } = fields
   const name = typeof host === 'string' ? host.replace(/:\d+$/, '') : undefined
   if (sendsName && name !== undefined && !HOST_NAME.test(name)) {
-    differences.elsewhere('checks', place, 'the check is weaker: it sends no server name, because the host is none')
+    differences.elsewhere(
+      'checks',
+      place,
+      'the check is weaker: it sends no server name, because the host is not a name',
+    )
     sendsName = false
   }
   const tls = type === 'https' ? { ...(sendsName && name && { sni: name }), verify: false } : {}

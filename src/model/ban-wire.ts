@@ -107,8 +107,7 @@ function peersOf({ peers = [] }: Json): Address[] {
 function requestOf(request: unknown, common: Pick<BanOrder, 'labels' | 'allowed' | 'peers'>): BanOrder {
   if (!isObject(request)) throw new Invalid('a request is not an object')
   const { op, prefix: text, ttl = 0 } = request
-  if (op !== 'ban' && op !== 'observe' && op !== 'unban')
-    throw new Invalid('"op" is none of "ban", "observe" and "unban"')
+  if (op !== 'ban' && op !== 'observe' && op !== 'unban') throw new Invalid('"op" must be "ban", "observe" or "unban"')
   const prefix = typeof text === 'string' ? parseBanned(text) : undefined
   if (!prefix) throw new Invalid(`${JSON.stringify(text ?? null).slice(0, 80)} is not an address or CIDR`)
   if (typeof ttl !== 'number' || !(ttl >= 0 && ttl * 1000 <= LONGEST_BAN)) {

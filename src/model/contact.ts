@@ -21,7 +21,7 @@ export const EVERY_CUT: AllowedCuts = { ...NO_ALLOWED_CUTS, all: true }
 /** Kinds of guarded peers that have a word. A protected prefix is named by its addresses. */
 const NAMED = ['ssh', 'gateway', 'dns'] as const satisfies readonly Guarded[]
 
-/** Parses words of `--allow-cut`: kinds of peers, addresses and CIDRs. Returns the first that is none of these as a string. */
+/** Parses words of `--allow-cut`: kinds of peers, addresses and CIDRs. Returns the first word of another kind as a string. */
 export function readAllowedCuts(words: readonly string[], all: boolean): AllowedCuts | string {
   const kinds: Guarded[] = []
   const prefixes: Prefix[] = []

@@ -1,6 +1,6 @@
 // Every picture of the README and the docs, rendered by Chromium on a light and on a dark page.
 
-import { mkdirSync, readdirSync, readFileSync } from 'node:fs'
+import { mkdirSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { Chromium, type Scheme } from '../support/chromium.ts'
@@ -135,13 +135,5 @@ test('letters of the terminal neither overlap nor stand apart', async (context) 
       const gap = left - (glyphs[i]?.right ?? left)
       expect.soft(Math.abs(gap), `after letter ${i + 1} of "${words}"`).toBeLessThan(1)
     })
-  }
-})
-
-test('no text of a picture has spaces that a renderer could collapse, or a length to stretch to', () => {
-  for (const name of PICTURES) {
-    const svg = readFileSync(join(ROOT, 'docs', name), 'utf8')
-    expect(svg).not.toContain('textLength')
-    expect([...svg.matchAll(/<text[^>]*>([^<]*)</g)].filter(([, words = '']) => /^ | {2}| $/.test(words))).toEqual([])
   }
 })

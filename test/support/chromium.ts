@@ -111,6 +111,14 @@ export class Chromium {
 
   /** Opens `url`, runs `body` with the page, and closes it. */
   async visit<T>(url: string, view: View, body: (page: Page) => Promise<T>): Promise<T> {
+    return this.browse(view, async (page) => {
+      await page.open(url)
+      return body(page)
+    })
+  }
+
+  /** Runs `body` with a tab, and closes it. */
+  async browse<T>(view: View, body: (page: Page) => Promise<T>): Promise<T> {
     const { targetId } = await this.#send('Target.createTarget', { url: 'about:blank' })
     const { sessionId } = await this.#send('Target.attachToTarget', { targetId, flatten: true })
     const send = (method: string, params?: object) => this.#send(method, params, sessionId as string)
@@ -119,10 +127,12 @@ export class Chromium {
       await send('Page.enable')
       await send('Emulation.setDeviceMetricsOverride', { width, height, deviceScaleFactor: 1, mobile: width < 600 })
       await send('Emulation.setEmulatedMedia', { features: [{ name: 'prefers-color-scheme', value: scheme }] })
-      const loaded = this.#event('Page.loadEventFired', sessionId as string)
-      await send('Page.navigate', { url })
-      await loaded
       return await body({
+        open: async (url) => {
+          const loaded = this.#event('Page.loadEventFired', sessionId as string)
+          await send('Page.navigate', { url })
+          await loaded
+        },
         evaluate: async <R>(expression: string) => {
           const answer = await send('Runtime.evaluate', { expression, returnByValue: true, awaitPromise: true })
           if (answer['exceptionDetails']) throw new Error(JSON.stringify(answer['exceptionDetails']))
@@ -159,6 +169,8 @@ export class Chromium {
 }
 
 export interface Page {
+  /** Loads an address. */
+  readonly open: (url: string) => Promise<void>
   /** The value of an expression of JavaScript. */
   readonly evaluate: <R>(expression: string) => Promise<R>
   /** Writes a PNG of the viewport, or of the `whole` page. */

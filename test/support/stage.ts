@@ -68,7 +68,8 @@ export class Stage {
       const pids = stage.#servers.map(({ pid }, i) => [WEB[i] ?? '', pid ?? 0] as const)
       machine.write('/usr/local/bin/ssh', ssh(pids), 0o755)
       // Its package is unpacked, not installed, and tcpdump becomes this user.
-      if (packages.includes('tcpdump')) machine.write('/etc/passwd', `${machine.read('/etc/passwd')}tcpdump:x:990:990::/:\n`)
+      if (packages.includes('tcpdump'))
+        machine.write('/etc/passwd', `${machine.read('/etc/passwd')}tcpdump:x:990:990::/:\n`)
       if (boots) await machine.boot()
       return stage
     } catch (error) {
@@ -98,8 +99,7 @@ export class Stage {
     const lab = this.#lab
     const name = (one: string): string => `${lab.host}-${one}`
     this.#namespaces.push(...['switch', ...WEB].map(name))
-    const sh = (netns: string, ...lines: readonly string[]): void =>
-      void lab.in(netns, 'sh', '-ec', lines.join('\n'))
+    const sh = (netns: string, ...lines: readonly string[]): void => void lab.in(netns, 'sh', '-ec', lines.join('\n'))
     for (const one of this.#namespaces) lab.in(lab.host, 'ip', 'netns', 'add', one)
     sh(name('switch'), 'ip link add br0 type bridge', 'ip link set br0 up')
     const port = (device: string): readonly string[] => [
@@ -125,7 +125,8 @@ export class Stage {
   /** Runs a command of a page, as the user of the host that its prompt names. */
   async run({ host, command }: Command): Promise<Output> {
     const script = `exec 2>&1 </dev/null\n${command}`
-    if (host === '') return this.machine.run('env', ...QUICK_ANSIBLE, 'ANSIBLE_SSH_TRANSFER_METHOD=piped', 'bash', '-c', script)
+    if (host === '')
+      return this.machine.run('env', ...QUICK_ANSIBLE, 'ANSIBLE_SSH_TRANSFER_METHOD=piped', 'bash', '-c', script)
     const netns = host === 'client' ? this.#lab.peer : `${this.#lab.host}-${host}`
     return capture('nsenter', [`--net=/run/netns/${netns}`, 'bash', '-c', script])
   }

@@ -30,7 +30,7 @@ export function explainLine(text: string): Explanation {
 /** Second addresses on a line are netmasks from this length on: 0.0.0.0 and 128.0.0.0 may be anything. */
 const SHORTEST_MASK = 8
 
-/** Why an entry with more text behind it is none; undefined for other lines. */
+/** Why an entry with more text behind it is invalid; undefined for other lines. */
 function explainWords(text: string): Explanation | undefined {
   const [, entry = '', rest = ''] = /^(\S+)\s+(\S.*)$/.exec(text) ?? []
   if (parseRange(entry) === undefined) return undefined

@@ -180,7 +180,7 @@ export function remoteOf(mention: Mention, options: FeedOptions, at: Location): 
 /** The digest in the name of the file that a copy is a link to. */
 const DIGEST = /\.([0-9a-f]{16})$/
 
-/** Why the content of a copy is not that which was downloaded; undefined if it is, or a file that somebody else put there. */
+/** Why the content of a copy is not that which was downloaded; undefined if it is, or another program put the file there. */
 export function damageOf({ path, shown }: Remote, digest: string): Unusable | undefined {
   const wanted = DIGEST.exec(linkTarget(path) ?? '')?.[1]
   if (wanted === undefined || digest.startsWith(wanted)) return undefined

@@ -1,4 +1,4 @@
-// Lowering of the way back: the steps that undo a switch that nobody confirms. They are made with the plan, before the
+// Lowering of the way back: the steps that undo an unconfirmed switch. They are made with the plan, before the
 // switch, so that going back needs neither config nor tables. Pure, like lower.ts.
 //
 // Records of interfaces that return come first, so that every packet is counted; then all programs return in one go. Only

@@ -155,7 +155,7 @@ async function tryLock(file: string, timeoutMs: number, signal?: AbortSignal): P
   const argv = ['--exclusive', ...wait, '--conflict-exit-code', `${CONFLICT}`, file, 'sh', '-c', HOLD, file]
   let kill = async (): Promise<void> => undefined
   const stop = (): void => void kill()
-  // Started by `within`, which throws after an interrupt: a process that nobody waits for would keep the lock.
+  // Started by `within`, which throws after an interrupt: a process without a waiting parent would keep the lock.
   const start = () => {
     const child = spawnHolder(argv)
     kill = () => killGroup(child.pid)
