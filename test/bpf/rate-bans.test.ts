@@ -2,15 +2,26 @@
 // report others nor take the place of a source that goes on.
 
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { RATE_BUCKETS_A_LINE, RATE_UNITS, rateCounterCodec } from '../../src/abi/generated.ts'
+import {
+  RATE_BUCKETS_A_LINE,
+  RATE_OFFENDERS,
+  RATE_OFFENDERS_A_SET,
+  RATE_UNITS,
+  rateCounterCodec,
+  rateOffenderCodec,
+} from '../../src/abi/generated.ts'
 import type { Paths } from '../../src/abi/paths.ts'
 import { countLimitBans, readOffenders } from '../../src/kernel/live/offenders.ts'
 import type { RateLimit } from '../../src/model/rate-limit.ts'
 import type { State } from '../../src/model/state.ts'
 import { formatAddress } from '../../src/model/text.ts'
+import { followOffender, type Offender, reportOffenders } from '../../src/semantics/offenders.ts'
+import { parse } from '../support/bans.ts'
 import { DataPlane } from '../support/bpf.ts'
+import { SEED } from '../support/depth.ts'
 import { allow, policy, scope } from '../support/lists.ts'
 import { ethernet, ipv4, ipv6, packet, raw, udp } from '../support/packets.ts'
+import { type Random, randomFrom } from '../support/random.ts'
 
 const SLOT = 5
 const BUCKETS = 1024
@@ -99,12 +110,17 @@ test('a pause ends the time for which a source exceeds the limit', async () => {
   expect(await reported(1000)).toEqual([])
 })
 
-/** Fills all buckets of the limit for minutes, as a flood of forged sources would. */
-async function fillBuckets(): Promise<void> {
-  const until = process.hrtime.bigint() * BigInt(RATE_UNITS) + 400n * 1_000_000_000n * BigInt(RATE_UNITS)
-  const line = new BigUint64Array(2 * RATE_BUCKETS_A_LINE).fill(until)
-  const bytes = new Uint8Array(line.buffer)
-  for (let at = 0; at < BUCKETS / RATE_BUCKETS_A_LINE; at++) await plane.setValue('rate_buckets', at, bytes)
+const LINES = BUCKETS / RATE_BUCKETS_A_LINE
+
+/** Fills the buckets in these lines for so many seconds, as a flood of forged sources would; all of them by default. */
+async function fillBuckets(
+  seconds = 400n,
+  lines: readonly number[] = Array.from({ length: LINES }, (_, at) => at),
+): Promise<Uint8Array> {
+  const until = (process.hrtime.bigint() + seconds * 1_000_000_000n) * BigInt(RATE_UNITS)
+  const bytes = new Uint8Array(new BigUint64Array(2 * RATE_BUCKETS_A_LINE).fill(until).buffer)
+  for (const at of lines) await plane.setValue('rate_buckets', at, bytes)
+  return bytes
 }
 
 test('all buckets are full of what others sent: none that keeps to its rate is reported, and one beyond it is', async () => {
@@ -126,4 +142,93 @@ test('bans are counted by the slot of the limit', async () => {
   const paths = { program: (_: number, name: string) => plane.program(name) } as Paths
   await countLimitBans(paths, 1, new Map([[3, 7]]))
   expect((await plane.sums('rate_stats', 3, rateCounterCodec)).bans).toBe(bans + 7)
+})
+
+const SECOND = 1_000_000_000n
+const UNIT = BigInt(RATE_UNITS)
+const HOUR = { perSecond: 1, burst: 3600 }
+/** The slots of the limit, and of one that another place belongs to. */
+const [OURS, OTHERS] = [0, 9]
+const mapped = (source: string): bigint => 0xffff_0000_0000n | BigInt(parse(source).start[0] as number)
+
+function encodeSet(set: readonly Offender[]): Uint8Array {
+  const bytes = new Uint8Array(set.length * rateOffenderCodec.size)
+  for (const [i, { source, own, ...place }] of set.entries()) {
+    const value = { ...place, high: 0n, low: source === '' ? 0n : mapped(source), own: { packets: own, bits: 0n } }
+    rateOffenderCodec.encode(value, new DataView(bytes.buffer, i * rateOffenderCodec.size))
+  }
+  return bytes
+}
+
+function decodeSet(bytes: Uint8Array, sources: readonly string[]): Offender[] {
+  return Array.from({ length: RATE_OFFENDERS_A_SET }, (_, i) => {
+    const view = new DataView(bytes.buffer, bytes.byteOffset + i * rateOffenderCodec.size)
+    const { owner, low, own, seen, since, last } = rateOffenderCodec.decode(view)
+    const source = sources.find((one) => mapped(one) === low) ?? ''
+    return { owner, source, own: own.packets, seen, since, last }
+  })
+}
+
+/** A place whose times lie far from any bound. */
+function drawnPlace(random: Random, now: bigint, sources: readonly string[]): Offender {
+  const owner = random.pick([0n, BigInt(OURS + 1), BigInt(OURS + 1), BigInt(OTHERS + 1)])
+  const times = [0n, now - 10n * SECOND, now + 60n * SECOND] as const
+  return {
+    owner,
+    source: owner === 0n ? '' : random.pick(sources),
+    own: random.pick([0n, (now + 10n * SECOND) * UNIT, (now + 4000n * SECOND) * UNIT]),
+    seen: random.pick(times),
+    since: random.pick([0n, now - 20n * SECOND]),
+    last: random.pick(times),
+  }
+}
+
+/** The values of the model, with `?` for those that the moment of the packet makes, if the actual ones are of that moment. */
+function comparable(set: readonly Offender[], isOfMoment: (value: bigint) => boolean): unknown {
+  const text = (value: bigint): string => (isOfMoment(value) ? '?' : `${value}`)
+  return set.map(({ owner, source, own, ...times }) => ({
+    ...{ owner, source, own: isOfMoment((own - UNIT * SECOND) / UNIT) ? '?' : `${own}` },
+    ...Object.fromEntries(Object.entries(times).map(([name, value]) => [name, text(value)])),
+  }))
+}
+
+test(`random places change with a packet and with a report as the model says, seed ${SEED}`, async () => {
+  const random = randomFrom(SEED)
+  await load(stateWith({ packets: HOUR }))
+  const full = await fillBuckets(4000n)
+  const source = '198.51.100.7'
+  const sources = [source, '198.51.100.8']
+  const paths = { program: (_: number, name: string) => plane.program(name) } as Paths
+  await send(source, 1)
+  const sets = await plane.values('rate_offenders', RATE_OFFENDERS / RATE_OFFENDERS_A_SET)
+  const at = sets.findIndex((bytes) => decodeSet(bytes, sources).some(({ owner }) => owner !== 0n))
+  // A bucket that is fuller than it may be is set back.
+  const buckets = await plane.values('rate_buckets', LINES)
+  const own = buckets.flatMap((bytes, line) => (Buffer.compare(bytes, full) === 0 ? [] : [line]))
+  const read = async () => decodeSet((await plane.valuesAt('rate_offenders', [at]))[0] as Uint8Array, sources)
+  for (const isBeyond of [true, false]) {
+    for (let round = 0; round < 15; round++) {
+      const before = process.hrtime.bigint()
+      const drawn = Array.from({ length: RATE_OFFENDERS_A_SET }, () => drawnPlace(random, before, sources))
+      await fillBuckets(isBeyond ? 4000n : 2500n, own)
+      await plane.setValue('rate_offenders', at, encodeSet(drawn))
+      await send(source, 1)
+      const found = await read()
+      const moment = process.hrtime.bigint()
+      // The clock of the data plane may lag by a tick.
+      const isOfMoment = (value: bigint): boolean => before - SECOND / 10n <= value && value <= moment
+      const packet = { owner: BigInt(OURS + 1), source, isBeyond, now: moment, clock: moment * UNIT }
+      const expected = followOffender(drawn, { ...packet, cost: SECOND * UNIT, burst: 3600n * SECOND * UNIT })
+      expect(comparable(found, isOfMoment), `round ${round}, beyond the rate: ${isBeyond}`).toEqual(
+        comparable(expected, isOfMoment),
+      )
+      const after = new Map([OURS, OTHERS].map((slot) => [slot, random.pick([0, 1, 5000, 30_000])] as const))
+      const offenders = await readOffenders(paths, 1, after)
+      const model = reportOffenders(found, process.hrtime.bigint(), after)
+      expect(offenders.map(({ slot, source: { family, words } }) => `${slot} ${formatAddress(family, words)}`)).toEqual(
+        model.reported.map((place) => `${Number(place.owner) - 1} ${place.source}`),
+      )
+      expect(await read()).toEqual(model.set)
+    }
+  }
 })
