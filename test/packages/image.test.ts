@@ -108,6 +108,6 @@ describe('with the network of a host', () => {
     )
     expect(exitCode).toBe(77)
     expect(output).toContain(missing)
-    expect(lab.in(lab.host, 'ip', 'link', 'show', 'eth0')).not.toContain('xdp')
+    expect(lab.in(lab.host, 'ip', 'link', 'show', 'eth0')).not.toContain('prog/xdp')
   })
 })
