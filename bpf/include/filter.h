@@ -156,6 +156,22 @@ static __always_inline void balance_apart(struct xdp_md *ctx, __u32 defaults, st
 		pass_own_flow(ctx, &scratch->flow, defaults, decision);
 }
 
+/*
+ * Moves a parsed packet from registers and stack to memory of which the verifier knows no values: all paths through the
+ * parser are one behind it. Linux 6.1 else follows each of them through all that decides.
+ */
+static __always_inline const struct packet *keep_packet(const struct packet *packet)
+{
+	struct scratch *scratch = open_scratch();
+
+	if (!scratch)
+		return 0;
+	scratch->packet = *packet;
+	/* The compiler would remember the values. */
+	asm volatile("" : : : "memory");
+	return &scratch->packet;
+}
+
 /* The long way: judges any packet. */
 static __always_inline struct decision judge_any(struct xdp_md *ctx, struct account *account,
 						 const struct settings *settings, __u32 defaults)
@@ -163,6 +179,7 @@ static __always_inline struct decision judge_any(struct xdp_md *ctx, struct acco
 	struct cursor cursor = { .pos = (void *)(long)ctx->data, .end = (void *)(long)ctx->data_end };
 	struct decision decision = undecided();
 	struct packet packet = {};
+	const struct packet *whole;
 	const void *network;
 	enum parsed parsed;
 	__u32 banned = 0;
@@ -210,11 +227,16 @@ static __always_inline struct decision judge_any(struct xdp_md *ctx, struct acco
 	packet.behind = offset_in(ctx, cursor.pos);
 	if (parsed != PARSED && has_more(ctx, account, parsed))
 		goto apart;
-	if (!decide(ctx, settings, &packet, parsed, account, defaults, banned, &decision))
+	if (!PART(balancer) && !PART(syn) && !PART(match) && !PART(anomalies) && !PART(rates)) {
+		decide(ctx, settings, &packet, parsed, account, defaults, banned, &decision);
+		return decision;
+	}
+	whole = keep_packet(&packet);
+	if (!whole || !decide(ctx, settings, whole, parsed, account, defaults, banned, &decision))
 		return decision;
 	if (!PART(balancer) && !PART(syn))
 		return decision;
-	flow = open_flow(ctx, account, &packet);
+	flow = open_flow(ctx, account, whole);
 	if (!flow)
 		return decision;
 	/* Of a first fragment or an ICMP error it reads more than the filter. */

@@ -290,6 +290,9 @@ const FILTER_PROGRAM = 'xdp_filter'
 /** Number of the policy of the bond. */
 const BONDED = 6 + FORWARDINGS.length
 
+/** Number of the policy whose programs have the most paths for the verifier of Linux 6.1. */
+const MOST_PATHS = BONDED + 5
+
 export const POLICIES: readonly Policy[] = [
   { number: 1, name: 'lists and scopes', state: FILTER, rows: FILTER_ROWS },
   { number: 2, name: 'default drop', state: DROP, rows: DROP_ROWS },
@@ -306,6 +309,7 @@ export const POLICIES: readonly Policy[] = [
   { number: BONDED + 2, name: 'anomalies', ...anomalies() },
   { number: BONDED + 3, name: 'SYNs to a protected port', state: SYNS, rows: SYN_ROWS },
   { number: BONDED + 4, name: 'header fields', state: FIELDS, rows: FIELDS_ROWS },
+  { number: MOST_PATHS, name: 'every part but socketless', ...withoutSocketless() },
 ]
 
 /** Every anomaly is dropped. */
@@ -369,6 +373,16 @@ function bonded(): Pick<Policy, 'state' | 'rows'> {
   const anomalies = ANOMALY_NAMES.filter((name) => name !== 'bogons')
   const policy = { ...(balanced.policy ?? DEFAULT_POLICY), anomalies, syn_protection: 'always 2000 8443' }
   return { state: { ...balanced, policy, lists, rateLimits }, rows: [] }
+}
+
+/** The policy of the bond without `socket: none`. */
+function withoutSocketless(): Pick<Policy, 'state' | 'rows'> {
+  const { state: whole, rows } = bonded()
+  const lists = [...whole.lists.values()].map((one) => ({
+    ...one,
+    sets: one.sets.filter(({ scope }) => scope.socket === undefined),
+  }))
+  return { state: { ...whole, lists: new Map(lists.map((one) => [one.name, one])) }, rows }
 }
 
 /** Services of one forwarding mode for VIPs of both families, and packets to them. */
@@ -451,7 +465,10 @@ function preparePolicy(
   const chaining = new Map([...partsFor(policy.state), ['chain', true]])
   for (const object of objects) {
     const name = basename(object.path)
-    const path = file(name, withParts(object, number === BONDED ? chaining : partsFor(policy.state)))
+    const path = file(
+      name,
+      withParts(object, number === BONDED || number === MOST_PATHS ? chaining : partsFor(policy.state)),
+    )
     file(`load-${name}`, `prog loadall ${path} ${paths.programs(number)} ${maps.join(' ')}\n`)
   }
   const [first] = objects
