@@ -69,7 +69,8 @@ async function apply(
   const desired = options.reclaim ? reclaiming(loaded) : loaded
   const { config, provenance } = desired
   findings.sha256 = config.sha256
-  const warningsOf = (plan: Plan): Diagnostic[] => [...warnings, ...plan.warnings].filter((one) => !isOfBoot(one, options))
+  const warningsOf = (plan: Plan): Diagnostic[] =>
+    [...warnings, ...plan.warnings].filter((one) => !isOfBoot(one, options))
   const show = (plan: Plan, color: boolean): string =>
     renderPlan(
       { ...plan, warnings: warningsOf(plan) },

@@ -41,7 +41,17 @@ function failuresOf(request: BanRequest, outcome: BanOutcome): readonly Failure[
 
 /** Counts outcomes and keeps the first errors. */
 export class BanTally {
-  readonly #counts = { added: 0, refreshed: 0, removed: 0, absent: 0, kept: 0, enforced: 0, rejected: 0, refused: 0, failed: 0 }
+  readonly #counts = {
+    added: 0,
+    refreshed: 0,
+    removed: 0,
+    absent: 0,
+    kept: 0,
+    enforced: 0,
+    rejected: 0,
+    refused: 0,
+    failed: 0,
+  }
   readonly #errors: Diagnostic[] = []
   #failures = 0
   #worst: Exit = EXIT.ok

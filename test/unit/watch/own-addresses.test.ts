@@ -22,7 +22,10 @@ const spread = (count: number): Address[] =>
 
 test('64 ranges of addresses are in force, more are one error, however often they change, and fewer end it', async () => {
   const path = join(directory, 'xdp.yaml')
-  writeFileSync(path, 'version: 1\ninterfaces: { eth0: {} }\nblocklist:\n  - { cidr: 203.0.113.0/24, destination: host }\n')
+  writeFileSync(
+    path,
+    'version: 1\ninterfaces: { eth0: {} }\nblocklist:\n  - { cidr: 203.0.113.0/24, destination: host }\n',
+  )
   let addresses = spread(64)
   const file = openConfig(path, undefined, undefined, undefined, async () => addresses)
   const clock = createClock()
