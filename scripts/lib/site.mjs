@@ -89,6 +89,9 @@ function relink(text, path) {
   )
 }
 
+/** A page in which Vue takes no braces for a template. */
+const literal = (text) => (text.includes('{{') ? `::: v-pre\n\n${text.trimEnd()}\n\n:::\n` : text)
+
 /** The first heading of a page, or its name. */
 const titleOf = (path) => /^# (.*)$/m.exec(readFileSync(at(path), 'utf8'))?.[1] ?? basename(path)
 
@@ -126,7 +129,7 @@ export function writePages(target) {
     } else if (PICTURES.has(extname(path))) {
       mkdirSync(dirname(join(target, path)), { recursive: true })
       copyFileSync(at(path), join(target, path))
-    } else if (page === path) put(path, relink(readFileSync(at(path), 'utf8'), path))
+    } else if (page === path) put(path, literal(relink(readFileSync(at(path), 'utf8'), path)))
     else {
       const language = LANGUAGES[extname(path)] ?? 'text'
       put(page, `# ${basename(path)}\n\n${fenced(readFileSync(at(path), 'utf8'), language)}`)
