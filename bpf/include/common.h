@@ -31,7 +31,7 @@ static __always_inline int judge_common(struct xdp_md *ctx, const struct account
 					struct cursor *cursor, struct packet *packet, const struct iphdr *ip,
 					struct decision *decision)
 {
-	const struct class *class;
+	const struct class *class = 0;
 	__u32 banned;
 
 	if (defaults & (LACKS(ROLE_FILTER) | SETTINGS_SERVICES) || flags_of(account) & INTERFACE_IP ||
@@ -44,9 +44,9 @@ static __always_inline int judge_common(struct xdp_md *ctx, const struct account
 		return 0;
 	if (decision->class) {
 		class = plain_class(settings, defaults, banned, decision);
-		if (!class)
+		if (!class && (!PART(rate_sources) || banned || has_rules(settings, decision->class)))
 			return 0;
-		if (!spares_own(class, defaults)) {
+		if (class && !spares_own(class, defaults)) {
 			decide_plain(account, class, decision);
 			return 1;
 		}
@@ -57,7 +57,7 @@ static __always_inline int judge_common(struct xdp_md *ctx, const struct account
 	read_ipv4_rest(ip, packet);
 	if (parse_transport(cursor, packet, IPPROTO_ICMP) != PARSED)
 		return 0;
-	if (decision->class) {
+	if (class) {
 		if (may_have_socket(cursor, packet))
 			return 0;
 		decide_plain(account, class, decision);
@@ -74,6 +74,8 @@ static __always_inline int judge_common(struct xdp_md *ctx, const struct account
 		return 0;
 	if (PART(anomalies) && drop_anomaly(ctx, packet, account, defaults, ETH_HLEN | offset_in(ctx, cursor->pos) << 16, decision))
 		return 1;
+	if (PART(rate_sources))
+		note_class(decision->class);
 	if (PART(rates))
 		limit_rate(ctx, packet, account, defaults, ETH_HLEN, decision);
 	return 1;

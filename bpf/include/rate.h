@@ -204,7 +204,7 @@ __noinline int exceeds_rate(struct xdp_md *ctx, __u64 who, __u32 offsets, __u32 
 		return 0;
 	walk->line = line;
 	if (PART(rate_sources))
-		note_sources(offsets >> 16, kind & KIND_IPV6);
+		note_sources(kind & KIND_IPV6);
 	if (PART(match))
 		read_traits(ctx, offsets, head, kind);
 	walk->network = (__u16)offsets;

@@ -47,10 +47,10 @@ static __always_inline __u32 note_class(__u32 class)
 }
 
 /*
- * Notes the limits among whose sources the packet's is. A packet without `transport` goes the short way, on which its source has
- * no class, and nothing searches for a class of IPv6 where no table has one. A global function for the stack's sake.
+ * Notes the limits among whose sources the packet's is. Nothing searches for a class of IPv6 where no table has one. A global
+ * function for the stack's sake.
  */
-__noinline int note_sources(__u32 transport, __u32 ipv6)
+__noinline int note_sources(__u32 ipv6)
 {
 	const struct settings *settings = lookup_line(SETTINGS_LINE);
 	const struct table6 *table = lookup_line(SETTINGS_LINE + 1);
@@ -58,8 +58,16 @@ __noinline int note_sources(__u32 transport, __u32 ipv6)
 
 	if (!settings || !table || !walk)
 		return 0;
-	walk->sourced = transport && (!ipv6 || table->flags) ? limits_of(settings, walk->class) : 0;
+	walk->sourced = !ipv6 || table->flags ? limits_of(settings, walk->class) : 0;
 	return 0;
+}
+
+/* Whether lists have a say about sources of a class; of others only limits have. */
+static __always_inline int has_rules(const struct settings *settings, __u32 number)
+{
+	const struct class *class = lookup_class(settings, number);
+
+	return !class || class->rules;
 }
 
 static __always_inline int is_source(const struct rate_walk *walk, const struct rate_limit *limit)
