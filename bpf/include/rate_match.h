@@ -20,7 +20,7 @@ enum rate_outcome {
 	RATE_TRIAL = 8,		/* a test run asks for a packet beyond the rate */
 	RATE_COUNTS = 16,
 	RATE_BY_SOURCES = 32,	/* its first rule matches: its sources decide whether it counts the packet */
-	RATE_BY_RULES = 64,	/* its other rules decide, and its sources */
+	RATE_BY_RULES = 64,	/* its rules decide, and its sources */
 };
 
 /* Whether a rule of a limit counts the packet of the walk. */
@@ -65,14 +65,15 @@ static long try_source(__u32 index, __u32 *line)
  */
 __noinline int match_details(__u32 number, __u32 is_ruled)
 {
+	const struct settings *settings = lookup_line(SETTINGS_LINE);
 	const struct rate_limit *limit = (const void *)policy_line(number);
 	struct rate_walk *walk = open_walk();
 	__u32 line;
 
-	if (!limit || !walk)
+	if (!settings || !limit || !walk)
 		return 0;
 	line = walk->line + limit->more;
-	if (!is_ruled) {
+	if (!is_ruled && !counts(settings, &limit->first, walk)) {
 		walk->found = 0;
 		bpf_loop(limit->rules - 1, try_rule, &line, 0);
 		if (!walk->found)
@@ -142,13 +143,15 @@ static __always_inline __u64 candidates_of(const struct rate_header *header, __u
 static __always_inline __u32 glance_at_rate(struct xdp_md *ctx, const struct settings *settings, const struct rate_limit *limit,
 					    struct rate_walk *walk)
 {
-	__u32 found;
+	__u32 found, is_first;
 
 	if (PART(rate_sources) && limit->flags & RATE_SOURCED && !is_source(walk, limit))
 		return 0;
-	if (counts(settings, &limit->first, walk))
+	/* A struct match is compared by match_details, for the stack's sake. */
+	is_first = matches(settings, &limit->first, &walk->subject);
+	if (is_first && (!PART(match) || !has_match(&limit->first)))
 		found = limit->sources ? RATE_BY_SOURCES : RATE_COUNTS;
-	else if (limit->rules > 1)
+	else if (is_first || limit->rules > 1)
 		found = RATE_BY_RULES;
 	else
 		return 0;
