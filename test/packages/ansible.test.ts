@@ -32,7 +32,8 @@ describe.each([
 
   beforeAll(async () => {
     lab = new Lab([ETH0])
-    const found = bareRoot(release, 'ansible-core', 'python3')
+    // debootstrap does not see that python3-cffi-backend provides what python3-cryptography depends on.
+    const found = await bareRoot(release, 'ansible-core', 'python3', 'python3-cffi-backend')
     const packages = await built()
     if ('reason' in found || typeof packages === 'string') {
       machine = 'reason' in found ? found.reason : String(packages)

@@ -30,7 +30,7 @@ describe.each([
 
   beforeAll(async () => {
     lab = new Lab([ETH0])
-    const found = bareRoot(release)
+    const found = await bareRoot(release)
     if ('reason' in found) {
       machine = found.reason
       return

@@ -5,6 +5,7 @@ import { execFileSync } from 'node:child_process'
 import { existsSync, lstatSync, mkdirSync, readdirSync, renameSync, rmSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { execa } from 'execa'
 
 const CACHE = fileURLToPath(new URL('../../build/debian', import.meta.url))
 
@@ -71,17 +72,17 @@ export function unpacked(...packages: readonly string[]): { readonly root: strin
 }
 
 /** A minimal root of a Debian release with systemd, the tools that xdp needs and more packages, or why it cannot be made. */
-export function bareRoot(
+export async function bareRoot(
   release: string,
   ...more: readonly string[]
-): { readonly root: string } | { readonly reason: string } {
+): Promise<{ readonly root: string } | { readonly reason: string }> {
   const target = join(CACHE, ['root', release, ...more].join('-'))
   if (existsSync(target)) return { root: target }
   const work = `${target}.${process.pid}`
   mkdirSync(CACHE, { recursive: true })
   try {
     const include = ['systemd', 'systemd-sysv', 'dbus', 'udev', 'bpftool', 'iproute2', ...more].join(',')
-    execFileSync('debootstrap', ['--variant=minbase', `--include=${include}`, release, work], { stdio: 'pipe' })
+    await execa('debootstrap', ['--variant=minbase', `--include=${include}`, release, work])
     renameSync(work, target)
     return { root: target }
   } catch (error) {
