@@ -55,7 +55,7 @@ function instructions(tested) {
 
 const older = ([major, minor], [otherMajor, otherMinor]) => major - otherMajor || minor - otherMinor
 
-/** What each feature needs of the kernel, the newest first. */
+/** The needs of each feature, the newest first. */
 function needs(records) {
   const rows = records.flatMap(({ name, needs: own }) =>
     [...own].sort((a, b) => older(b.since, a.since)).map(({ since, what }) => [name, what, since.join('.')]),

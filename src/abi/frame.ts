@@ -1,35 +1,24 @@
 // The frames of test packets: well-formed, checksums included, so that each stands for a packet of its kind.
 
 import type { Address } from '../model/address.ts'
-import { TCP, UDP } from '../model/ports.ts'
+import type { PacketFields } from '../model/packet-fields.ts'
+import { ICMP_OF, IPV6_EXTENSIONS, IPV6_FRAGMENT, NO_NEXT_HEADER, TCP, UDP } from '../model/ports.ts'
 import { type HeaderAnomaly, oddFrame } from './odd-packet.ts'
 
-export interface TestPacket {
+/**
+ * Fields that are left open have ordinary values: ports that no service has, the flags that `isWithin` says, an echo request, a TTL
+ * of 64, a whole datagram without a tag. No packet is shorter than its headers.
+ */
+export interface TestPacket extends PacketFields {
   readonly source: Address
   /** Of the source's family; undefined = an address for documentation. */
   readonly destination?: Address | undefined
   /** IP protocol number; `icmp` = ICMP or ICMPv6, after the source's family; undefined = UDP. */
   readonly protocol?: number | 'icmp' | undefined
-  /** TCP and UDP only; undefined = a port that no service has. */
-  readonly sourcePort?: number | undefined
-  readonly destinationPort?: number | undefined
   /** TCP only: a packet within a connection (ACK), not its first one (SYN). */
   readonly isWithin?: boolean | undefined
-  /** ICMP only; undefined = an echo request. See `MESSAGES`. */
+  /** ICMP only, in place of `icmp`, which makes a message without content. See `MESSAGES`. */
   readonly message?: Message | undefined
-  /** TCP only: the byte of its flags; undefined = after `isWithin`. */
-  readonly tcpFlags?: number | undefined
-  /** ICMP only, in place of `message`: a message of this type without content. */
-  readonly icmp?: { readonly type: number; readonly code: number } | undefined
-  /** Bytes of the IP datagram; no shorter than its headers. */
-  readonly length?: number | undefined
-  /** TTL or hop limit; undefined = 64. */
-  readonly ttl?: number | undefined
-  readonly dscp?: number | undefined
-  /** undefined = a whole datagram. */
-  readonly fragment?: 'first' | 'later' | undefined
-  /** Number in an 802.1Q tag, where packets have an Ethernet header; undefined = no tag. */
-  readonly vlan?: number | undefined
   /** IPv4 without a tag only: bends its headers. See odd-packet.ts. */
   readonly anomaly?: HeaderAnomaly | undefined
 }
@@ -44,13 +33,6 @@ export const MESSAGES = {
   'too-big': { type: 3, code: 4, hopLimit: 64, size: 36 },
   advertisement: { type: 136, code: 0, hopLimit: 255, size: 24 },
 } as const satisfies Record<Message, Record<string, unknown>>
-
-const ICMP = 1
-const ICMPV6 = 58
-const NO_NEXT_HEADER = 59
-const FRAGMENT_HEADER = 44
-/** Protocol numbers that IPv6 reads as extension headers: hop-by-hop, routing, fragment, AH, destination options. */
-const IPV6_EXTENSIONS = [0, 43, FRAGMENT_HEADER, 51, 60]
 
 /** TEST-NET-2 (RFC 5737) and the documentation prefix (RFC 3849). */
 const DESTINATION4 = Uint32Array.of(0xc6336401)
@@ -99,7 +81,7 @@ export function fill(packet: TestPacket): Filled {
     family,
     source: words,
     destination: destination?.words ?? (family === 4 ? DESTINATION4 : DESTINATION6),
-    protocol: protocol === 'icmp' ? (family === 4 ? ICMP : ICMPV6) : protocol,
+    protocol: protocol === 'icmp' ? ICMP_OF[family] : protocol,
     sourcePort: sourcePort ?? SOURCE_PORT,
     destinationPort: destinationPort ?? DESTINATION_PORT,
     flags: packet.tcpFlags ?? (isWithin ? ACK : SYN),
@@ -119,7 +101,7 @@ export function protocolFound({ family, protocol, fragment }: Filled): number | 
   return fragment === 'later' ? undefined : NO_NEXT_HEADER
 }
 
-export const isIcmp = ({ family, protocol }: Filled): boolean => protocol === (family === 4 ? ICMP : ICMPV6)
+export const isIcmp = ({ family, protocol }: Filled): boolean => protocol === ICMP_OF[family]
 
 /** RFC 1071: the one's complement of the one's complement sum of big-endian 16-bit words. */
 function checksum(bytes: Uint8Array, initial = 0): number {
@@ -242,7 +224,7 @@ function header6(probe: Filled): Uint8Array {
   const view = new DataView(bytes.buffer)
   view.setUint16(0, 0x6000 | (probe.dscp << 6))
   view.setUint16(4, lengthOf(probe) - IPV6_SIZE)
-  view.setUint8(6, fragment ? FRAGMENT_HEADER : protocol)
+  view.setUint8(6, fragment ? IPV6_FRAGMENT : protocol)
   view.setUint8(7, probe.ttl)
   writeWords(view, 8, probe.source)
   writeWords(view, 24, probe.destination)

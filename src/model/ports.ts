@@ -39,3 +39,9 @@ export function rangeWith(ranges: readonly PortRange[], port: number): PortRange
   }
   return found
 }
+
+/** Numbers that IPv6 reads as extension headers: hop-by-hop, routing, fragment, AH, destination options (RFC 8200 §4). */
+export const IPV6_FRAGMENT = 44
+export const IPV6_EXTENSIONS: readonly number[] = [0, 43, IPV6_FRAGMENT, 51, 60]
+/** And the one that stands for no further header (RFC 8200 §4.7). */
+export const NO_NEXT_HEADER = 59

@@ -1,7 +1,8 @@
 // The packets that a question about an address leaves open, and one of them as facts for the models.
 
 import type { Address } from '../model/address.ts'
-import { ICMP_OF, TCP, UDP } from '../model/ports.ts'
+import type { PacketFields } from '../model/packet-fields.ts'
+import { ICMP_OF, IPV6_EXTENSIONS, NO_NEXT_HEADER, TCP, UDP } from '../model/ports.ts'
 import { compareAddresses } from '../model/text.ts'
 import type { Transit } from './balance.ts'
 import {
@@ -17,24 +18,12 @@ import {
 import { HEADED, isProtocol } from './packet-tests.ts'
 
 /** A packet of which only some fields are known. */
-export interface Question {
+export interface Question extends PacketFields {
   readonly source: Address
   readonly destination?: Uint32Array | undefined
   readonly protocol?: number | undefined
-  readonly sourcePort?: number | undefined
-  readonly destinationPort?: number | undefined
-  readonly tcpFlags?: number | undefined
-  readonly icmp?: { readonly type: number; readonly code: number } | undefined
-  readonly length?: number | undefined
-  readonly ttl?: number | undefined
-  readonly dscp?: number | undefined
-  readonly fragment?: 'first' | 'later' | undefined
-  readonly vlan?: number | undefined
 }
 
-/** Protocol numbers that IPv6 reads as extension headers, and that which stands for no more headers. */
-const EXTENSIONS = [0, 43, 44, 51, 60]
-const NO_NEXT_HEADER = 59
 /** Values of ordinary packets, which a search prefers. */
 const ORDINARY = { source: 49152, destination: 65535, flags: 2, length: 64, ttl: 64, dscp: 0, code: 0 } as const
 
@@ -94,7 +83,7 @@ export function packetsOf(question: Question, conditions: readonly Condition[]):
   return within(box, namedTests(question))
 }
 
-/** What must hold of packets with the fields that a question names. */
+/** The condition that packets with the fields of a question meet. */
 function namedTests({ source, sourcePort, destinationPort, tcpFlags, icmp }: Question): Condition {
   return [
     ...(sourcePort !== undefined || destinationPort !== undefined ? [isProtocol(TCP, UDP), ...HEADED] : []),
@@ -104,12 +93,12 @@ function namedTests({ source, sourcePort, destinationPort, tcpFlags, icmp }: Que
 }
 
 const protocolFound = (protocol: number | undefined, family: Address['family']): number | undefined =>
-  protocol !== undefined && family === 6 && EXTENSIONS.includes(protocol) ? NO_NEXT_HEADER : protocol
+  protocol !== undefined && family === 6 && IPV6_EXTENSIONS.includes(protocol) ? NO_NEXT_HEADER : protocol
 
 const everyProtocol = (family: Address['family']): number[] =>
   family === 4
     ? preferring(UDP, upTo(0xff))
-    : [...preferring(UDP, upTo(0xff)).filter((number) => !EXTENSIONS.includes(number)), NO_PROTOCOL]
+    : [...preferring(UDP, upTo(0xff)).filter((number) => !IPV6_EXTENSIONS.includes(number)), NO_PROTOCOL]
 
 /** The addresses at edges, behind one of documentation. */
 function addressesOf(family: Address['family'], edges: readonly Uint32Array[]): Uint32Array[] {

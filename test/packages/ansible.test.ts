@@ -1,17 +1,16 @@
 // The Ansible role as a whole in clean roots of Debian without a Node: it installs the package, applies and enables; a second
 // run changes nothing, and an edit is shown by --check and applied.
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { bareRoot } from '../support/debian.ts'
 import { built } from '../support/executable.ts'
 import { ETH0, Lab, type Output } from '../support/hosts.ts'
-import { Machine, QUICK_ANSIBLE } from '../support/machine.ts'
+import { Machine, QUICK_ANSIBLE, RELEASES } from '../support/machine.ts'
 
 const ROLE = resolve(import.meta.dirname, '../../examples/ansible')
 const HOST = '192.0.2.1'
 const [LISTED, OTHER] = ['192.0.2.2', '192.0.2.3'] as const
-const HAS_CGROUP2 = /\bcgroup2\b/.test(readFileSync('/proc/mounts', 'utf8'))
 
 const playbook = (blocked: string, variables = ''): string => `- hosts: all
   gather_facts: false
@@ -23,10 +22,7 @@ const playbook = (blocked: string, variables = ''): string => `- hosts: all
 ${variables}`
 const PACKAGE = '        xdp_package: /srv/admin/xdp.deb\n'
 
-describe.each([
-  { release: 'bookworm', boots: true },
-  { release: 'trixie', boots: HAS_CGROUP2 },
-])('Debian $release', ({ release, boots }) => {
+describe.each(RELEASES)('Debian $release', ({ release, boots }) => {
   let lab: Lab
   let machine: Machine | string = 'not made'
 

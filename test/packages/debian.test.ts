@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { bareRoot } from '../support/debian.ts'
 import { built } from '../support/executable.ts'
 import { ETH0, Lab } from '../support/hosts.ts'
-import { Machine } from '../support/machine.ts'
+import { Machine, RELEASES } from '../support/machine.ts'
 import { judged } from '../support/traffic.ts'
 
 const DIST = resolve(import.meta.dirname, '../../dist')
@@ -16,13 +16,8 @@ interfaces: { eth0: {} }
 allowlist: [192.0.2.0/24]
 blocklist: [2001:db8::2]
 `
-/** systemd of newer releases does not boot without it. */
-const HAS_CGROUP2 = /\bcgroup2\b/.test(readFileSync('/proc/mounts', 'utf8'))
 
-describe.each([
-  { release: 'bookworm', boots: true },
-  { release: 'trixie', boots: HAS_CGROUP2 },
-])('Debian $release', ({ release, boots }) => {
+describe.each(RELEASES)('Debian $release', ({ release, boots }) => {
   let lab: Lab
   let machine: Machine | string = 'not made'
   const status = async (box: Machine) => JSON.parse(await box.ok('xdp', 'status', '--json'))

@@ -82,7 +82,7 @@ function factsOf({ flaw, hidden = false, ...packet }: Drawn): IpFacts {
   }
 }
 
-/** What sockets may make of a packet. */
+/** The circumstances that sockets may add to a packet. */
 function possibleCircumstances({ family, source, ports, traits }: IpFacts, banned: boolean): Circumstances[] {
   const flags = traits?.tcpFlags
   if (typeof flags !== 'number' || !ports || traits?.fragment) return [{ banned }]

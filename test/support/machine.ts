@@ -255,6 +255,12 @@ const MOUNTS = readFileSync('/proc/mounts', 'utf8')
   .split('\n')
   .map((line) => line.split(' '))
 const HAS_CGROUP2 = MOUNTS.some(([, , type]) => type === 'cgroup2')
+
+/** Releases of Debian that packages are tested on; `boots`: with their systemd, which in newer ones needs cgroup2. */
+export const RELEASES = [
+  { release: 'bookworm', boots: true },
+  { release: 'trixie', boots: HAS_CGROUP2 },
+] as const
 /** The hierarchies with control groups of processes: those that systemd itself uses. */
 const CGROUPS = MOUNTS.filter(
   ([, , type, options = '']) => type === 'cgroup2' || (type === 'cgroup' && /\bname=systemd\b/.test(options)),

@@ -1,4 +1,4 @@
-// What the features lack on a version of the kernel.
+// The parts that features lack on a version of the kernel.
 
 import { release } from 'node:os'
 import { FEATURES } from '../../features/features.ts'

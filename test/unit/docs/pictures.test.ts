@@ -1,4 +1,4 @@
-// What can be said of pictures without a renderer; test/docs/pictures.test.ts renders them.
+// Checks of pictures that need no renderer; test/docs/pictures.test.ts renders them.
 
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
