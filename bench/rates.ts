@@ -84,7 +84,7 @@ const STATES = {
   'bits per source': limited(limit(0, 53, { packets: undefined, bits: { perSecond: 1e13, burst: 3e13 } })),
   'both, in 1,048,576 buckets': limited(limit(0, 53, { bits: { perSecond: 1e13, burst: 3e13 }, buckets: 2 ** 20 })),
   'packets of all sources': limited(limit(0, 53, { per: 'all' })),
-  'packets per source, of 64 ranges in the limit': limited(limit(0, 53, { sources: apart(64) })),
+  'packets per source, of 8 ranges in the limit': limited(limit(0, 53, { sources: apart(8) })),
   'packets per source, of a list of 65,536': listed(65_536, limit(0, 53)),
   'eight limits of others, with such lists': listed(65_536, ...others),
 } as const satisfies Readonly<Record<string, State>>

@@ -14,8 +14,8 @@
 #define RATE_LIMITS 64
 /* Maximum number of combinations of port ranges in one limit, the first of which is in its line. */
 #define RATE_RULES 64
-/* Maximum number of source ranges of one limit. */
-#define RATE_SOURCES 64
+/* Maximum number of source ranges in one limit: each costs a comparison. More of them are in the tables. */
+#define RATE_SOURCES 8
 #define RATE_BUCKETS_A_LINE 4
 /* Places for sources that exceed a limit with `ban`, and how many of them one source may have. */
 #define RATE_OFFENDERS 4096

@@ -63,7 +63,7 @@ export const RATE = {
   /** Combinations of port ranges in one limit. */
   rules: 64,
   /** Address ranges that a limit compares one by one; more of them, and those from files, are in a list. */
-  sources: 64,
+  sources: 8,
   packets: { least: 1, most: 1_000_000_000 },
   bits: { least: 1000, most: 10_000_000_000_000 },
   /** Seconds of its rate that a burst may take. */
