@@ -1,6 +1,7 @@
 // The frames of test packets: well-formed, checksums included, so that each stands for a packet of its kind.
 
 import type { Address } from '../model/address.ts'
+import { ACK, SYN } from '../model/headers.ts'
 import type { PacketFields } from '../model/packet-fields.ts'
 import { ICMP_OF, IPV6_EXTENSIONS, IPV6_FRAGMENT, NO_NEXT_HEADER, TCP, UDP } from '../model/ports.ts'
 import { type HeaderAnomaly, oddFrame } from './odd-packet.ts'
@@ -67,10 +68,6 @@ export interface Filled {
   readonly fragment: 'first' | 'later' | undefined
   readonly vlan: number | undefined
 }
-
-/** Byte of the flags: SYN, and ACK. */
-const SYN = 0x02
-const ACK = 0x10
 
 export function fill(packet: TestPacket): Filled {
   const { source, destination, protocol = UDP, sourcePort, destinationPort, isWithin = false, message } = packet

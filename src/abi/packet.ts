@@ -2,8 +2,9 @@
 // policy, and the explanations that these write back. Default drop treats a probe as essential only for its addresses,
 // protocol, ports and type.
 
-import { isLoopback } from '../model/address.ts'
+import { type Family, isLoopback } from '../model/address.ts'
 import type { AnomalyName } from '../model/anomaly.ts'
+import { ACK, DHCP_PORTS, ESSENTIAL_TYPES, SYN } from '../model/headers.ts'
 import type { EssentialGroup } from '../model/policy.ts'
 import { TCP, UDP } from '../model/ports.ts'
 import type { Verdict } from '../report/reason.ts'
@@ -92,23 +93,17 @@ function traitsOf(filled: Filled): Traits {
   }
 }
 
-/** RFC 2131, RFC 8415 */
-const DHCP = { 4: { server: 67, client: 68 }, 6: { server: 547, client: 546 } } as const
+const ICMP_GROUPS = Object.entries(ESSENTIAL_TYPES) as [EssentialGroup, Readonly<Record<Family, readonly number[]>>][]
 
-/** RFC 792; RFC 4443, RFC 4861, RFC 2710, RFC 3810 */
-function essentialIcmp(family: 4 | 6, type: number): EssentialGroup | undefined {
-  if (family === 4) return [3, 11, 12].includes(type) ? 'icmp_errors' : undefined
-  if (type >= 1 && type <= 4) return 'icmp_errors'
-  if (type >= 133 && type <= 137) return 'neighbor_discovery'
-  return [130, 131, 132, 143].includes(type) ? 'mld' : undefined
-}
+const essentialIcmp = (family: Family, type: number): EssentialGroup | undefined =>
+  ICMP_GROUPS.find(([, types]) => types[family].includes(type))?.[0]
 
 function essentialGroup(filled: Filled): EssentialGroup | undefined {
   const { family, source, destination, protocol, sourcePort, destinationPort, fragment } = filled
   if ([source, destination].every((words) => isLoopback({ family, words }))) return 'loopback'
   if (fragment === 'later') return undefined
   if (isIcmp(filled)) return essentialIcmp(family, filled.icmp.type)
-  const { server, client } = DHCP[family]
+  const { server, client } = DHCP_PORTS[family]
   if (protocol !== UDP) return undefined
   if (sourcePort === server && destinationPort === client) return 'dhcp_client'
   const isRequest = (sourcePort === client || sourcePort === server) && destinationPort === server
@@ -128,7 +123,7 @@ function transitOf(filled: Filled): Transit {
     ttl,
     fragment,
     hasPlainLink: true,
-    startsFlow: !isTcp || (hasFlags && (flags & 0x12) === 0x02),
+    startsFlow: !isTcp || (hasFlags && (flags & (SYN | ACK)) === SYN),
     hasWholeTcp: hasFlags,
     isReset: hasFlags && (flags & 4) !== 0,
     isToGroup: false,

@@ -3,11 +3,12 @@
 import type { Family, Ranges } from '../model/address.ts'
 import { MATCH_DESTINATIONS } from '../model/limits.ts'
 import { ICMP_TYPES, type IcmpKind, type PacketMatch, type TcpFlags } from '../model/packet-match.ts'
+import { inRanges } from '../model/ports.ts'
 import { EMPTY4, EMPTY6, WIDTH } from '../model/ranges.ts'
 import type { Scope } from '../model/state.ts'
 import type { Box } from './boxes.ts'
 import { FIRST, LATER, WHOLE } from './scopes.ts'
-import { hasNumber, type Spans } from './spans.ts'
+import type { Spans } from './spans.ts'
 
 /** Ranges of destinations in chunks for one entry each. */
 function chunksOf(ranges: Ranges): readonly Ranges[] {
@@ -74,9 +75,9 @@ function kindsOf(spans: Spans, family: Family): readonly (readonly IcmpKind[])[]
 }
 
 function fragmentsOf(spans: Spans): readonly NonNullable<PacketMatch['fragments']>[] {
-  const [first, later] = [hasNumber(spans, FIRST), hasNumber(spans, LATER)]
+  const [first, later] = [inRanges(spans, FIRST), inRanges(spans, LATER)]
   const pieces = first && later ? 'any' : first ? 'first' : 'later'
-  return [...(hasNumber(spans, WHOLE) ? ['none' as const] : []), ...(first || later ? [pieces as 'any'] : [])]
+  return [...(inRanges(spans, WHOLE) ? ['none' as const] : []), ...(first || later ? [pieces as 'any'] : [])]
 }
 
 /** Each value of a key once more beside the others. */

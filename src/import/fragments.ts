@@ -1,12 +1,12 @@
 // Chains that see other packets than XDP: the kernel puts the fragments of a datagram together before them, and joins
 // segments of a TCP connection (GRO). The pieces are shorter, and only the first of them has ports, flags or a type.
 
-import { TCP } from '../model/ports.ts'
+import { inRanges, TCP } from '../model/ports.ts'
 import { asks, asksHeader, type Box, withField, withoutFields } from './boxes.ts'
 import type { Part } from './parts.ts'
 import type { Match } from './rules.ts'
 import { anyOf, FIELDS, FIRST, hasFlag, LATER, onlyFamily, type Traffic, WHOLE } from './scopes.ts'
-import { hasNumber, type Spans } from './spans.ts'
+import type { Spans } from './spans.ts'
 
 /** Whether pieces of a packet have at most a length of these if the packet has. */
 export const holdsShorter = (lengths: Spans): boolean =>
@@ -35,7 +35,7 @@ export function onDatagrams(match: Match): Match {
   if (fragments === undefined) return match
   const traffic = anyOf(match.traffic, 'fragments')
   // No packet has both families.
-  return { ...match, traffic: hasNumber(fragments, WHOLE) ? traffic : onlyFamily(onlyFamily(traffic, 4), 6) }
+  return { ...match, traffic: inRanges(fragments, WHOLE) ? traffic : onlyFamily(onlyFamily(traffic, 4), 6) }
 }
 
 /** Whether a datagram and its fragments may differ in what a drop asks for, so that it must spare fragments. */
@@ -45,7 +45,7 @@ const differs = ({ fields: { flags, length, ttl, dscp } }: Box, whole: boolean):
 
 /** Whether a box holds fragments. */
 const holdsFragments = ({ fields: { fragments } }: Box): boolean =>
-  fragments === undefined || hasNumber(fragments, FIRST) || hasNumber(fragments, LATER)
+  fragments === undefined || inRanges(fragments, FIRST) || inRanges(fragments, LATER)
 
 /**
  * Parts of a drop, without fragments that it may not be for. A blocklist takes a first fragment that hides its flags for

@@ -32,8 +32,5 @@ export function otherSpans(spans: Spans, { first, last }: PortRange): Spans {
 export const holdsSpans = (outer: Spans, inner: Spans): boolean =>
   inner.every((one) => outer.some(({ first, last }) => first <= one.first && one.last <= last))
 
-export const hasNumber = (spans: Spans, number: number): boolean =>
-  spans.some(({ first, last }) => first <= number && number <= last)
-
 export const isWhole = (spans: Spans, { first, last }: PortRange): boolean =>
   spans.length === 1 && spans[0]?.first === first && spans[0].last === last

@@ -32,3 +32,7 @@ export interface Address {
 /** Whether an address is in 127.0.0.0/8, or `::1`. */
 export const isLoopback = ({ family, words }: Address): boolean =>
   family === 4 ? (words[0] as number) >>> 24 === 127 : words.every((word, i) => word === (i === 3 ? 1 : 0))
+
+/** fe80::/10, which says nothing without a link (RFC 4291 §2.5.6). */
+export const isLinkLocal = ({ family, words }: Address): boolean =>
+  family === 6 && (words[0] as number) >>> 22 === 0x3fa

@@ -27,6 +27,13 @@ export interface PortRange {
 /** `443` or `8000-8099`. */
 export const formatPorts = ({ first, last }: PortRange): string => (first === last ? `${first}` : `${first}-${last}`)
 
+/** Whether a range contains a number. */
+export const inRange = ({ first, last }: PortRange, value: number): boolean => first <= value && value <= last
+
+/** Whether one of the ranges contains a number. */
+export const inRanges = (ranges: readonly PortRange[], value: number): boolean =>
+  ranges.some((range) => inRange(range, value))
+
 /** Number of ports. */
 export const widthOf = ({ first, last }: PortRange): number => last - first + 1
 
@@ -34,7 +41,7 @@ export const widthOf = ({ first, last }: PortRange): number => last - first + 1
 export function rangeWith(ranges: readonly PortRange[], port: number): PortRange | undefined {
   let found: PortRange | undefined
   for (const range of ranges) {
-    if (port < range.first || port > range.last) continue
+    if (!inRange(range, port)) continue
     if (!found || widthOf(range) < widthOf(found)) found = range
   }
   return found

@@ -1,9 +1,10 @@
 // Which addresses can be a VIP or a backend.
 
-import type { Address } from './address.ts'
+import { type Address, isLinkLocal } from './address.ts'
 
 /** Why no other host can send packets to an address; undefined if one can. */
-export function uselessness({ family, words }: Address): string | undefined {
+export function uselessness(address: Address): string | undefined {
+  const { family, words } = address
   const first = words[0] as number
   if (family === 4) {
     if (first >>> 24 === 0) return 'is in 0.0.0.0/8, which means "this host"'
@@ -14,7 +15,7 @@ export function uselessness({ family, words }: Address): string | undefined {
   const rest = (words[1] as number) | (words[2] as number)
   if (first === 0 && rest === 0 && (words[3] as number) <= 1)
     return words[3] === 0 ? 'is the unspecified address' : 'is the loopback address'
-  if (first >>> 22 === 0x3fa) return 'is a link-local address, which is valid on one link only'
+  if (isLinkLocal(address)) return 'is a link-local address, which is valid on one link only'
   return first >>> 24 === 0xff ? 'is a multicast address' : undefined
 }
 

@@ -2,7 +2,9 @@
 
 import type { Address, Family, Ranges } from '../model/address.ts'
 import { ADDRESS_ANOMALIES, type Anomaly, type AnomalyName, parseAnomaly } from '../model/anomaly.ts'
+import { ACK, DHCP_PORTS, FIN, FROM_UNSPECIFIED, PSH, RST, SYN, URG } from '../model/headers.ts'
 import type { Policy } from '../model/policy.ts'
+import { UDP } from '../model/ports.ts'
 import { contains, normalize } from '../model/ranges.ts'
 import { type AddressRange, parseRange } from '../model/text.ts'
 
@@ -36,22 +38,15 @@ const BOGONS6 = rangesOf(6, [
 const MARTIANS4 = rangesOf(4, ['0.0.0.0/8', '127.0.0.0/8', '224.0.0.0/4', '255.255.255.255'])
 const MARTIANS6 = rangesOf(6, ['::/96', '::ffff:0:0/96', 'ff00::/8'])
 
-/** RFC 2131: a client without an address, and a server that may have a private one. */
-const DHCP = ['68 67', '67 68']
-/** RFC 4861, RFC 3810: router and neighbour solicitations, and reports of multicast listeners. */
-const FROM_UNSPECIFIED = [131, 132, 133, 135, 143]
-
-/** Whether the source may be one that no other packet has. */
+/** Whether the source may be one that no other packet has: of a client without an address, or of a server of DHCP, say. */
 function isExcused({ family, source, protocol, ports, type }: Ends): boolean {
   const isUnspecified = source.every((word) => word === 0)
   if (family === 6) return isUnspecified && type !== undefined && FROM_UNSPECIFIED.includes(type)
-  if (protocol !== 17 || !ports) return false
-  const at = DHCP.indexOf(`${ports.source} ${ports.destination}`)
-  return at === 1 || (at === 0 && isUnspecified)
+  if (protocol !== UDP || !ports) return false
+  const { server, client } = DHCP_PORTS[4]
+  const isOffer = ports.source === server && ports.destination === client
+  return isOffer || (isUnspecified && ports.source === client && ports.destination === server)
 }
-
-/** RFC 9293 §3.1 */
-const [FIN, SYN, RST, PSH, ACK, URG] = [1, 2, 4, 8, 16, 32] as const
 
 /** The anomalies of the flags of a TCP header. */
 export function flagAnomalies(flags: number): AnomalyName[] {

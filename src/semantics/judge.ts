@@ -6,7 +6,7 @@ import type { Family } from '../model/address.ts'
 import { type AnomalyName, parseAnomaly } from '../model/anomaly.ts'
 import { ARP, isLinkProtocol } from '../model/ethertypes.ts'
 import { DEFAULT_POLICY, type EssentialGroup, type Policy } from '../model/policy.ts'
-import { ICMP_OF, type PortRange, TCP } from '../model/ports.ts'
+import { ICMP_OF, inRanges, type PortRange, TCP } from '../model/ports.ts'
 import { contains } from '../model/ranges.ts'
 import { decides } from '../model/rate-sources.ts'
 import { coversInterface } from '../model/scope.ts'
@@ -75,8 +75,7 @@ export interface Judged {
   readonly observed: readonly string[]
 }
 
-const holds = (ranges: readonly PortRange[], port: number): boolean =>
-  ranges.length === 0 || ranges.some(({ first, last }) => first <= port && port <= last)
+const holds = (ranges: readonly PortRange[], port: number): boolean => ranges.length === 0 || inRanges(ranges, port)
 
 /** Whether a scope of an entry covers an interface. An unknown one might be any: it is blocked, but not allowed. */
 const onInterface = (scope: Scope, kind: ListKind, name: string | undefined): boolean =>
@@ -250,7 +249,7 @@ function guarded(
   if (!(answered || unproven) || port === undefined || passing.verdict !== 'pass' || !roles.includes('filter'))
     return passing
   const { ports = [] } = parseSyn(policy?.syn_protection ?? '') ?? {}
-  if (!ports.some(({ first, last }) => first <= port && port <= last)) return passing
+  if (!inRanges(ports, port)) return passing
   const reason = answered ? 'syn-answered' : 'syn-cookie-invalid'
   return { ...passing, verdict: verdictOf(reason), reason }
 }

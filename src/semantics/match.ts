@@ -2,7 +2,7 @@
 
 import type { Family } from '../model/address.ts'
 import type { IcmpKind, PacketMatch } from '../model/packet-match.ts'
-import type { PortRange } from '../model/ports.ts'
+import { inRange } from '../model/ports.ts'
 import { contains } from '../model/ranges.ts'
 import type { ListKind } from '../model/state.ts'
 
@@ -24,8 +24,6 @@ export interface Traits {
   /** undefined = not known to be ICMP of its family. */
   readonly icmp: { readonly type: number; readonly code: number } | undefined
 }
-
-const holds = ({ first, last }: PortRange, value: number): boolean => first <= value && value <= last
 
 /** A first fragment without the flags is made to hide them: a blocklist takes it for what it drops. */
 function fitsFlags(
@@ -53,11 +51,11 @@ export function fits(match: PacketMatch, traits: Traits, family: Family, kind: L
   return (
     (!tcpFlags || fitsFlags(tcpFlags, traits, kind)) &&
     (!icmp || icmp.some((one) => fitsKind(one, traits, family))) &&
-    (!length || holds(length, traits.length)) &&
-    (!ttl || holds(ttl, traits.ttl)) &&
+    (!length || inRange(length, traits.length)) &&
+    (!ttl || inRange(ttl, traits.ttl)) &&
     (!dscp || dscp.includes(traits.dscp)) &&
     (!fragments || fitsFragments(fragments, traits)) &&
-    (!vlan || (traits.vlan !== undefined && holds(vlan, traits.vlan))) &&
+    (!vlan || (traits.vlan !== undefined && inRange(vlan, traits.vlan))) &&
     (!destinations || contains(family === 4 ? destinations.v4 : destinations.v6, traits.destination) >= 0)
   )
 }

@@ -1,11 +1,12 @@
 // Conditions on packets, as tests of single fields: those of scopes, anomalies, services and others of a policy.
 
-import { type Address, type Family, isLoopback, type Ranges } from '../model/address.ts'
+import { type Address, type Family, isLinkLocal, isLoopback, type Ranges } from '../model/address.ts'
 import type { AnomalyName } from '../model/anomaly.ts'
+import { ACK, DHCP_PORTS, ESSENTIAL_TYPES, FROM_UNSPECIFIED, opensConnection, RST, SYN } from '../model/headers.ts'
 import type { PacketMatch } from '../model/packet-match.ts'
 import type { Scope } from '../model/packet-scope.ts'
 import type { EssentialGroup } from '../model/policy.ts'
-import { ICMP_OF, type PortRange, TCP, UDP } from '../model/ports.ts'
+import { ICMP_OF, inRange, inRanges, type PortRange, TCP, UDP } from '../model/ports.ts'
 import { contains } from '../model/ranges.ts'
 import type { ListKind } from '../model/state.ts'
 import { compareAddresses, wordsOf } from '../model/text.ts'
@@ -14,9 +15,6 @@ import { type Condition, type Flaw, HIDDEN_FLAGS, NO_PROTOCOL, type Sample, type
 
 /** The source that all packets have. */
 type Source = Address
-
-const holds = (ranges: readonly PortRange[], value: number): boolean =>
-  ranges.some(({ first, last }) => first <= value && value <= last)
 
 const edgesOf = (ranges: readonly PortRange[]): number[] => ranges.flatMap(({ first, last }) => [first, last + 1])
 
@@ -48,13 +46,13 @@ export const HEADED: Condition = [isFragment(undefined, 'first'), lacksFlaw('cut
 
 const sourcePortIn = (ranges: readonly PortRange[]): Test => ({
   field: 'ports',
-  has: ([source]) => holds(ranges, source),
+  has: ([source]) => inRanges(ranges, source),
   edges: { source: edgesOf(ranges) },
 })
 
 export const destinationPortIn = (ranges: readonly PortRange[]): Test => ({
   field: 'ports',
-  has: ([, destination]) => holds(ranges, destination),
+  has: ([, destination]) => inRanges(ranges, destination),
   edges: { destination: edgesOf(ranges) },
 })
 
@@ -77,11 +75,6 @@ const flagsHave = (test: (flags: number) => boolean, hidden: boolean): Test => (
   field: 'tcpFlags',
   has: (flags) => (flags === HIDDEN_FLAGS ? hidden : test(flags)),
 })
-
-/** RFC 9293 §3.1 */
-const [FIN, SYN, RST, ACK] = [1, 2, 4, 16] as const
-
-const opens = (flags: number): boolean => (flags & (FIN | SYN | RST | ACK)) === SYN
 
 const icmpIs = (test: (icmp: Sample['icmp']) => boolean, codes: readonly number[] = []): Test => ({
   field: 'icmp',
@@ -131,7 +124,6 @@ function matchTests(match: PacketMatch, family: Family, kind: ListKind): Conditi
     kinds.some((one) => one.type === type && (one.code === undefined || one.code === code))
   const isOne = (value: Sample['fragment']): boolean =>
     fragments === 'none' ? value === undefined : fragments === 'any' ? value !== undefined : value === fragments
-  const inRange = (range: PortRange, value: number | undefined): boolean => value !== undefined && holds([range], value)
   return [
     ...(tcpFlags
       ? [
@@ -142,16 +134,21 @@ function matchTests(match: PacketMatch, family: Family, kind: ListKind): Conditi
       : []),
     ...(icmp ? [isProtocol(ICMP_OF[family]), ...HEADED, icmpIs(isKind, codes)] : []),
     ...(length ? [lengthWithin(length.first, length.last)] : []),
-    ...(ttl ? [{ field: 'ttl', has: (value) => holds([ttl], value), edges: { ttl: edgesOf([ttl]) } } as Test] : []),
+    ...(ttl ? [{ field: 'ttl', has: (value) => inRange(ttl, value), edges: { ttl: edgesOf([ttl]) } } as Test] : []),
     ...(dscp ? [{ field: 'dscp', has: (value) => dscp.includes(value) } as Test] : []),
     ...(fragments ? [{ field: 'fragment', has: isOne } as Test] : []),
-    ...(vlan ? [{ field: 'vlan', has: (tag) => inRange(vlan, tag), edges: { vlan: edgesOf([vlan]) } } as Test] : []),
+    ...(vlan
+      ? [
+          {
+            field: 'vlan',
+            has: (tag) => tag !== undefined && inRange(vlan, tag),
+            edges: { vlan: edgesOf([vlan]) },
+          } as Test,
+        ]
+      : []),
     ...(own ? [destinationIn(own)] : []),
   ]
 }
-
-/** RFC 4291 §2.5.6 */
-const isLinkLocal = ({ family, words }: Source): boolean => family === 6 && (words[0] as number) >>> 22 === 0x3fa
 
 /**
  * The packets of a scope, whatever interface receives them; undefined: there are none. With `socket: none` those for which this
@@ -168,7 +165,7 @@ export function scopeTests(scope: Scope, kind: ListKind, source: Source): Condit
     ...(destinationPorts.length > 0 ? [...HEADED, destinationPortIn(destinationPorts)] : []),
     ...tests,
     ...(socket === 'none'
-      ? [isProtocol(TCP), isFragment(undefined), lacksFlaw('cut'), flagsHave((flags) => !opens(flags), false)]
+      ? [isProtocol(TCP), isFragment(undefined), lacksFlaw('cut'), flagsHave((flags) => !opensConnection(flags), false)]
       : []),
   ]
 }
@@ -176,17 +173,8 @@ export function scopeTests(scope: Scope, kind: ListKind, source: Source): Condit
 /** The segments to ports of `syn_protection` that are answered, or need a cookie. */
 export const synTests = (ports: readonly PortRange[], what: 'opening' | 'acknowledging'): Condition => [
   ...[isProtocol(TCP), isFragment(undefined), lacksFlaw('cut'), destinationPortIn(ports)],
-  flagsHave((flags) => (what === 'opening' ? opens(flags) : (flags & (SYN | RST | ACK)) === ACK), false),
+  flagsHave((flags) => (what === 'opening' ? opensConnection(flags) : (flags & (SYN | RST | ACK)) === ACK), false),
 ]
-
-/** RFC 2131, RFC 8415 */
-const DHCP = { 4: { server: 67, client: 68 }, 6: { server: 547, client: 546 } } as const
-/** RFC 792; RFC 4443, RFC 2710 and RFC 3810, RFC 4861 */
-const TYPES = {
-  icmp_errors: { 4: [3, 11, 12], 6: [1, 2, 3, 4] },
-  mld: { 4: [], 6: [130, 131, 132, 143] },
-  neighbor_discovery: { 4: [], 6: [133, 134, 135, 136, 137] },
-} as const
 
 /** The packets of a group that default drop may pass, as alternatives. */
 export function essentialTests(group: EssentialGroup, source: Source): readonly Condition[] {
@@ -203,7 +191,7 @@ export function essentialTests(group: EssentialGroup, source: Source): readonly 
   }
   // Loopback is asked for first.
   const others = isLoopback(source) ? [negated(isLocal)] : []
-  const { server, client } = DHCP[family]
+  const { server, client } = DHCP_PORTS[family]
   switch (group) {
     case 'loopback':
       return isLoopback(source) ? [[isLocal, lacksFlaw('cut')]] : []
@@ -212,15 +200,12 @@ export function essentialTests(group: EssentialGroup, source: Source): readonly 
     case 'dhcp_server':
       return [client, server].map((port) => [isProtocol(UDP), ...HEADED, portsAre(port, server), ...others])
     default: {
-      const types: readonly number[] = TYPES[group][family]
+      const types: readonly number[] = ESSENTIAL_TYPES[group][family]
       const own = [isProtocol(ICMP_OF[family]), ...HEADED, hasType(...types), ...others]
       return types.length > 0 ? [own] : []
     }
   }
 }
-
-/** RFC 4861, RFC 3810: messages from the unspecified address. */
-const FROM_UNSPECIFIED = [131, 132, 133, 135, 143]
 
 /** The packets for which a source need not be one that others may have, each test alone; undefined: it is wrong in all. */
 function judgedTests({ family, words }: Source): readonly Test[] | undefined {
@@ -229,10 +214,12 @@ function judgedTests({ family, words }: Source): readonly Test[] | undefined {
     if (!isUnspecified) return undefined
     return [isProtocol(58), ...HEADED, hasType(...FROM_UNSPECIFIED)]
   }
+  const { server, client } = DHCP_PORTS[4]
+  const edges = [server, client].flatMap((port) => [port, port + 1])
   const may: Test = {
     field: 'ports',
-    has: ([from, to]) => (from === 67 && to === 68) || (isUnspecified && from === 68 && to === 67),
-    edges: { source: [67, 68, 69], destination: [67, 68, 69] },
+    has: ([from, to]) => (from === server && to === client) || (isUnspecified && from === client && to === server),
+    edges: { source: edges, destination: edges },
   }
   return [isProtocol(UDP), ...HEADED, may]
 }

@@ -1,6 +1,7 @@
 // The packets that a question about an address leaves open, and one of them as facts for the models.
 
 import type { Address } from '../model/address.ts'
+import { ACK, SYN } from '../model/headers.ts'
 import type { PacketFields } from '../model/packet-fields.ts'
 import { ICMP_OF, IPV6_EXTENSIONS, NO_NEXT_HEADER, TCP, UDP } from '../model/ports.ts'
 import { compareAddresses } from '../model/text.ts'
@@ -119,7 +120,7 @@ export function transitOf(sample: Sample, { family, words }: Address) {
   const transit: Transit = {
     ...{ destination, isAddressed: true, length, ttl, fragment, hasPlainLink: true, isToGroup: false },
     isCut: flaw === 'cut' || flaw === 'bad_length',
-    startsFlow: protocol !== TCP || (hasFlags && (tcpFlags & 0x12) === 0x02),
+    startsFlow: protocol !== TCP || (hasFlags && (tcpFlags & (SYN | ACK)) === SYN),
     hasWholeTcp: hasFlags,
     isReset: hasFlags && (tcpFlags & 4) !== 0,
     icmp: protocol === ICMP_OF[family] && isHeaded(sample) ? { type: icmp.type, quoted: undefined } : undefined,

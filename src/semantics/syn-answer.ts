@@ -2,6 +2,7 @@
 // timestamp and the checksum, which only the kernel and the moment know.
 
 import type { Family } from '../model/address.ts'
+import { ACK, CWR, ECE, SYN } from '../model/headers.ts'
 
 /** A SYN: its TCP header with all options, and the traffic class around it. */
 export interface Syn {
@@ -29,7 +30,6 @@ export interface Listener {
 }
 
 const HEADER = 20
-const FLAGS = { syn: 0x02, ack: 0x10, ece: 0x40, cwr: 0x80 } as const
 const KIND = { end: 0, none: 1, segment: 2, scale: 3, sack: 4, timestamp: 8 } as const
 const MOST_SCALE = 14
 const MOST_WINDOW = 0xf000
@@ -67,7 +67,7 @@ export function readOptions(header: Uint8Array): Offered {
 
 /** RFC 3168 §6.1.1; a SYN with the flag of RFC 9768 asks for another ECN. */
 function asksEcn({ header, trafficClass }: Syn): boolean {
-  const both = FLAGS.ece | FLAGS.cwr
+  const both = ECE | CWR
   return ((header[13] ?? 0) & both) === both && ((header[12] ?? 0) & 1) === 0 && (trafficClass & 3) === 0
 }
 
@@ -93,7 +93,7 @@ export function answerTo(syn: Syn, listener: Listener): Uint8Array {
   answer.setUint16(2, asked.getUint16(0))
   answer.setUint32(8, (asked.getUint32(4) + 1) >>> 0)
   answer.setUint8(12, (size / 4) << 4)
-  answer.setUint8(13, FLAGS.syn | FLAGS.ack | (keepsEcn ? FLAGS.ece : 0))
+  answer.setUint8(13, SYN | ACK | (keepsEcn ? ECE : 0))
   answer.setUint16(14, Math.min(MOST_WINDOW, Math.floor(listener.buffer / 4)))
   answer.setUint32(HEADER, (KIND.segment << 24) | (4 << 16) | ownSegment(listener, syn.family))
   if (isWhole) {

@@ -1,6 +1,6 @@
 // Keys of an entry that ask more of a packet than its source, protocol and ports → a match in canonical form.
 
-import { type Address, isLoopback } from '../../model/address.ts'
+import { type Address, isLinkLocal, isLoopback } from '../../model/address.ts'
 import { MATCH_DESTINATIONS } from '../../model/limits.ts'
 import { nearest } from '../../model/nearest.ts'
 import { formatCount } from '../../model/numbers.ts'
@@ -172,7 +172,6 @@ const HOST = 'host'
 
 /** fe80::/10, which every interface has an address of: packets to others do not reach this machine. */
 const LINK_LOCAL = [Uint32Array.of(0xfe800000, 0, 0, 0), Uint32Array.of(0xfebfffff, ~0, ~0, ~0)] as const
-const isLinkLocal = ([first = 0]: Uint32Array): boolean => first >>> 22 === 0xfe800000 >>> 22
 
 /** Adds the addresses of this machine, except those that only it can reach. */
 function addHost(v4: EntryCollector, v6: EntryCollector, key: Key): void {
@@ -186,9 +185,10 @@ function addHost(v4: EntryCollector, v6: EntryCollector, key: Key): void {
       'rename the service, or write its VIP',
     )
   const others = (host.addresses ?? []).filter((address) => !isLoopback(address))
-  for (const { family, words } of others) {
+  for (const address of others) {
+    const { family, words } = address
     if (family === 4) v4.add(words, words, 1)
-    else if (isLinkLocal(words)) v6.add(LINK_LOCAL[0], LINK_LOCAL[1], 1)
+    else if (isLinkLocal(address)) v6.add(LINK_LOCAL[0], LINK_LOCAL[1], 1)
     else v6.add(words, words, 1)
   }
   if (host.addresses === undefined || others.length > 0) return

@@ -4,7 +4,7 @@
 
 import type { TestPacket } from '../../abi/packet.ts'
 import { PLACES, type Place, placesOf } from '../../abi/place.ts'
-import type { Address } from '../../model/address.ts'
+import { type Address, isLinkLocal } from '../../model/address.ts'
 import type { Answer, Contact, Cut, Cuts, Guarded, Partner, ProtectedPeer } from '../../model/contact.ts'
 import { shapesOf } from '../../model/link.ts'
 import type { Live, Slots } from '../../model/live.ts'
@@ -89,9 +89,6 @@ export interface CutsInput {
 }
 
 type Named = Place & { readonly name: string }
-
-/** fe80::/10, whose routes depend on the interface. */
-const isLinkLocal = ({ family, words }: Address): boolean => family === 6 && (words[0] as number) >>> 22 === 0x3fa
 
 const toArrival = (contact: Contact, place: Place): Arrival => ({
   packet: packetFrom(contact),
