@@ -8,21 +8,15 @@
 
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
-import { fileURLToPath } from 'node:url'
-import { bpftool } from '../src/abi/command.ts'
-import { runBatch, runBpftool } from '../src/kernel/tools/bpftool.ts'
-import { withExchange } from '../src/kernel/tools/exchange.ts'
+import { ACK, SYN } from '../src/model/headers.ts'
 import { DEFAULT_POLICY, type Established } from '../src/model/policy.ts'
 import { EMPTY_STATE, type Scope, type State } from '../src/model/state.ts'
 import { LOW } from '../src/tables/lines/lines.ts'
-import { DataPlane } from '../test/support/bpf.ts'
 import { ANY, list, scoped } from '../test/support/states.ts'
-import { createMap } from './support/lookup.ts'
-import { type Claim, conclude, median, table } from './support/report.ts'
+import { DROP, NOTHING, PASS, timePolicies } from './support/policies.ts'
+import { type Claim, conclude, table } from './support/report.ts'
 
-const WRAPPER = fileURLToPath(new URL('./established.bpf.o', import.meta.url))
 const INSIDE = '--inside'
 const SERVE = '--serve'
 const RANGE = { first: 32_768, last: 60_999 }
@@ -30,12 +24,7 @@ const RANGE = { first: 32_768, last: 60_999 }
 const OWN = { first: 32_768, count: 16_384 }
 const FREE = { first: 50_000, count: 8192 }
 const SERVER = 999
-const REPEAT = 2 ** 16
 const ROUNDS = 15
-const SYN = 0x02
-const ACK = 0x10
-const DROP = 1
-const PASS = 2
 
 interface Case {
   readonly name: string
@@ -71,6 +60,8 @@ function frameOf({ flags, first, count }: Case): Uint8Array {
   view.setUint16(56, count, LOW === 0)
   return frame
 }
+
+const FRAMES = Object.fromEntries(NAMES.map((name) => [name, frameOf(CASES[name])])) as Record<CaseName, Uint8Array>
 
 /** Accepts the connections, in a process of its own because of the limit of open files. */
 async function serve(): Promise<void> {
@@ -110,70 +101,27 @@ const STATES = {
   stray: listed({ socket: 'none' }),
 } as const satisfies Readonly<Record<string, State>>
 
-type Subject = keyof typeof STATES | 'nothing'
-const POLICIES = Object.keys(STATES) as (keyof typeof STATES)[]
+type Subject = keyof typeof STATES | typeof NOTHING
 
 /** Whether the packets of a case pass. */
 function isPassed(subject: Subject, name: CaseName): boolean {
-  if (subject === 'nothing') return true
+  if (subject === NOTHING) return true
   if (subject === 'stray') return CASES[name].own || CASES[name].flags === SYN
   return subject === 'pass' && CASES[name].own
 }
 
-type Times = ReadonlyMap<string, readonly number[]>
-
-/** Nanoseconds per packet of the second of two runs. */
-async function timeOne(directory: string, subject: Subject, program: string, name: CaseName, frame: string) {
-  const array = ['map', 'update', 'pinned', `${directory}/subject`, 'key', '0', '0', '0', '0']
-  const run = bpftool(
-    ...['prog', 'run', 'pinned', `${directory}/run/run_ports`, 'data_in', frame],
-    ...['data_out', '/dev/null', 'repeat', `${REPEAT}`],
-  )
-  const outputs = await runBatch([bpftool(...array, 'value', 'pinned', program), run, run])
-  const { retval, duration } = outputs.at(-1) as { retval: number; duration: number }
-  if (retval !== (isPassed(subject, name) ? PASS : DROP)) throw new Error(`${subject}, ${name}: returned ${retval}`)
-  return duration
-}
-
-async function time(directory: string, programs: Readonly<Record<Subject, string>>): Promise<Times> {
-  const subjects = Object.entries(programs) as [Subject, string][]
-  const jobs = NAMES.flatMap((name) => subjects.map(([subject, program]) => ({ name, subject, program })))
-  return withExchange(async (files) => {
-    const times = new Map<string, number[]>()
-    for (const name of NAMES) writeFileSync(`${files}/${name}`, frameOf(CASES[name]))
-    for (let round = 0; round < ROUNDS; round++) {
-      for (const { name, subject, program } of jobs) {
-        const key = `${subject} ${name}`
-        const duration = await timeOne(directory, subject, program, name, `${files}/${name}`)
-        times.set(key, [...(times.get(key) ?? []), duration])
-      }
-    }
-    return times
-  })
-}
-
 async function measure(): Promise<void> {
   const server = await openConnections()
-  const directory = `/sys/fs/bpf/xdp-bench-established-${process.pid}`
-  const planes: DataPlane[] = []
-  mkdirSync(directory)
   try {
-    const subject = { name: 'subject', type: 'prog_array', valueSize: 4, entries: 1, flags: 0 } as const
-    await runBatch([createMap(`${directory}/subject`, subject)])
-    const reuse = ['map', 'name', 'subject', 'pinned', `${directory}/subject`]
-    await runBpftool('prog', 'loadall', WRAPPER, `${directory}/run`, ...reuse)
-    for (const policy of POLICIES) {
-      const plane = await DataPlane.open()
-      planes.push(plane)
-      await plane.loadState(STATES[policy])
-    }
-    const programs = Object.fromEntries(POLICIES.map((policy, i) => [policy, planes[i]?.program('xdp_filter')]))
-    const times = await time(directory, { ...programs, nothing: `${directory}/run/nothing` } as Record<Subject, string>)
-    const at = (one: Subject, name: CaseName): number => median(times.get(`${one} ${name}`) as readonly number[])
+    const at = await timePolicies({
+      ...{ object: 'established.bpf.o', run: 'run_ports', rounds: ROUNDS },
+      ...{ states: STATES, frames: FRAMES },
+      verdict: (policy, name) => (isPassed(policy, name) ? PASS : DROP),
+    })
     const between = (without: Subject, asking: Subject, name: CaseName): number => at(asking, name) - at(without, name)
     const added = (name: CaseName): number => between('judge', 'pass', name)
     const stray = (name: CaseName): number => between('tcp', 'stray', name)
-    const above = (one: Subject, name: CaseName): string => (at(one, name) - at('nothing', name)).toFixed(0)
+    const above = (one: Subject, name: CaseName): string => (at(one, name) - at(NOTHING, name)).toFixed(0)
     const rows = (without: Subject, asking: Subject) =>
       NAMES.map((name) => [
         CASES[name].name,
@@ -192,8 +140,6 @@ async function measure(): Promise<void> {
     conclude('established', claims, { added: byCase(added), stray: byCase(stray) })
   } finally {
     server.kill()
-    for (const plane of planes) plane.close()
-    rmSync(directory, { recursive: true })
   }
 }
 

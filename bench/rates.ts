@@ -4,41 +4,25 @@
 // everything. The packets count as those of an interface. Compare differences: nanoseconds depend on the machine and its
 // other load. Many sources take the cost of cold cache lines with them, which the policy without limits has not.
 
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
-import { fileURLToPath } from 'node:url'
-import { bpftool } from '../src/abi/command.ts'
-import { runBatch, runBpftool } from '../src/kernel/tools/bpftool.ts'
-import { withExchange } from '../src/kernel/tools/exchange.ts'
 import { ANOMALY_NAMES } from '../src/model/anomaly.ts'
 import { DEFAULT_POLICY } from '../src/model/policy.ts'
 import { EMPTY_SET } from '../src/model/ranges.ts'
 import type { RateLimit } from '../src/model/rate-limit.ts'
 import { EMPTY_STATE, type State } from '../src/model/state.ts'
-import { LOW } from '../src/tables/lines/lines.ts'
-import { DataPlane } from '../test/support/bpf.ts'
 import { ranges, scope } from '../test/support/lists.ts'
 import { listOfSources } from '../test/support/rate-sources.ts'
-import { createMap } from './support/lookup.ts'
-import { type Claim, conclude, median, table } from './support/report.ts'
+import { datagramOf, NOTHING, timePolicies } from './support/policies.ts'
+import { type Claim, conclude, table } from './support/report.ts'
 
-const WRAPPER = fileURLToPath(new URL('./rates.bpf.o', import.meta.url))
 const SLOT = 5
-const REPEAT = 2 ** 16
 const ROUNDS = 15
-const PASS = 2
-const SOURCES = { 'one source': 1, '4,096 sources': 2 ** 12, '1,048,576 sources': 2 ** 20 } as const
-const NAMES = Object.keys(SOURCES) as (keyof typeof SOURCES)[]
-
-/** A UDP datagram to port 53; the number of sources follows the UDP header. */
-function frameOf(sources: number): Uint8Array {
-  const frame = new Uint8Array(64)
-  const view = new DataView(frame.buffer)
-  frame.set([2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0, 0x45, 0, 0, 50], 0)
-  frame.set([64, 17], 22)
-  frame.set([198, 0, 0, 1, 192, 0, 2, 1, 0, 9, 0, 53, 0, 30], 26)
-  view.setUint32(42, sources, LOW === 0)
-  return frame
-}
+const FRAMES = {
+  'one source': datagramOf(1),
+  '4,096 sources': datagramOf(2 ** 12),
+  '1,048,576 sources': datagramOf(2 ** 20),
+} as const
+type Frame = keyof typeof FRAMES
+const NAMES = Object.keys(FRAMES) as Frame[]
 
 /** More than any test sends. */
 const FAST = { perSecond: 1_000_000_000, burst: 3_000_000_000 }
@@ -91,79 +75,33 @@ const STATES = {
 type Policy = keyof typeof STATES
 const POLICIES = Object.keys(STATES) as Policy[]
 
-/** Nanoseconds per packet of the second of two runs. */
-async function timeOne(directory: string, program: string, frame: string): Promise<number> {
-  const array = ['map', 'update', 'pinned', `${directory}/subject`, 'key', '0', '0', '0', '0']
-  const run = bpftool(
-    ...['prog', 'run', 'pinned', `${directory}/run/run_sources`, 'data_in', frame],
-    ...['data_out', '/dev/null', 'repeat', `${REPEAT}`],
-  )
-  const outputs = await runBatch([bpftool(...array, 'value', 'pinned', program), run, run])
-  const { retval, duration } = outputs.at(-1) as { retval: number; duration: number }
-  if (retval !== PASS) throw new Error(`a packet did not pass: ${retval}`)
-  return duration
-}
-
-const directory = `/sys/fs/bpf/xdp-bench-rates-${process.pid}`
-const planes: DataPlane[] = []
-mkdirSync(directory)
-try {
-  const subject = { name: 'subject', type: 'prog_array', valueSize: 4, entries: 1, flags: 0 } as const
-  await runBatch([createMap(`${directory}/subject`, subject)])
-  const reuse = ['map', 'name', 'subject', 'pinned', `${directory}/subject`]
-  await runBpftool('prog', 'loadall', WRAPPER, `${directory}/run`, ...reuse)
-  for (const policy of POLICIES) {
-    const plane = await DataPlane.open()
-    planes.push(plane)
-    await plane.loadState(STATES[policy])
-    await plane.attachTestRuns(SLOT)
-  }
-  const programs = new Map<string, string>([
-    ...POLICIES.map((policy, i) => [policy, planes[i]?.program('xdp_filter') ?? ''] as const),
-    ['nothing', `${directory}/run/nothing`],
-  ])
-  const times = new Map<string, number[]>()
-  await withExchange(async (files) => {
-    for (const name of NAMES) writeFileSync(`${files}/${SOURCES[name]}`, frameOf(SOURCES[name]))
-    for (let round = 0; round < ROUNDS; round++)
-      for (const name of NAMES)
-        for (const [policy, program] of programs) {
-          const key = `${policy} ${name}`
-          const duration = await timeOne(directory, program, `${files}/${SOURCES[name]}`)
-          times.set(key, [...(times.get(key) ?? []), duration])
-        }
-  })
-  const at = (policy: string, name: string): number => median(times.get(`${policy} ${name}`) as readonly number[])
-  const added = (policy: Policy, name: string): number => at(policy, name) - at('no limit', name)
-  const rows = POLICIES.map((policy) => [
-    policy,
-    ...NAMES.map((name) =>
-      (policy === 'no limit' ? at(policy, name) - at('nothing', name) : added(policy, name)).toFixed(0),
-    ),
-  ])
-  console.log(table(['ns per packet, added to no limit', ...NAMES], rows))
-  const claims: Claim[] = [
-    {
-      kind: 'budget',
-      what: 'every anomaly, one source: added',
-      limit: 30,
-      measured: added('every anomaly', 'one source'),
-      unit: 'ns',
-    },
-    {
-      kind: 'budget',
-      what: 'packets per source, one source: added',
-      limit: 40,
-      measured: added('packets per source', 'one source'),
-      unit: 'ns',
-    },
-  ]
-  const figures = POLICIES.map((policy) => [
-    policy,
-    Object.fromEntries(NAMES.map((name) => [name, added(policy, name)])),
-  ])
-  conclude('rates', claims, { added: Object.fromEntries(figures) })
-} finally {
-  for (const plane of planes) plane.close()
-  rmSync(directory, { recursive: true })
-}
+const at = await timePolicies({
+  ...{ object: 'rates.bpf.o', run: 'run_sources', slot: SLOT, rounds: ROUNDS },
+  ...{ states: STATES, frames: FRAMES },
+})
+const added = (policy: Policy, name: Frame): number => at(policy, name) - at('no limit', name)
+const rows = POLICIES.map((policy) => [
+  policy,
+  ...NAMES.map((name) =>
+    (policy === 'no limit' ? at(policy, name) - at(NOTHING, name) : added(policy, name)).toFixed(0),
+  ),
+])
+console.log(table(['ns per packet, added to no limit', ...NAMES], rows))
+const claims: Claim[] = [
+  {
+    kind: 'budget',
+    what: 'every anomaly, one source: added',
+    limit: 30,
+    measured: added('every anomaly', 'one source'),
+    unit: 'ns',
+  },
+  {
+    kind: 'budget',
+    what: 'packets per source, one source: added',
+    limit: 40,
+    measured: added('packets per source', 'one source'),
+    unit: 'ns',
+  },
+]
+const figures = POLICIES.map((policy) => [policy, Object.fromEntries(NAMES.map((name) => [name, added(policy, name)]))])
+conclude('rates', claims, { added: Object.fromEntries(figures) })
