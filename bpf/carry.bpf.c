@@ -27,6 +27,13 @@ int carry_ports(struct xdp_md *ctx)
 	return run_carry(ctx, CARRY_LINES, carry_port);
 }
 
+/* Run on a range of lines to zero the buckets in rates_after. */
+SEC("xdp.frags")
+int clear_rates(struct xdp_md *ctx)
+{
+	return run_carry(ctx, CARRY_LINES, clear_rate);
+}
+
 /* Run on a range of lines to raise the buckets in rates_after to those in rates_before. */
 SEC("xdp.frags")
 int carry_rates(struct xdp_md *ctx)

@@ -3,7 +3,7 @@
  * The shared bytes of carrying over: the input of the programs of carry.bpf.c by `bpftool prog run`. When an apply
  * replaces a map that has become too small, they copy its content to the new one while traffic continues:
  * counters once the old generation no longer counts, ports of full NAT and buckets of rate limits before the new one is
- * attached and once more after.
+ * attached and once more after. Then they also empty the buckets that a new limit takes over from one that is gone.
  */
 #pragma once
 
@@ -11,7 +11,7 @@
 
 /* Maximum number of slots per run of carry_services and carry_backends: each is read once per CPU. */
 #define CARRY_SLOTS 256
-/* Maximum number of lines per run of carry_ports and carry_rates. */
+/* Maximum number of lines per run of carry_ports, carry_rates and clear_rates. */
 #define CARRY_LINES 8192
 
 /* First 64 bytes of the data; for counters, slots follow as __u32. */

@@ -179,6 +179,21 @@ static long carry_rate(__u32 index, struct carry *carry)
 	return 0;
 }
 
+/* Empties buckets whose limit is gone. */
+static long clear_rate(__u32 index, struct carry *carry)
+{
+	const __u32 line = carry->header.first + index;
+	__u64 *of = bpf_map_lookup_elem(&rates_after, &line);
+
+	if (!of) {
+		carry->failed = 1;
+		return 1;
+	}
+	for (__u32 i = 0; i < sizeof(struct line) / sizeof(*of); i++)
+		*(volatile __u64 *)(of + i) = 0;
+	return 0;
+}
+
 /* XDP_PASS if all was carried, else XDP_ABORTED: nothing was, or only a part. */
 static __always_inline int run_carry(struct xdp_md *ctx, const __u32 most, void *each)
 {

@@ -122,7 +122,7 @@ export const BALANCER = {
     const { paths, target } = lowering
     const directory = paths.carry(target.generation)
     // Flows must find their ports, and rate limits what has passed, when the new generation takes over.
-    const ports = carrying.filter((one) => 'lines' in one)
+    const ports = carrying.filter((one) => 'ranges' in one)
     return [
       { kind: 'load-carry', object: target.carryObject, directory, carrying },
       ...(ports.length > 0 ? [{ kind: 'carry', directory, carrying: ports } as const] : []),
@@ -204,7 +204,9 @@ export function carryingOf(lowering: NewGeneration): Carrying[] {
     if (map === 'serviceStats') return [{ map, ...both, slots: kept(live.slots.services, slots.services) }]
     if (map === 'backendStats') return [{ map, ...both, slots: kept(live.slots.backends, slots.backends) }]
     if (map === 'snatPorts' && slots.pools.size > 0)
-      return [{ map, ...both, lines: Math.min(before.entries, shape.entries, poolLines(slots)) }]
+      return [
+        { map, ...both, ranges: [{ first: 0, count: Math.min(before.entries, shape.entries, poolLines(slots)) }] },
+      ]
     return []
   })
   return [...ofServices, ...carriedRates(lowering)]

@@ -13,13 +13,14 @@ import {
 } from '../abi/generated.ts'
 import { arrayMap, type MapShape, MMAPABLE, perCpuMap } from '../abi/paths.ts'
 import type { Slots } from '../model/live.ts'
+import type { RateLimit } from '../model/rate-limit.ts'
 import type { Metric, Report, Sample } from '../report/metric.ts'
 import type { RateStatus } from '../report/result.ts'
 import type { Image } from '../tables/layout/layout.ts'
-import { offenderSetsOf, rateLinesOf, sameBuckets } from '../tables/rates/rates.ts'
+import { bucketLines, offenderSetsOf, rateLinesOf, sameBuckets } from '../tables/rates/rates.ts'
 import { type Feature, gauges, type Lowering, liveMap, type NewGeneration } from './feature.ts'
 import { newlyOwned } from './filter.ts'
-import type { Carrying, Step } from './step.ts'
+import type { Carrying, LineRange, Step } from './step.ts'
 
 /** Names of the maps of a generation. */
 export const RATE_MAPS = { buckets: 'rate_buckets', keys: 'rate_keys', offenders: 'rate_offenders' } as const
@@ -109,14 +110,31 @@ export const RATES = {
   metrics: METRICS,
 } as const satisfies Feature
 
-/** The buckets to carry over into a larger map, in which limits that stay have theirs at the same places. */
-export function carriedRates({ paths, live, target }: NewGeneration): Carrying[] {
+/** Whether both limits count by equal keys, so that buckets of one mean the same to the other. */
+const countsAlike = (before: RateLimit | undefined, { per, prefix }: RateLimit): boolean =>
+  before?.per === per && before.prefix.v4 === prefix.v4 && before.prefix.v6 === prefix.v6
+
+/**
+ * The buckets to carry over into a larger map, in which limits that stay have theirs at the same places; in a map that is handed
+ * on, those to empty: a new limit is not to begin with what the one before it in its slot has used.
+ */
+export function carriedRates({ paths, plan, live, target }: NewGeneration): Carrying[] {
   const { buckets: shape } = rateMaps(target.image)
   const before = liveMap(paths, live, shape.name)
-  if (before === undefined || fits(shape, before.entries) || before.entries === 1 || shape.entries === 1) return []
+  if (before === undefined || before.entries === 1 || shape.entries === 1) return []
   if (!sameBuckets(before.entries, shape.entries)) return []
-  const lines = Math.min(before.entries, shape.entries)
-  return [{ map: 'rateBuckets', from: before.pin, to: paths.ownMap(target.generation, shape), lines }]
+  const isHandedOn = fits(shape, before.entries)
+  const chosen = [...(plan.state.rateLimits?.values() ?? [])].flatMap((limit): LineRange[] => {
+    const slot = plan.slots.rates?.get(limit.name)
+    if (slot === undefined) return []
+    const isKept =
+      live.slots.rates?.get(limit.name) === slot && countsAlike(live.state.rateLimits?.get(limit.name), limit)
+    const count = bucketLines(limit.buckets)
+    return isKept === isHandedOn ? [] : [{ first: slot * count, count }]
+  })
+  if (chosen.length === 0) return []
+  const to = paths.ownMap(target.generation, shape)
+  return [{ map: isHandedOn ? 'freedBuckets' : 'rateBuckets', from: isHandedOn ? to : before.pin, to, ranges: chosen }]
 }
 
 type CounterSlots = Pick<Slots, 'rates'>

@@ -19,7 +19,16 @@ export interface MapBinding {
   readonly pin: string
 }
 
-/** Content to copy from one map to a larger one, both by their pins: counters of slots, or lines of ports or buckets. */
+/** Lines of a map. */
+export interface LineRange {
+  readonly first: number
+  readonly count: number
+}
+
+/**
+ * Content to copy from one map to a larger one, both by their pins: counters of slots, or lines of ports or buckets.
+ * `freedBuckets`: lines to zero, in one map.
+ */
 export type Carrying =
   | {
       readonly map: 'serviceStats' | 'backendStats'
@@ -27,7 +36,12 @@ export type Carrying =
       readonly to: string
       readonly slots: readonly number[]
     }
-  | { readonly map: 'snatPorts' | 'rateBuckets'; readonly from: string; readonly to: string; readonly lines: number }
+  | {
+      readonly map: 'snatPorts' | 'rateBuckets' | 'freedBuckets'
+      readonly from: string
+      readonly to: string
+      readonly ranges: readonly LineRange[]
+    }
 
 /** Bytes of health by their number: see src/abi/health.ts. */
 export type HealthBytes = ReadonlyMap<number, number>

@@ -119,7 +119,9 @@ test('carries counters and ports to the new maps, and nothing else', async () =>
       from: paths.ownMap(1, { name: BALANCER_MAPS[map] }),
       to: paths.ownMap(2, { name: BALANCER_MAPS[map] }),
     }
-    return map === 'snatPorts' ? { map, ...both, lines: 2 * 65_536 } : { map, ...both, slots: [0, 63] }
+    return map === 'snatPorts'
+      ? { map, ...both, ranges: [{ first: 0, count: 2 * 65_536 }] }
+      : { map, ...both, slots: [0, 63] }
   })
   const { objects, carryPath } = await loadObject()
   await loadCarry(carryPath, paths.carry(2), carrying)
@@ -193,7 +195,9 @@ test('raises buckets of rate limits to what has passed in either map', async () 
     update(pins[0], 8199, line(1n, 2n, 3n, 4n, 5n, 6n, 7n, 8n)),
     update(pins[1], 8200, line(9n)),
   ])
-  const carrying: readonly Carrying[] = [{ map: 'rateBuckets', from: pins[0], to: pins[1], lines: few }]
+  const carrying: readonly Carrying[] = [
+    { map: 'rateBuckets', from: pins[0], to: pins[1], ranges: [{ first: 0, count: few }] },
+  ]
   mkdirSync(paths.generation(3), { recursive: true })
   await loadCarry((await loadObject()).carryPath, paths.carry(3), carrying)
   await carry(paths.carry(3), carrying)
@@ -206,5 +210,14 @@ test('raises buckets of rate limits to what has passed in either map', async () 
   }
   expect(await read(0)).toEqual([2n ** 60n, 8n, 2n, 5n, 0n, 0n, 0n, 0n])
   expect(await read(8199)).toEqual([1n, 2n, 3n, 4n, 5n, 6n, 7n, 8n])
+  expect((await read(8200))[0]).toBe(9n)
+  const clearing: readonly Carrying[] = [
+    { map: 'freedBuckets', from: pins[1], to: pins[1], ranges: [{ first: 1, count: 8199 }] },
+  ]
+  await loadCarry((await loadObject()).carryPath, paths.carry(3), clearing)
+  await carry(paths.carry(3), clearing)
+  await removePins(paths.carry(3))
+  expect(await read(0)).toEqual([2n ** 60n, 8n, 2n, 5n, 0n, 0n, 0n, 0n])
+  expect(await read(8199)).toEqual(Array(8).fill(0n))
   expect((await read(8200))[0]).toBe(9n)
 })

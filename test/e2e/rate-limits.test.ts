@@ -79,7 +79,7 @@ test('why names the limit, the line and what is left', async () => {
   const why = JSON.parse(await lab.ok('why', '192.0.2.2', '--protocol', 'icmp', '--json'))
   expect(why.live).toMatchObject({ verdict: 'pass', proven: true, rate_limits: [{ name: 'pings', at: 'xdp.yaml:4' }] })
   expect(why.live.rate_limits[0].used).toBeGreaterThan(0)
-  expect(why.desired.rate_limits).toEqual([{ name: 'pings', action: 'drop', at: 'xdp.yaml:4', used: null }])
+  expect(why.desired.rate_limits).toMatchObject([{ name: 'pings', action: 'drop', at: 'xdp.yaml:4', used: null }])
   expect(await lab.ok('why', '192.0.2.2', '--protocol', 'udp')).not.toContain('Rate limit')
   expect(await lab.ok('why', '192.0.2.2', '--protocol', 'icmp')).toMatch(
     /Rate limit pings counts such packets; \d+ % of/,
@@ -101,6 +101,20 @@ test('more limits than the table has room for take a larger one, and the limits 
   expect(await lab.ok('plan', '--commands')).toContain('carry_rates')
   await lab.ok('apply', '--auto-approve')
   expect(await burst(30)).toBeLessThan(30)
+})
+
+test('a new limit begins with its whole burst, though it takes the place of one that is used up', async () => {
+  const named = (name: string): string =>
+    config(PINGS.replace('pings', name).replace('packets_per_second: 1, burst: 5', 'packets_per_second: 1, burst: 60'))
+  lab.write('xdp.yaml', named('pings'))
+  await lab.ok('apply', '--auto-approve')
+  expect(await burst(80)).toBeLessThan(80)
+  lab.write('xdp.yaml', named('others'))
+  await lab.ok('apply', '--auto-approve')
+  expect(await burst(50)).toBe(50)
+  lab.write('xdp.yaml', named('pings'))
+  await lab.ok('apply', '--auto-approve')
+  expect(await burst(50)).toBe(50)
 })
 
 test('a limit that goes, and its counters with it', async () => {

@@ -432,7 +432,7 @@ export class FakeKernel {
     const isExplaining = basename(object).includes('explain')
     const isCarrying = basename(object).includes('carry')
     const names = isCarrying
-      ? ['carry_services', 'carry_backends', 'carry_ports', 'carry_rates']
+      ? ['carry_services', 'carry_backends', 'carry_ports', 'carry_rates', 'clear_rates']
       : isExplaining
         ? [explain]
         : [...PROGRAMS.filter((name) => name !== explain), COPY_PROGRAM, CARRY_PROGRAM]

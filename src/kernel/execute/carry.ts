@@ -7,7 +7,7 @@ import { LITTLE_ENDIAN } from '../../abi/bytes.ts'
 import { bpftool, type Command } from '../../abi/command.ts'
 import { CARRY_LINES, CARRY_SLOTS, carryHeaderCodec } from '../../abi/generated.ts'
 import { fail } from '../../diagnostics.ts'
-import type { Carrying } from '../../features/step.ts'
+import type { Carrying, LineRange } from '../../features/step.ts'
 import { askBatch, runBpftool } from '../tools/bpftool.ts'
 import { type CpuRange, possibleCpus } from '../tools/cpus.ts'
 import { withExchange } from '../tools/exchange.ts'
@@ -20,6 +20,7 @@ const PROGRAMS = {
   backendStats: { program: 'carry_backends', before: 'backend_before', after: 'backend_after' },
   snatPorts: { program: 'carry_ports', before: 'ports_before', after: 'ports_after' },
   rateBuckets: { program: 'carry_rates', before: 'rates_before', after: 'rates_after' },
+  freedBuckets: { program: 'clear_rates', before: 'rates_before', after: 'rates_after' },
 } as const
 
 /** XDP_PASS */
@@ -35,18 +36,13 @@ export const loadCarryCommand = (object: string, directory: string, carrying: re
     ]),
   )
 
-interface Range {
-  readonly first: number
-  readonly count: number
-}
-
 function header(count: number, first: number, { first: firstCpu, count: cpus }: CpuRange, size: number): DataView {
   const view = new DataView(new ArrayBuffer(carryHeaderCodec.size + size))
   carryHeaderCodec.encode({ count, first, first_cpu: firstCpu, cpus }, view)
   return view
 }
 
-const chunks = (count: number, most: number): Range[] =>
+const chunks = (count: number, most: number): LineRange[] =>
   Array.from({ length: Math.ceil(count / most) }, (_, i) => ({
     first: i * most,
     count: Math.min(most, count - i * most),
@@ -54,9 +50,11 @@ const chunks = (count: number, most: number): Range[] =>
 
 /** The input of every run for one map. */
 export function carryData(carrying: Carrying, cpus: readonly CpuRange[]): Uint8Array[] {
-  if ('lines' in carrying) {
-    return chunks(carrying.lines, CARRY_LINES).map(
-      ({ first, count }) => new Uint8Array(header(count, first, { first: 0, count: 0 }, 0).buffer),
+  if ('ranges' in carrying) {
+    return carrying.ranges.flatMap((range) =>
+      chunks(range.count, CARRY_LINES).map(
+        ({ first, count }) => new Uint8Array(header(count, range.first + first, { first: 0, count: 0 }, 0).buffer),
+      ),
     )
   }
   const { slots } = carrying

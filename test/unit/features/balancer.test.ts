@@ -85,7 +85,7 @@ describe('a map', () => {
 
   test('of ports keeps the ports of the pool when the pool grows', () => {
     const { carrying } = steps(many(1, ['192.0.2.20']), many(1, ['192.0.2.20', '192.0.2.21']))
-    expect(carrying).toMatchObject([{ map: 'snatPorts', lines: 2 * SNAT_PORTS }])
+    expect(carrying).toMatchObject([{ map: 'snatPorts', ranges: [{ first: 0, count: 2 * SNAT_PORTS }] }])
   })
 })
 
@@ -161,7 +161,7 @@ describe('carried content', () => {
   })
 
   test('of ports is copied line by line, to the last one', () => {
-    const runs = carryData({ map: 'snatPorts', from: '', to: '', lines: 2 * SNAT_PORTS }, [])
+    const runs = carryData({ map: 'snatPorts', from: '', to: '', ranges: [{ first: 0, count: 2 * SNAT_PORTS }] }, [])
     expect(runs.map(decode).reduce((sum, { count }) => sum + count, 0)).toBe(2 * SNAT_PORTS)
     expect(runs.map(decode).at(-1)).toMatchObject({ first: 122_880, count: 8192 })
   })
