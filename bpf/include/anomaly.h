@@ -170,8 +170,8 @@ static __always_inline __u32 suspect_ipv6(struct xdp_md *ctx, struct suspect *su
 	destination = ip->daddr.in6_u.u6_addr32;
 	next = ip->nexthdr;
 	suspect->total = bpf_ntohs(ip->payload_len) + sizeof(*ip);
-	/* RFC 2675: a jumbogram has its length elsewhere. */
-	if (!ip->payload_len)
+	/* RFC 2675: a jumbogram has its length elsewhere. As read_ipv6, which reads no padding behind a datagram without payload. */
+	if (!ip->payload_len && (next == IPPROTO_HOPOPTS || suspect->bytes - suspect->network > IP_LENGTH_LIMIT))
 		suspect->total = suspect->bytes - suspect->network;
 	if (suspect->has_sources) {
 		if (!may_lack_address6(source, suspect->kind, suspect->head))

@@ -68,7 +68,8 @@ static __always_inline __u64 place_key(const struct rate_walk *walk, const struc
 	low = per == RATE_SOURCE ? walk->source_low : walk->destination_low;
 	cut_prefix(&high, &low, length);
 	if (per == RATE_SERVICE)
-		scope |= (__u32)walk->subject.protocol << 16 | walk->subject.destination_port;
+		scope |= (__u32)walk->subject.protocol << 16 |
+			 (walk->subject.has_ports ? walk->subject.destination_port : 0);
 	return mixed(keyed_product(high, keys->source_high) + keyed_product(low, keys->source_low) +
 		     keyed_product(scope, keys->scope));
 }

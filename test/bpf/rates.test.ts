@@ -109,6 +109,12 @@ describe('keys', () => {
     await load(stateWith({ per: 'service' }))
     const to = (port: number) => from4('198.51.100.1', '192.0.2.80', { source: 4000, destination: port })
     expect(await passing([...times(5, to(53)), ...times(5, to(54))])).toBe(6)
+    // Of packets without ports, those of a protocol are one service, whatever is in the place of ports.
+    const pings = (n: number) => [
+      packet(ethernet(), ipv4({ source: '198.51.100.1' }), icmp(8, n)),
+      packet(ethernet(), ipv6({ source: '2001:db8::1' }), icmpv6(128, n)),
+    ]
+    expect(await passing([1, 2, 3, 4, 5].flatMap(pings))).toBe(6)
     await load(stateWith({ per: 'all' }))
     expect(await passing([1, 2, 3, 4, 5].map((n) => from4(`198.51.${n}.1`, `192.0.2.${n}`)))).toBe(3)
   })

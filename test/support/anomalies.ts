@@ -59,6 +59,14 @@ export const FRAMES: readonly (readonly [name: string, frame: Uint8Array, anomal
     ['bad_length'],
   ],
   ['a longer payload than the frame', packet(ethernet(), ipv6({ ...GOOD6, payloadLength: 99 }), udp()), ['bad_length']],
+  ...[tcp({ flags: 3 }), udp(), icmpv6(128)].map(
+    (layer, i) =>
+      [
+        `bytes behind an IPv6 datagram without payload, as padding (${i})`,
+        packet(ethernet(), ipv6({ ...GOOD6, payloadLength: 0 }), layer),
+        ['bad_length'],
+      ] as const,
+  ),
   ['a TCP header of 16 bytes', in4(tcp({ words: 4 })), ['bad_length']],
   ['a TCP header beyond the datagram', in6(tcp({ words: 6 })), ['bad_length']],
   ['TCP options', in6(tcp({ words: 6 }), raw(4)), []],

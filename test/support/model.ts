@@ -198,7 +198,8 @@ const MLD = [130, 131, 132, 143]
 function anomaliesOf({ view }: Frame, family: 4 | 6, at: number, upper: Upper): AnomalyName[] {
   const size = view.byteLength
   const said = view.getUint16(at + (family === 4 ? 2 : 4))
-  const end = said === 0 ? size : at + said + (family === 4 ? 0 : 40)
+  const isElsewhere = said === 0 && (family === 4 || view.getUint8(at + 6) === 0 || size - at > 0xffff)
+  const end = isElsewhere ? size : at + said + (family === 4 ? 0 : 40)
   const count = WORDS[family]
   const [source, destination] = (family === 4 ? [12, 16] : [8, 24]).map((field) => words(view, at + field, count))
   const ends = { family, source: source as Uint32Array, destination: destination as Uint32Array }
