@@ -51,7 +51,7 @@ export function guardSyn({ state, options, provenance }: Desired, live: Live): D
   return [...noCookies, ...interfaces]
 }
 
-const warning = (code: 'W258' | 'W260' | 'W267', message: string, hint: string): Diagnostic => ({
+const warning = (code: 'W216' | 'W258' | 'W260' | 'W267', message: string, hint: string): Diagnostic => ({
   ...{ code, severity: 'warning', message, hint },
 })
 
@@ -103,6 +103,16 @@ function warnTracked({ tcp }: Live): Diagnostic[] {
   return [warning('W267', message, 'sysctl -w net.netfilter.nf_conntrack_tcp_loose=1')]
 }
 
+/** Answers that native XDP sends back through a veth: its driver drops them unless the other end runs a program, too. */
+function warnVeths(state: State, live: Live): Diagnostic[] {
+  const names = filtering(state, live)
+    .filter(({ name, kind }) => kind === 'veth' && state.interfaces.get(name)?.modes[0] === 'native')
+    .map(({ name }) => name)
+  if (names.length === 0) return []
+  const message = `answers to SYNs leave ${names.join(', ')} by native XDP, and arrive only if the veth peer has an XDP program`
+  return [warning('W216', message, 'attach a program that passes every packet to the peer, or use `mode: generic`')]
+}
+
 /** Warns about what the protection cannot do here. `at`: place of its key. */
 export function warnSyn(state: State, live: Live, at: Diagnostic['at']): Diagnostic[] {
   const protection = protectionOf(state)
@@ -112,6 +122,7 @@ export function warnSyn(state: State, live: Live, at: Diagnostic['at']): Diagnos
     ...warnServices(protection, state),
     ...warnTranslated(protection, live),
     ...warnTracked(live),
+    ...warnVeths(state, live),
   ]
   return at === undefined ? found : found.map((one) => ({ ...one, at }))
 }

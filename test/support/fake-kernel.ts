@@ -16,6 +16,7 @@ import {
   transferCodec,
 } from '../../src/abi/generated.ts'
 import { type Probe, testInputFor } from '../../src/abi/packet.ts'
+import { HOST_NAMES } from '../../src/commands/cli/completion/names.ts'
 import { CARRY_PROGRAM } from '../../src/features/bans.ts'
 import { PROGRAMS, SECRET_MAPS } from '../../src/features/features.ts'
 import { COPY_PROGRAM, FILTER } from '../../src/features/filter.ts'
@@ -254,6 +255,8 @@ export class FakeKernel {
     const line = `ip ${argv.join(' ')}`
     this.before(line, this.count++)
     if (argv.includes('neigh')) return this.#neighbours()
+    // The interfaces of this machine, of which the reader knows; none has an address.
+    if (argv.includes('addr')) return HOST_NAMES.interfaces().map((ifname) => ({ ifname }))
     if (!argv.includes('link')) return []
     return [...this.links].map(([ifname, { ifindex, programs, kind, master }]) => ({
       ifname,

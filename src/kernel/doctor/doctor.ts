@@ -94,6 +94,7 @@ async function checkInterfaces(
       kernel: parseVersion(release()),
       cards,
       balances: desired.services.size > 0,
+      answers: desired.policy?.syn_protection !== undefined,
       processors: await readProcessors(),
     }
     if (wanted.length === 0 && names.length === 0) return [ok('interfaces', 'no interface is up except lo')]

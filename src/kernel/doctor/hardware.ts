@@ -96,8 +96,20 @@ function checkSpread(card: Card, { processors }: Surroundings): Check[] {
   return problem ? [warn(id, problem.why, problem.fix)] : []
 }
 
+/** The other end of a veth: veth_xdp_flush drops the frames that native XDP sends back if no program runs there. */
+function checkPeer(card: Card, wanted: Wanted, { cards, balances, answers }: Surroundings): Check[] {
+  if (card.kind !== 'veth' || !(balances || answers) || wanted?.[0] !== 'native') return []
+  const peer = card.lower === undefined ? undefined : cards.get(card.lower)
+  const id = `interface.${card.name}.peer`
+  if (peer && peer.programs.length > 0) return [ok(id, `its peer ${peer.name} has an XDP program`)]
+  const who = peer ? `its peer ${peer.name} has none` : 'its peer is in another namespace'
+  const message = `frames that native XDP sends through a veth arrive only if the peer has an XDP program, and ${who}`
+  return [warn(id, message, 'attach a program that passes every packet to the peer, or use `mode: generic`')]
+}
+
 /** All findings about the hardware of an interface. */
 export const checkHardware = (card: Card, wanted: Wanted, surroundings: Surroundings): Check[] => [
+  ...checkPeer(card, wanted, surroundings),
   ...OFFLOADS.flatMap((offload) => checkMerging(card, wanted, offload)),
   ...checkVirtualFunctions(card, wanted),
   ...checkQueues(card, wanted, surroundings),

@@ -23,6 +23,8 @@ export interface Surroundings {
   readonly cards: ReadonlyMap<string, Card>
   /** Whether the config has services. */
   readonly balances: boolean
+  /** Whether it has `syn_protection`, which answers SYNs. */
+  readonly answers: boolean
   readonly processors: Processors
 }
 

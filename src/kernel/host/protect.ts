@@ -1,12 +1,14 @@
 // Addresses that a ban may cover only after a closer look: those of the host, its default gateways, its resolvers, and
 // SSH clients. Such a ban would cut off the host, or the user who typed it.
 
-import { list, optional, record, type ShapeOf, text } from '../../abi/answer.ts'
+import { readFile } from 'node:fs/promises'
+import { BadAnswer, list, optional, record, type ShapeOf, text } from '../../abi/answer.ts'
 import type { Address } from '../../model/address.ts'
 import { BY_BYTES, objectionToLabel, type Protected } from '../../model/ban.ts'
 import type { SocketEnd } from '../../model/live.ts'
 import { parseAddress, sameAddress } from '../../model/text.ts'
 import type { OwnAddress } from '../../plan/warn-own-addresses.ts'
+import { understand } from '../tools/answer.ts'
 import { askIp, askIpBatch } from '../tools/ip.ts'
 import { CommandError } from '../tools/spawn.ts'
 import { readResolvers } from './contacts.ts'
@@ -29,8 +31,25 @@ const read = (text: string | undefined): Address[] => {
   return address ? [addressOf(unmapped(address.words))] : []
 }
 
-/** All addresses of this host in this namespace, with their interface. */
-const addressesByInterface = (): Promise<ShapeOf<typeof addresses>> => askIp(addresses, 'addr', 'show')
+/** Names of the interfaces of this namespace, as the kernel itself lists them. */
+const deviceNames = async (): Promise<readonly string[]> =>
+  (await readFile('/proc/self/net/dev', 'utf8')).split('\n').flatMap((line) => /^ *([^ |:]+):/.exec(line)?.[1] ?? [])
+
+/**
+ * All addresses of this host in this namespace, with their interface. Throws E131 if an interface is missing that exists
+ * all the time: entries with `destination: host` would lose its addresses.
+ */
+async function addressesByInterface(): Promise<ShapeOf<typeof addresses>> {
+  const before = await deviceNames()
+  const found = await askIp(addresses, 'addr', 'show')
+  const names = new Set(found.map(({ ifname }) => ifname))
+  const after = new Set(await deviceNames())
+  const missing = before.filter((name) => after.has(name) && !names.has(name))
+  return understand('ip', 'ip addr show', () => {
+    if (missing.length > 0) throw new BadAnswer(`it lacks ${missing.join(', ')}`)
+    return found
+  })
+}
 
 /** All addresses of this host in this namespace. */
 export async function readOwnAddresses(): Promise<readonly Address[]> {

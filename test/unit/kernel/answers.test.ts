@@ -12,12 +12,13 @@ import {
   valueView,
 } from '../../../src/abi/answer.ts'
 import { bpftool } from '../../../src/abi/command.ts'
+import { HOST_NAMES } from '../../../src/commands/cli/completion/names.ts'
 import { XdpError } from '../../../src/diagnostics.ts'
 import { readDetails } from '../../../src/kernel/doctor/cards.ts'
 import { defaultRouteInterfaces } from '../../../src/kernel/host/filters.ts'
 import { readLinks } from '../../../src/kernel/host/links.ts'
 import { foundRoutes, resolveNextHops } from '../../../src/kernel/host/next-hops.ts'
-import { readDelicate } from '../../../src/kernel/host/protect.ts'
+import { readDelicate, readOwnAddresses } from '../../../src/kernel/host/protect.ts'
 import { askBatch, askBpftool, runBatch, runParts } from '../../../src/kernel/tools/bpftool.ts'
 import { askIp, askIpBatch } from '../../../src/kernel/tools/ip.ts'
 import { type Output, useRunner } from '../../../src/kernel/tools/spawn.ts'
@@ -248,6 +249,16 @@ describe('the error', () => {
     await expect(askIp(listOf(shownMap), 'addr', 'show')).rejects.toThrow(
       'E131 ip v7.1.0 gave an unusable answer to `ip addr show`',
     )
+  })
+
+  test('is given where the addresses of an interface that exists are missing', async () => {
+    for (const names of [[], ['lo0']]) {
+      answers = { addr: JSON.stringify(names.map((ifname) => ({ ifname, addr_info: [{ local: '192.0.2.1' }] }))) }
+      await expect(readOwnAddresses()).rejects.toThrow(/E131 ip v7.1.0 gave .* `ip addr show`: it lacks .*lo/)
+    }
+    const complete = HOST_NAMES.interfaces().map((ifname) => ({ ifname, addr_info: [{ local: '192.0.2.1' }] }))
+    answers = { addr: JSON.stringify([...complete, { ifname: 'new0' }]) }
+    await expect(readOwnAddresses()).resolves.toHaveLength(complete.length)
   })
 
   test('of a batch that bpftool stops between commands (EINTR) blames no command', async () => {

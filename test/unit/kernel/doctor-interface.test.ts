@@ -53,15 +53,16 @@ interface Given {
   readonly kernel?: Version
   readonly others?: readonly Card[]
   readonly balances?: boolean
+  readonly answers?: boolean
 }
 
 function check(
   subject: Card,
-  { wanted, kernel = [6, 12], others = [], balances = false }: Given = {},
+  { wanted, kernel = [6, 12], others = [], balances = false, answers = false }: Given = {},
 ): Map<string, Check> {
   const cards = new Map([subject, ...others].map((one) => [one.name, one]))
   const named = new Set(wanted ? [subject.name] : [])
-  const checks = checkInterface(subject, wanted, { kernel, cards, balances, processors: PROCESSORS }, named)
+  const checks = checkInterface(subject, wanted, { kernel, cards, balances, answers, processors: PROCESSORS }, named)
   return new Map(checks.map((one) => [one.id.replace(`interface.${subject.name}.`, ''), one]))
 }
 
@@ -86,7 +87,13 @@ describe('native support', () => {
     ['a card that runs a native program', card({ driver: 'fnord', programs: [program('native')] }), 'yes'],
   ])('%s', (_, subject, answer) => {
     expect(
-      supportsNative(subject, { kernel: [6, 12], cards: new Map(), balances: false, processors: PROCESSORS }).answer,
+      supportsNative(subject, {
+        kernel: [6, 12],
+        cards: new Map(),
+        balances: false,
+        answers: false,
+        processors: PROCESSORS,
+      }).answer,
     ).toBe(answer)
   })
 
@@ -337,6 +344,23 @@ describe('an empty first buffer', () => {
   test('is no matter of generic mode, nor of other drivers', () => {
     expect(linear(9000, { wanted: GENERIC })).toBeUndefined()
     expect(linear(9000, {}, 'ice')).toBeUndefined()
+  })
+})
+
+describe('the peer of a veth', () => {
+  const peer = (subject: Card, given: Given = {}) => check(subject, { wanted: NATIVE, ...given }).get('peer')
+  const veth = card({ kind: 'veth', lower: 'eth0p' })
+
+  test('needs a program, where native XDP transmits', () => {
+    expect(peer(veth)).toBeUndefined()
+    expect(peer(veth, { answers: true, wanted: GENERIC })).toBeUndefined()
+    expect(peer(card({ driver: 'ice' }), { answers: true })).toBeUndefined()
+    const found = peer(veth, { answers: true })
+    expect(found).toMatchObject({ level: 'warn' })
+    expect(found?.message).toContain('its peer is in another namespace')
+    expect(peer(veth, { balances: true, others: [card({ name: 'eth0p', kind: 'veth' })] })?.message).toContain('none')
+    const passing = card({ name: 'eth0p', kind: 'veth', programs: [program('native')] })
+    expect(peer(veth, { answers: true, others: [passing] })).toMatchObject({ level: 'ok' })
   })
 })
 
