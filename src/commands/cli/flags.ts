@@ -111,7 +111,7 @@ export const STATUS_FLAGS = {
   state: {
     type: 'string',
     value: 'FILE',
-    help: 'export everything that a plan needs, for `xdp plan --against FILE`; - for stdout in place of the status',
+    help: 'export everything that a plan needs, for --against of `xdp plan` and `xdp why`; - for stdout in place of the status',
     completes: 'file',
   },
 } as const satisfies FlagSpecs
@@ -269,6 +269,12 @@ export const WHY_FLAGS = {
   vlan: { type: 'string', value: 'NUMBER', help: 'number in a VLAN tag of the frame' },
   interface: { type: 'string', value: 'NAME', help: 'interface on which the packet arrives', completes: 'interface' },
   offline: { type: 'boolean', help: 'answer by the config alone: needs no root, no kernel and no tools' },
+  against: {
+    type: 'string',
+    value: 'STATE',
+    help: 'answer for the host of an exported state, a file of `xdp status --state` or - for stdin; needs no root, no kernel and no tools',
+    completes: 'file',
+  },
 } as const satisfies FlagSpecs
 
 export const IMPORT_FLAGS = {
