@@ -71,13 +71,17 @@ function hintOfVlan({ name, below }: Link, around: Around): string {
   return `${generic}: ${parent.name} below it has no native XDP either (${why})`
 }
 
-/** The hint about a bridge or team: those of its ports that have native XDP. */
+/** Kinds of ports that lead to containers and virtual machines: a filter there sees only what these send. */
+const INNER: ReadonlySet<string> = new Set(['veth', 'tun'])
+
+/** The hint about a bridge or team: those of its ports to the network that have native XDP. */
 function hintOfPorts({ name, kind }: Link, ports: readonly Link[], around: Around): string {
   const generic = `write \`mode: generic\` under ${name}`
-  const able = ports.filter((port) => whyNot(port, around) === undefined)
+  const outer = ports.filter(({ kind: of }) => !INNER.has(of))
+  const able = outer.filter((port) => whyNot(port, around) === undefined)
   if (able.length > 0)
     return `${generic}, or name its ports instead: ${some(able.map((one) => described(one, around)))}`
-  return ports.length > 0 ? `${generic}: no port of the ${kind} has native XDP` : generic
+  return outer.length > 0 ? `${generic}: no port of the ${kind} to the network has native XDP` : generic
 }
 
 function hintOf(link: Link, around: Around): string {

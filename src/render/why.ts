@@ -142,8 +142,8 @@ function banLines({ reason, by, ttlLeft, observe }: Ban): string[] {
 }
 
 /** An answer without the kernel says what it leaves open. */
-const offlineLines = ({ unread, against, unknown }: OfflineAnswer): string[] => [
-  ...(unread === undefined ? [] : [`live: not read: ${unread}`]),
+const offlineLines = ({ against, unknown }: OfflineAnswer): string[] => [
+  '',
   `${against ? `By ${otherSide(against)}, without the kernel.` : 'By the file alone.'} It does not say:`,
   ...unknown.map(({ why }) => `  - ${why}`),
 ]
@@ -155,6 +155,9 @@ const nothingLive = (offline: OfflineAnswer | undefined): string[] => {
   const then = offline ? 'passed' : 'passes'
   return [`live: ${where} nothing in the kernel, so every packet ${then}.`]
 }
+
+const planOf = (offline: OfflineAnswer | undefined): string =>
+  offline?.against ? `xdp plan --against ${offline.against.path === 'stdin' ? '-' : offline.against.path}` : 'xdp plan'
 
 const provenText = (proven: boolean, offline: OfflineAnswer | undefined): string =>
   offline?.against ? '(from the state)' : proven ? '(proven by a packet)' : '(from the tables)'
@@ -176,7 +179,7 @@ export function renderWhy(
   const [head = '', ...body] = formatTable(columns, rows)
   const lines = [style.bold(head), ...body.map((line, at) => tint(line, judgements[at] as Judgement, style))]
   if (live === undefined) lines.push(...nothingLive(offline))
-  if (offline) lines.push(...offlineLines(offline))
+  if (offline?.unread !== undefined) lines.push(`live: not read: ${offline.unread}`)
   if (desired === undefined) lines.push('file: no config file was found.')
   if (judgements.some(({ unlessEstablished }) => unlessEstablished))
     lines.push('Packets of connections that this host opened pass.')
@@ -187,12 +190,13 @@ export function renderWhy(
   const disagree = live !== undefined && desired !== undefined && !sameEverywhere(ours, files)
   if (ban) lines.push(...banLines(ban))
   else if (disagree)
-    lines.push(`${style.yellow('!')} The live policy and the file disagree; \`xdp plan\` shows the changes.`)
+    lines.push(`${style.yellow('!')} The live policy and the file disagree; \`${planOf(offline)}\` shows the changes.`)
   for (const sentence of advice) lines.push(`${style.yellow('!')} ${sentence}.`)
   // In sync, the entries of the file say more: they are not merged.
   if (live && (disagree || !desired)) lines.push(...coverLines('LIVE LIST', ours))
   if (desired) lines.push(...coverLines('LIST', files))
   lines.push(...otherwiseLines(address, ours.length > 0 ? ours : files))
+  if (offline) lines.push(...offlineLines(offline))
   return `${lines.join('\n')}\n`
 }
 

@@ -208,9 +208,11 @@ describe('native mode on stacked devices', () => {
       message: expect.stringMatching(
         /has no native XDP; its ports are c0 \(ice\), c1 \(r8169\), v0 \(veth\): apply will/,
       ),
-      hint: 'write `mode: generic` under eth0, or name its ports instead: c0 (ice), v0 (veth)',
+      hint: 'write `mode: generic` under eth0, or name its ports instead: c0 (ice)',
     })
-    expect(about([bridge, below('c1')], { c1: 'r8169' })[0]?.hint).toMatch(/: no port of the bridge has native XDP$/)
+    expect(about([bridge, below('c1')], { c1: 'r8169' })[0]?.hint).toMatch(
+      /: no port of the bridge to the network has native XDP$/,
+    )
   })
 })
 
