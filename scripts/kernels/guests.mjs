@@ -107,7 +107,7 @@ const VIRTIO = ['virtio_pci', 'virtio_net']
 const COMMAND = [...VIRTIO, 'veth', 'bonding', 'ip_gre']
 
 /** Seconds of wall time for emulation on a busy machine; on an idle one it takes a quarter. */
-const LIMITS = { policies: 900, command: 600, below: 300 }
+const LIMITS = { policies: 900, command: 900, below: 300 }
 
 /** The numbers of the policies in a scope; undefined: all. */
 async function numbersIn(scope, { POLICIES, FORWARDING_NUMBERS, SAMPLE }) {
