@@ -47,6 +47,10 @@ function memberNative(member: Card, surroundings: Surroundings): Native {
   return why === undefined ? supportsNative(member, surroundings) : no(why)
 }
 
+/** `eth0 (ice)`; of a virtual device its kind. */
+const described = ({ name, kind, hardware: { driver } }: Card): string =>
+  `${name} (${driver ?? (kind === 'physical' ? 'driver unknown' : kind)})`
+
 function bondNative(card: Card, surroundings: Surroundings): Native {
   const { kernel, cards } = surroundings
   const refusal = bondRefusal(card.bond, kernel)
@@ -55,10 +59,14 @@ function bondNative(card: Card, surroundings: Surroundings): Native {
   if (members.length === 0) return unknown('it has no members yet, and refuses those without native XDP later')
   const answers = members.map((member) => ({ member, native: memberNative(member, surroundings) }))
   const refusing = answers.find(({ native }) => native.answer === 'no')
-  if (refusing) return no(`its member ${refusing.member.name} has no native XDP: ${refusing.native.why}`)
+  if (refusing) {
+    const others = members.filter((member) => member !== refusing.member).map(described)
+    const rest = others.length > 0 ? ` (beside ${listed(others)})` : ''
+    return no(`its member ${refusing.member.name} has no native XDP${rest}: ${refusing.native.why}`)
+  }
   const doubtful = answers.find(({ native }) => native.answer === 'unknown')
   if (doubtful) return unknown(`it depends on its member ${doubtful.member.name}: ${doubtful.native.why}`)
-  return yes(`all its members have native XDP (${listed(members.map(({ name }) => name))})`)
+  return yes(`all its members have native XDP (${listed(members.map(described))})`)
 }
 
 function vethNative(card: Card, { kernel, cards }: Surroundings): Native {

@@ -113,6 +113,11 @@ describe('native support', () => {
     expect(level(bond, member('eth0', 'ice'), member('eth1', 'ice'))).toBe('ok')
     expect(level(bond, member('eth0', 'ice'), member('eth1', 'r8169'))).toBe('fail')
     expect(level(bond, member('eth0', 'ice'), member('eth1', 'fnord'))).toBe('warn')
+    const words = (...others: Card[]) => check(bond, { wanted: NATIVE, others }).get('native')?.message
+    expect(words(member('eth0', 'ice'), member('eth1', 'mlx5_core'))).toContain('eth0 (ice) and eth1 (mlx5_core)')
+    expect(words(member('eth0', 'ice'), member('eth1', 'r8169'))).toMatch(
+      /eth1 has no native XDP \(beside eth0 \(ice\)\): driver r8169/,
+    )
     expect(level(bond)).toBe('warn')
     expect(level(bond, member('eth0', 'mlx4_en'))).toBe('fail')
     const program = { id: 7, mode: 'native', name: 'x', owner: 'foreign', instance: undefined } as const
