@@ -72,3 +72,47 @@ about command
 check "the command: destroy" prints /tmp/destroy xdp destroy --auto-approve
 check "the command: no program is left" sh -c '! /bin/ip link show | grep -q " xdp "'
 check "the command: a ping after" reaches 10.99.0.66
+
+about bond
+# A bond whose members are Ethernet devices with native XDP (veth) and without it (gretap).
+stacked() {
+	printf 'version: 1\ninterfaces: { bond7: { mode: native } }\nblocklist: [10.97.0.66]\n' >/stacked.yaml
+	/xdp --file /stacked.yaml "$@"
+}
+# $1: a pattern; $2…: what prints it.
+tells() {
+	pattern=$1
+	shift
+	"$@" >/tmp/told 2>&1
+	grep -q "$pattern" /tmp/told || { cat /tmp/told; return 1; }
+}
+fails_as_before() {
+	! "$@" >/tmp/failed 2>&1 && ! /bin/ip link show dev bond7 | grep -q ' xdp ' && return
+	cat /tmp/failed
+	return 1
+}
+/bin/ip link add bond7 type bond mode active-backup
+/bin/ip link set bond7 up
+check "bond: the command gives a program to one without members" prints /tmp/bond stacked apply --auto-approve
+check "bond: the command takes it off" prints /tmp/bond stacked destroy --auto-approve
+/bin/ip link add veth7 type veth peer name wire7
+/bin/ip link add tap7 type gretap local 10.99.0.1 remote 10.99.0.2
+for member in veth7 tap7; do
+	/bin/ip link set $member down
+	/bin/ip link set $member master bond7
+done
+check "bond: plan names the member without native XDP" tells 'W208.*veth7 (veth), tap7 (gretap).*tap7: a device of the kind gretap' stacked plan
+check "bond: doctor does" tells 'its member tap7 has no native XDP' stacked doctor
+check "bond: apply fails and leaves it as it was" fails_as_before stacked apply --auto-approve
+/bin/ip link del tap7
+check "bond: plan warns of nothing then" sh -c '! /xdp --file /stacked.yaml plan 2>&1 | grep W208'
+check "bond: apply is native" prints /tmp/bond stacked apply --auto-approve
+check "bond: destroy" prints /tmp/bond stacked destroy --auto-approve
+/bin/ip link del bond7
+/bin/ip link add bond7 type bond mode balance-alb
+/bin/ip link set bond7 up
+check "bond: plan names a mode without native XDP" tells 'W208.*in mode balance-alb has no native XDP' stacked plan
+/bin/ip link del bond7
+/bin/ip link add bond7 type bond mode balance-xor xmit_hash_policy vlan+srcmac
+/bin/ip link set bond7 up
+check "bond: plan names a hash without native XDP" tells 'W208.*xmit_hash_policy vlan+srcmac has no native XDP' stacked plan

@@ -43,7 +43,7 @@ const HEAD = ['Driver', 'Drives', 'Native', 'Frags', 'MTU', 'Queues', 'Merging',
 
 /** Every place in the source that a fact of a driver is from. */
 function placesOf(driver) {
-  const facts = ['mtu', 'linear', 'queues', 'lro', 'groHw', 'tags', 'sriov'].flatMap((name) =>
+  const facts = ['mtu', 'linear', 'queues', 'lro', 'groHw', 'tags', 'sriov', 'bond'].flatMap((name) =>
     driver[name] ? [driver[name].at] : [],
   )
   return [...new Set([...facts, ...(driver.notes ?? []).map(({ at }) => at)])]
@@ -52,6 +52,8 @@ function placesOf(driver) {
 function note([name, driver]) {
   const texts = (driver.notes ?? []).map(({ is }) => is)
   if (driver.sriov) texts.unshift('Virtual functions (SR-IOV) rule XDP out.')
+  if (driver.bond)
+    texts.push('A bond with it as a member has no native XDP: it cannot transmit frames of other devices.')
   if (driver.linear)
     texts.unshift(`Above an MTU of about ${driver.linear.is} the first buffer of every packet is empty.`)
   return `- ${code(name)}: ${[...texts, `Source: ${[source(driver), ...placesOf(driver).map(code)].join(', ')}.`].join(' ')}`

@@ -12,13 +12,16 @@ const flagList = (flags) =>
 
 const argumentsOf = ({ argument, second }) => [argument, second].filter((spec) => spec !== undefined)
 
+/** `\\%` forbids hyphens at the start of a word; inside it would ask for one. */
+const bracketed = (term) => `\\%[${term.replaceAll('\\%', '')}]`
+
 function usage(spec) {
   const { name, flags } = spec
   const positional = argumentsOf(spec).map((one) => {
     const wanted = italic(escaped(one.name))
     return one.required ? wanted : `[${wanted}]`
   })
-  const own = Object.entries(flags).map(([flag, one]) => `[${flagTerm(flag, { ...one, short: undefined })}]`)
+  const own = Object.entries(flags).map(([flag, one]) => bracketed(flagTerm(flag, { ...one, short: undefined })))
   return [literal(`xdp ${name}`), ...positional, ...own].join(' ')
 }
 

@@ -161,7 +161,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     summary: 'explain the verdict of packets from an address',
     description: [
       'Shows the verdict of such a packet in the kernel and by the config, with the list, prefix and config line that decide it. Proves the live verdict by running a test packet through the loaded program. Exits 0 whatever the verdict.',
-      'With -f FILE answers by the file alone where nothing live can be read, as without root; --offline does so everywhere.',
+      'If the live state cannot be read, for example without root, -f FILE answers by the file alone; --offline always does. --against STATE answers for the host of an exported state, and lists what that state cannot say.',
     ],
     argument: { name: 'ADDRESS', required: true, help: 'source address of the packet, IPv4 or IPv6' },
     flags: WHY_FLAGS,
@@ -169,6 +169,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       { line: 'xdp why 203.0.113.9', does: 'is this address blocked, and by which list?' },
       { line: 'xdp why 203.0.113.9 --protocol udp --source-port 53', does: 'is a DNS answer from it blocked?' },
       { line: 'xdp why 203.0.113.9 -f new.yaml --offline', does: 'what would this file do with it?' },
+      { line: 'xdp why 203.0.113.9 --against state.json', does: 'what did the host of this state do with it?' },
     ],
     load: () => import('./verbs/why.ts'),
   }),
@@ -194,7 +195,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     name: 'unban',
     summary: 'lift a ban',
     description: [
-      'Lifts the ban of exactly this address or CIDR. Exits 0 also if it is not banned.',
+      'Lifts the ban of exactly this address or CIDR. Exits 0 even if it is not banned.',
       'With --by or --reason, lifts only bans that carry these labels: a program lifts its own bans, not those of others. Without ADDRESS, lifts all of them; --all lifts every ban.',
     ],
     argument: {

@@ -33,6 +33,7 @@ export const CARDS: Readonly<Record<string, Driver>> = {
     native: { kernel: [6, 18], commit: '1b0a3950dbd4' },
     frags: { kernel: [6, 18], commit: '1b0a3950dbd4' },
     mtu: { is: 3570, at: 'fbnic_bpf' },
+    bond: { is: 'refuses', at: 'fbnic_netdev_ops' },
   },
   funeth: {
     drives: 'Fungible',
@@ -122,6 +123,7 @@ export const CARDS: Readonly<Record<string, Driver>> = {
         at: 'mlx4_xdp_set',
       },
     ],
+    bond: { is: 'refuses', at: 'mlx4_netdev_ops' },
   },
   mlx5_core: {
     drives: 'NVIDIA Mellanox ConnectX-4 and newer, BlueField',
@@ -142,6 +144,7 @@ export const CARDS: Readonly<Record<string, Driver>> = {
     mtu: { is: 3370, at: 'nfp_net_check_config' },
     tags: { is: 'switchable', at: 'NETIF_F_HW_VLAN_CTAG_RX' },
     notes: [{ is: 'XDP takes one more transmit ring for each receive ring.', at: 'nfp_net_xdp_setup_drv' }],
+    bond: { is: 'refuses', at: 'nfp_nfd3_netdev_ops' },
   },
   nicvf: {
     drives: 'Cavium ThunderX',
@@ -150,6 +153,7 @@ export const CARDS: Readonly<Record<string, Driver>> = {
     mtu: { is: 1508, at: 'MAX_XDP_MTU' },
     queues: { is: 'sum', at: 'nicvf_xdp_setup' },
     tags: { is: 'switchable', at: 'NETIF_F_HW_VLAN_CTAG_RX' },
+    bond: { is: 'refuses', at: 'nicvf_netdev_ops' },
   },
   qede: {
     drives: 'Marvell QLogic FastLinQ',

@@ -58,6 +58,8 @@ export interface Driver {
   readonly tags?: Sourced<Tags>
   /** Whether virtual functions (SR-IOV) rule XDP out. */
   readonly sriov?: Sourced<'refuses'>
+  /** A bond refuses it as a member, because it has no function that transmits frames of other devices (ndo_xdp_xmit). */
+  readonly bond?: Sourced<'refuses'>
   readonly notes?: readonly Sourced<string>[]
 }
 

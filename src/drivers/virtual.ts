@@ -55,6 +55,7 @@ export const VIRTUAL: Readonly<Record<string, Driver>> = {
     drives: 'simulated cards of tests',
     source: 'netdevsim/bpf.c',
     native: { kernel: [4, 16], commit: '31d3ad832948' },
+    bond: { is: 'refuses', at: 'nsim_netdev_ops' },
   },
   tun: {
     drives: 'tap devices of virtual machines',

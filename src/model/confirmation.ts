@@ -43,6 +43,16 @@ export interface ConfirmRequest {
 /** Shortest and longest time to confirm, in milliseconds, and both in words. */
 export const CONFIRM = { least: 1000, most: 86_400_000, text: 'from 1s to 24h' } as const
 
-/** The policy that returns, in words. */
-export const returning = ({ previous }: Pick<Confirmation, 'previous'>): string =>
-  previous === 0 ? 'no policy' : `generation ${previous}`
+type Before = Pick<Confirmation, 'previous'>
+
+/** What happens without a confirmation, as a clause. */
+export const returns = ({ previous }: Before): string =>
+  previous === 0 ? 'its programs are detached' : `generation ${previous} returns`
+
+/** As a clause about the past. */
+export const returned = ({ previous }: Before): string =>
+  previous === 0 ? 'its programs were detached' : `generation ${previous} returned`
+
+/** What is in force then, as a clause. */
+export const inForceAgain = ({ previous }: Before): string =>
+  previous === 0 ? 'no policy is in force' : `generation ${previous} is in force again`

@@ -18,7 +18,7 @@ export type Against =
   | { readonly kind: 'state'; readonly path: string; readonly state: ExportedState }
   | { readonly kind: 'config'; readonly path: string; readonly sha256: string }
 
-/** Something that a plan without the kernel cannot know. */
+/** Something that a plan or a verdict without the kernel cannot know. */
 export interface Unknown {
   /** A stable word. */
   readonly what:
@@ -32,6 +32,9 @@ export interface Unknown {
     | 'addresses'
     | 'program'
     | 'drift'
+    | 'bans'
+    | 'health'
+    | 'hash-key'
   /** As a clause. */
   readonly why: string
 }

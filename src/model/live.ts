@@ -33,6 +33,13 @@ export interface LiveChain {
   readonly words: readonly [string, string]
 }
 
+/** The settings of a bond on which native XDP depends, as `ip -d link` prints them. */
+export interface BondSettings {
+  readonly mode: string
+  /** `xmit_hash_policy` */
+  readonly policy: string
+}
+
 /** A network interface of the namespace. */
 export interface Link {
   readonly name: string
@@ -53,6 +60,8 @@ export interface Link {
   readonly isMultipoint: boolean
   /** The interface that this one is enslaved to. */
   readonly master: string | undefined
+  /** Of a bond. */
+  readonly bond?: BondSettings | undefined
   readonly programs: readonly AttachedProgram[]
 }
 
@@ -170,7 +179,8 @@ export interface Live {
    */
   readonly stripping: ReadonlyMap<string, readonly string[]>
   /**
-   * The kernel's release, and the drivers of cards that are to get their first program, by interface; undefined: not read.
+   * The kernel's release, and the drivers of cards that are to get their first program, of their members, or of the card below,
+   * by interface; undefined: not read.
    */
   readonly drivers?: { readonly kernel: string; readonly names: ReadonlyMap<string, string> } | undefined
   /** Local ports of connections that this host opens (net.ipv4.ip_local_port_range, for IPv6 too). */

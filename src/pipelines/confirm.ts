@@ -26,7 +26,7 @@ import { readInstance } from '../kernel/observe/instance.ts'
 import { pendingOf } from '../kernel/observe/leftovers.ts'
 import { committedGeneration } from '../kernel/observe/observe.ts'
 import { list } from '../kernel/tools/pins.ts'
-import { type Confirmation, returning } from '../model/confirmation.ts'
+import { type Confirmation, inForceAgain, returned } from '../model/confirmation.ts'
 import type { Desired } from '../model/desired.ts'
 import type { PendingConfirmation, Reverted } from '../report/confirmation.ts'
 import { recordConfirmed } from './history.ts'
@@ -120,7 +120,7 @@ export async function refuseReverted(host: Host, { config }: Desired): Promise<v
   const why = reverted.reason === 'cancelled' ? 'was cancelled' : 'was not confirmed'
   throw fail(
     'E231',
-    `the apply ${reverted.id} of this config ${why}, so ${returning(reverted)} is in force again`,
+    `the apply ${reverted.id} of this config ${why}, so ${inForceAgain(reverted)}`,
     `edit ${config.path}, or apply it all the same: xdp apply`,
   )
 }
@@ -155,7 +155,7 @@ export async function nothingPending(host: Host): Promise<XdpError> {
   if (!reverted) return fail('E233', 'no apply waits for a confirmation', 'xdp apply --confirm 2m')
   const { id, reason, at } = reverted
   const what = reason === 'cancelled' ? 'was cancelled' : 'was not confirmed in time'
-  const message = `no apply waits for a confirmation: ${id} ${what}, and ${returning(reverted)} returned at ${at}`
+  const message = `no apply waits for a confirmation: ${id} ${what}, and ${returned(reverted)} at ${at}`
   return fail('E233', message, 'apply it again: xdp apply --confirm 2m')
 }
 

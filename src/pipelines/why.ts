@@ -2,7 +2,9 @@
 
 import { CODES, EXIT, XdpError } from '../diagnostics.ts'
 import { explain } from '../kernel/report/why.ts'
-import { type AloneFacts, explainFile, type Query } from '../kernel/report/why-file.ts'
+import { type AloneFacts, explainFile } from '../kernel/report/why-file.ts'
+import type { Query } from '../kernel/report/why-parts.ts'
+import { explainState, type StateFacts } from '../kernel/report/why-state.ts'
 import type { Desired } from '../model/desired.ts'
 import type { WhyResult } from '../report/result.ts'
 import { type Host, interruptible, openSession, reading } from './session.ts'
@@ -42,3 +44,7 @@ export async function whyIfAny(host: Host, desired: Desired, query: Query, facts
 /** The verdict by the file alone. */
 export const whyOffline = (desired: Desired, query: Query, facts: AloneFacts): WhyResult =>
   explainFile(desired, query, facts)
+
+/** The verdict by an exported state and the file. Throws E103 or E114 for a bad interface, as on its host. */
+export const whyAgainst = (facts: StateFacts, desired: Desired | undefined, query: Query): WhyResult =>
+  explainState(facts, desired, query)

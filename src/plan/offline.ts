@@ -16,7 +16,7 @@ const OLD = 24 * 3600
 const unknown = (what: Unknown['what'], why: string): Unknown => ({ what, why })
 
 /** Backends whose next hops the host was not asked for: those that its live policy does not have. */
-const strangers = ({ state }: Desired, { nextHops }: Pick<Live, 'nextHops'>): string[] =>
+export const strangers = ({ state }: Desired, { nextHops }: Pick<Live, 'nextHops'>): string[] =>
   [...new Set([...state.services.values()].flatMap(addressTextsOf))].filter((address) => !nextHops.has(address)).sort()
 
 const CONNECTIONS = unknown('connections', 'which live connections and peers apply would cut, or refuse to cut')
@@ -62,8 +62,8 @@ function span(seconds: number): string {
     : plural(Math.floor(seconds / (24 * 3600)), 'day')
 }
 
-/** Warnings about a state itself. `now`: Unix time in seconds. */
-export function warnState({ createdAt, build, host }: ExportedState, own: PlanBuild, now: number): Diagnostic[] {
+/** The warning about an old state. `now`: Unix time in seconds. */
+export function warnAge({ createdAt, host }: ExportedState, now: number): Diagnostic[] {
   const age = now - Date.parse(createdAt) / 1000
   const old: Diagnostic = {
     code: 'W281',
@@ -71,11 +71,17 @@ export function warnState({ createdAt, build, host }: ExportedState, own: PlanBu
     message: `the state of ${host.name} is ${span(age)} old`,
     hint: 'export it again on the host: xdp status --state FILE',
   }
+  return age > OLD ? [old] : []
+}
+
+/** Warnings about a state itself. `now`: Unix time in seconds. */
+export function warnState(exported: ExportedState, own: PlanBuild, now: number): Diagnostic[] {
+  const { build, host } = exported
   const other: Diagnostic = {
     code: 'W280',
     severity: 'warning',
     message: `the state was exported by xdp ${build.version} with other BPF programs than those of this xdp ${own.version}: if ${host.name} keeps its xdp, its plan has no change of the program`,
     hint: 'plan with the version of xdp that applies',
   }
-  return [...(age > OLD ? [old] : []), ...(build.digest === own.digest ? [] : [other])]
+  return [...warnAge(exported, now), ...(build.digest === own.digest ? [] : [other])]
 }

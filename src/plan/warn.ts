@@ -1,9 +1,7 @@
 // Warnings to read before approving a plan, although it has no error.
 
 import type { Diagnostic } from '../diagnostics.ts'
-import { WITHOUT_NATIVE_KINDS } from '../drivers/driver.ts'
 import type { Desired } from '../model/desired.ts'
-import { shapeOf } from '../model/link.ts'
 import type { Link, Live } from '../model/live.ts'
 import { coversInterface } from '../model/scope.ts'
 import type { Attachment, ScopedSet, State } from '../model/state.ts'
@@ -17,6 +15,7 @@ import { warnDriver } from './warn-driver.ts'
 import { warnHealth } from './warn-health.ts'
 import { warnOwn } from './warn-own.ts'
 import { warnServices } from './warn-services.ts'
+import { warnStacked } from './warn-stacked.ts'
 
 type Code = Diagnostic['code']
 
@@ -60,12 +59,7 @@ function warnAttach({ interface: name, modes }: Attachment, live: Live, state: S
     const message = `native XDP on ${name} turns off TCP segmentation offload on its veth peer while it is attached`
     found.push(warning('W201', message, 'write `mode: generic` if TCP throughput of the peer matters more', at))
   }
-  if (native && (WITHOUT_NATIVE_KINDS.has(link.kind) || shapeOf(link) === 'ip')) {
-    const message = `${name} is a ${link.kind} device, which has no native XDP`
-    const parent = link.kind === 'vlan' ? ', or attach to its parent, which parses VLAN tags' : ''
-    found.push(warning('W208', message, `write \`mode: generic\`${parent}`, at))
-  }
-  if (native) found.push(...warnDriver(link, modes, live, at))
+  if (native) found.push(...warnStacked(link, modes, live, at), ...warnDriver(link, modes, live, at))
   if (!link.up)
     found.push(warning('W202', `${name} is down: no packet reaches the filter`, `ip link set ${name} up`, at))
   return [...found, ...warnMember(link, live, state, at)]

@@ -1,15 +1,13 @@
 // Renders confirmations as text and as JSON (schemas/apply.schema.json, schemas/status.schema.json,
 // schemas/confirm.schema.json).
 
-import { type Confirmation, type ConfirmOn, returning } from '../model/confirmation.ts'
+import { type Confirmation, type ConfirmOn, inForceAgain, returned, returns } from '../model/confirmation.ts'
 import type { PendingConfirmation, Reverted } from '../report/confirmation.ts'
 import { jsonDocument } from './json.ts'
 import { seconds } from './numbers.ts'
 import { paint } from './paint.ts'
 
-/** The policy that returns, at the start of a sentence. */
-const Returning = (confirmation: Confirmation): string =>
-  returning(confirmation).replace(/^./, (letter) => letter.toUpperCase())
+const sentence = (clause: string): string => `${clause.replace(/^./, (letter) => letter.toUpperCase())}.`
 
 const untilOf = ({ deadline, seconds_left: left }: PendingConfirmation): string => {
   if (deadline === undefined || left === undefined) return 'without a readable deadline'
@@ -23,7 +21,7 @@ const loginOf = ({ addresses, ports }: ConfirmOn): string =>
 /** The deadline of a pending confirmation and the command that confirms, after an apply. */
 export function pendingLines(pending: PendingConfirmation): string {
   return [
-    `Waits for confirmation ${pending.id} ${untilOf(pending)}; then ${returning(pending)} returns.`,
+    `Waits for confirmation ${pending.id} ${untilOf(pending)}; then ${returns(pending)}.`,
     `Keep the new policy: xdp confirm${pending.on ? `, or ${loginOf(pending.on)}` : ''}`,
     '',
   ].join('\n')
@@ -40,7 +38,7 @@ export function pendingStatus(pending: PendingConfirmation, color: boolean): str
         ? `in ${left} s, at ${seconds(deadline)}`
         : `at ${seconds(deadline)}, which has passed`
   return [
-    `${yellow('!')} Unconfirmed: ${returning(pending)} returns ${time}`,
+    `${yellow('!')} Unconfirmed: ${returns(pending)} ${time}`,
     `${yellow('!')}   Confirmation ${id}: xdp confirm, or xdp confirm --cancel`,
     ...(on && guarded ? [`${yellow('!')}   ${loginOf(on).replace(/^a/, 'A')} confirms`] : []),
     ...(guarded ? [] : [`${yellow('!')}   No guardian runs, so that nothing puts it back by itself`]),
@@ -56,7 +54,7 @@ const REASONS: Readonly<Record<Reverted['reason'], string>> = {
 /** Two lines about an apply that was reverted. */
 export const revertedLines = (reverted: Reverted): string[] => [
   `The apply ${reverted.id} of ${reverted.config.path} ${REASONS[reverted.reason]}:`,
-  `${returning(reverted)} returned at ${seconds(reverted.at)}.`,
+  `${returned(reverted)} at ${seconds(reverted.at)}.`,
 ]
 
 export const pendingJson = ({ deadline, seconds_left, config, on, ...pending }: PendingConfirmation) => ({
@@ -77,7 +75,7 @@ export function renderConfirm({ confirmation, action, pending }: ConfirmResult, 
   const { green } = paint(color)
   const { id, generation } = confirmation
   if (action === 'confirmed') return `${green('Confirmed.')} Generation ${generation} stays in force.\n`
-  if (action === 'cancelled') return `${green('Reverted.')} ${Returning(confirmation)} is in force again.\n`
+  if (action === 'cancelled') return `${green('Reverted.')} ${sentence(inForceAgain(confirmation))}\n`
   return `${green('Extended.')} Confirmation ${id} may arrive ${pending ? untilOf(pending) : ''}.\n`
 }
 

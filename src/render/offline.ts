@@ -1,4 +1,4 @@
-// The part of a plan that says how it was made without the kernel, and what it does not know.
+// The part of a plan or a verdict that says how it was made without the kernel, and what it does not know.
 
 import type { Against, Unknown } from '../model/exported.ts'
 
@@ -9,7 +9,7 @@ export interface OfflineView {
 }
 
 /** The state or config, in words. */
-function otherSide(against: Against): string {
+export function otherSide(against: Against): string {
   if (against.kind === 'config') return `the config ${against.path}`
   const { host, createdAt, live } = against.state
   const generation = live.generation === 0 ? 'nothing applied' : `generation ${live.generation}`
@@ -42,6 +42,12 @@ function otherJson(against: Against): Readonly<Record<string, unknown>> {
     exported_at: createdAt,
     generation: live.generation,
   }
+}
+
+/** An exported state as the other side, of a verdict. */
+export const stateJson = (against: Extract<Against, { kind: 'state' }>): Readonly<Record<string, unknown>> => {
+  const { path, host, instance, exported_at, generation } = otherJson(against)
+  return { path, host, instance, exported_at, generation }
 }
 
 export const offlineJson = ({ against, unknown }: OfflineView): Readonly<Record<string, unknown>> => ({

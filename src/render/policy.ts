@@ -12,6 +12,9 @@ const FINGERPRINT = /^[0-9a-f]{8}$/
 
 const shownSecret = (secret: string): string => (FINGERPRINT.test(secret) ? secret : fingerprint(secret))
 
+/** Whether only the fingerprint of the hash key is known: of an exported policy. */
+export const isKeyHidden = (policy: Policy | undefined): boolean => FINGERPRINT.test(policy?.hash_key ?? '')
+
 const SECRETS = SETTING_NAMES.filter((name) => settingOf(name).isSecret)
 
 export const shownPolicy = (policy: Policy): Policy => ({

@@ -8,12 +8,14 @@ import type {
   Everywhere,
   Judgement,
   LiveJudgement,
+  OfflineAnswer,
   OtherwiseCase,
   WhyResult,
 } from '../report/result.ts'
 import { banJson, showable } from './bans.ts'
 import { formatDuration } from './duration.ts'
 import { jsonDocument } from './json.ts'
+import { otherSide, stateJson } from './offline.ts'
 import { type Paint, paint } from './paint.ts'
 import { formatTable } from './table.ts'
 
@@ -139,12 +141,26 @@ function banLines({ reason, by, ttlLeft, observe }: Ban): string[] {
   return [`Banned${author} ${time}${why}. \`xdp unban\` lifts it; bans are not in the file.`]
 }
 
-/** An answer from the file alone says what it leaves open. */
-const offlineLines = ({ unread, unknown }: NonNullable<WhyResult['offline']>): string[] => [
-  ...(unread === undefined ? [] : [`live: not read: ${unread}`]),
-  'By the file alone. It does not say:',
+/** An answer without the kernel says what it leaves open. */
+const offlineLines = ({ against, unknown }: OfflineAnswer): string[] => [
+  '',
+  `${against ? `By ${otherSide(against)}, without the kernel.` : 'By the file alone.'} It does not say:`,
   ...unknown.map(({ why }) => `  - ${why}`),
 ]
+
+/** The sentence about a host without a policy of ours. */
+const nothingLive = (offline: OfflineAnswer | undefined): string[] => {
+  if (offline && !offline.against) return []
+  const where = offline?.against ? `${offline.against.state.host.name} had` : 'this instance has'
+  const then = offline ? 'passed' : 'passes'
+  return [`live: ${where} nothing in the kernel, so every packet ${then}.`]
+}
+
+const planOf = (offline: OfflineAnswer | undefined): string =>
+  offline?.against ? `xdp plan --against ${offline.against.path === 'stdin' ? '-' : offline.against.path}` : 'xdp plan'
+
+const provenText = (proven: boolean, offline: OfflineAnswer | undefined): string =>
+  offline?.against ? '(from the state)' : proven ? '(proven by a packet)' : '(from the tables)'
 
 /** `file`: the path of the config, for its row. */
 export function renderWhy(
@@ -156,14 +172,14 @@ export function renderWhy(
   const judgements: Judgement[] = []
   const rows: string[][] = []
   const [ours, files] = [everyOne<LiveJudgement>(live), everyOne<Judgement>(desired)]
-  for (const one of ours) rows.push(row('live', one, one.proven ? '(proven by a packet)' : '(from the tables)'))
+  for (const one of ours) rows.push(row('live', one, provenText(one.proven, offline)))
   for (const one of files) rows.push(row(file ?? 'file', one, placeText(one)))
   judgements.push(...ours, ...files)
   const columns = [{ title: address }, { title: 'VERDICT' }, { title: 'BECAUSE OF' }, { title: '' }]
   const [head = '', ...body] = formatTable(columns, rows)
   const lines = [style.bold(head), ...body.map((line, at) => tint(line, judgements[at] as Judgement, style))]
-  if (offline) lines.push(...offlineLines(offline))
-  else if (live === undefined) lines.push('live: this instance has nothing in the kernel, so every packet passes.')
+  if (live === undefined) lines.push(...nothingLive(offline))
+  if (offline?.unread !== undefined) lines.push(`live: not read: ${offline.unread}`)
   if (desired === undefined) lines.push('file: no config file was found.')
   if (judgements.some(({ unlessEstablished }) => unlessEstablished))
     lines.push('Packets of connections that this host opened pass.')
@@ -174,12 +190,13 @@ export function renderWhy(
   const disagree = live !== undefined && desired !== undefined && !sameEverywhere(ours, files)
   if (ban) lines.push(...banLines(ban))
   else if (disagree)
-    lines.push(`${style.yellow('!')} The live policy and the file disagree; \`xdp plan\` shows the changes.`)
+    lines.push(`${style.yellow('!')} The live policy and the file disagree; \`${planOf(offline)}\` shows the changes.`)
   for (const sentence of advice) lines.push(`${style.yellow('!')} ${sentence}.`)
   // In sync, the entries of the file say more: they are not merged.
   if (live && (disagree || !desired)) lines.push(...coverLines('LIVE LIST', ours))
   if (desired) lines.push(...coverLines('LIST', files))
   lines.push(...otherwiseLines(address, ours.length > 0 ? ours : files))
+  if (offline) lines.push(...offlineLines(offline))
   return `${lines.join('\n')}\n`
 }
 
@@ -275,7 +292,11 @@ export function renderWhyJson({ address, advice, live, desired, offline }: WhyRe
     address,
     advice,
     offline: offline
-      ? { unread: offline.unread ?? null, unknown: offline.unknown.map(({ what, why }) => ({ what, why })) }
+      ? {
+          unread: offline.unread ?? null,
+          against: offline.against ? stateJson(offline.against) : null,
+          unknown: offline.unknown.map(({ what, why }) => ({ what, why })),
+        }
       : null,
     live: live ? { ...liveJson(live), elsewhere: live.elsewhere.map(liveJson) } : null,
     desired: desired ? { ...judgementJson(desired), elsewhere: desired.elsewhere.map(judgementJson) } : null,

@@ -2,7 +2,7 @@
 
 import type { Anomaly, AnomalyName } from '../model/anomaly.ts'
 import type { Ban } from '../model/ban.ts'
-import type { Unknown } from '../model/exported.ts'
+import type { Against, Unknown } from '../model/exported.ts'
 import type { Drift } from '../model/live.ts'
 import type { ServiceMode } from '../model/overlay.ts'
 import type { Policy } from '../model/policy.ts'
@@ -283,6 +283,14 @@ export interface LiveJudgement extends Judgement {
 /** The judgement on the first interfaces, and those on others that differ. */
 export type Everywhere<T extends Judgement> = T & { readonly elsewhere: readonly T[] }
 
+export interface OfflineAnswer {
+  /** Of an answer from the file alone: why the live state was not read; undefined: it was not asked for. */
+  readonly unread: string | undefined
+  /** The exported state that `live` is from; undefined: from the file alone. */
+  readonly against?: Extract<Against, { kind: 'state' }>
+  readonly unknown: readonly Unknown[]
+}
+
 export interface WhyResult {
   readonly address: string
   /** Why the answer to the packet may be lost, and the remedy: sentences without a full stop. */
@@ -291,8 +299,8 @@ export interface WhyResult {
   readonly live: Everywhere<LiveJudgement> | undefined
   /** undefined: no config file was found. */
   readonly desired: Everywhere<Judgement> | undefined
-  /** Only of an answer from the file alone. `unread`: why the live state was not read; undefined: it was not asked for. */
-  readonly offline?: { readonly unread: string | undefined; readonly unknown: readonly Unknown[] } | undefined
+  /** Only of an answer without the kernel. */
+  readonly offline?: OfflineAnswer | undefined
 }
 
 export type CheckLevel = 'ok' | 'warn' | 'fail'

@@ -60,6 +60,7 @@ const link = object<Link>({
   linkType: text,
   isMultipoint: flag,
   master: optional(text),
+  bond: optional(object({ mode: text, policy: text })),
   programs: list(attached),
 })
 

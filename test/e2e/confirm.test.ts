@@ -85,12 +85,12 @@ describe('the first apply', () => {
   test('without a confirmation goes back to no program at all', async () => {
     lab.write('xdp.yaml', OLD)
     expect(await lab.ok(...AUTO, '--confirm', '1s')).toMatch(
-      /Waits for confirmation [0-9a-f]{8} until .*no policy returns/,
+      /Waits for confirmation [0-9a-f]{8} until .*its programs are detached/,
     )
     expect(await answers()).toEqual([0, 1])
     await expect.poll(() => lab.objects(), PATIENCE).toEqual(NO_OBJECTS)
     expect(await answers()).toEqual([1, 1])
-    expect(await lab.ok('status')).toContain('no policy returned at')
+    expect(await lab.ok('status')).toContain('its programs were detached at')
   })
 
   inDepth('waits for no confirmation because of the config alone, as at boot', async () => {

@@ -4,6 +4,7 @@ import { chmodSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { EXIT } from '../../src/diagnostics.ts'
+import { sample } from '../support/depth.ts'
 import { capture, ETH0, Lab, type Output } from '../support/hosts.ts'
 import { check } from '../support/schemas.ts'
 
@@ -181,6 +182,11 @@ services:
     backends: [{ address: 192.0.2.2, weight: 2 }, { address: 192.0.2.4, state: drain }]
 `
 
+const ASKED = RICH.replace('    sorry: 192.0.2.3\n', '')
+  .replace('  - { name: long, file: lists/long.txt }\n', '  - { name: seen, cidr: 192.0.2.7, action: observe }\n')
+  .replace('health: { type: tcp, port: 80 }', 'hash: source')
+  .replace('    fallback: sorry\n', '')
+
 test('the live policy is listed as a config whose plan has no changes', async () => {
   lab.write('rich.yaml', RICH.replace('sorry: 192.0.2.3', 'sorry: { address: 192.0.2.3 }'))
   const long = Array.from({ length: 60 }, (_, i) => `203.0.113.${100 + 2 * i}`).join('\n')
@@ -206,6 +212,63 @@ test('the live policy is listed as a config whose plan has no changes', async ()
   await lab.ok('destroy', '--auto-approve')
   const { exitCode, stdout } = await lab.xdp('list', '--json')
   expect([exitCode, codeOf({ exitCode, stdout, stderr: '' })]).toEqual([EXIT.failed, 'E283'])
+})
+
+/** Questions whose answers differ: every part of a policy decides one of them. */
+const QUESTIONS = [
+  '198.51.100.42',
+  '203.0.113.9',
+  '203.0.113.9 --protocol tcp --destination-port 22',
+  '203.0.113.9 --protocol tcp --destination-port 443 --interface eth0',
+  '192.0.2.2',
+  '192.0.2.2 --protocol icmp',
+  '10.1.2.3 --protocol udp --source-port 9 --destination-port 53',
+  '192.0.2.3 --destination 192.0.2.10 --protocol tcp --source-port 1024 --destination-port 80',
+  '192.0.2.7 --destination 192.0.2.10 --protocol tcp --source-port 5 --destination-port 443 --length 1400',
+  '2001:db8::7 --ttl 1',
+]
+
+test('why --against answers for the host of a state as why does there', async () => {
+  lab.write('asked.yaml', ASKED)
+  await lab.ok('apply', '-f', 'asked.yaml', '--auto-approve')
+  await lab.ok('status', '--state', 'asked.json')
+  chmodSync(join(lab.directory, 'asked.json'), 0o644)
+  interface Answer {
+    readonly live: Record<string, unknown> & { readonly rate_limits: readonly object[] }
+    readonly desired: object
+    readonly offline: { against: { generation: number }; unknown: { what: string }[] } | null
+  }
+  const asked = (text: string): Answer => check('why', text) as Answer
+  /** Facts that only the kernel has. */
+  const comparable = ({ live, desired }: Answer) => ({
+    live: { ...live, proven: null, rate_limits: live.rate_limits.map((one) => ({ ...one, used: null })) },
+    desired,
+  })
+  for (const question of sample(QUESTIONS, 5)) {
+    const words = ['why', ...question.split(' '), '-f', 'asked.yaml', '--json']
+    const here = asked(await lab.ok(...words))
+    const { exitCode, stdout, stderr } = await unprivileged(...words, '--against', 'asked.json')
+    expect({ question, exitCode, stderr }).toEqual({ question, exitCode: 0, stderr: '' })
+    const there = asked(stdout)
+    expect({ question, ...comparable(there) }).toEqual({ question, ...comparable(here) })
+    expect([here.live['proven'], there.live['proven']]).toEqual([true, false])
+    expect([here.offline, there.offline?.against.generation]).toEqual([null, expect.any(Number)])
+  }
+
+  // A ban is not part of a state, and the answer says so.
+  await lab.ok('ban', '192.0.2.9', '--ttl', '1h')
+  const text = await unprivileged('why', '192.0.2.9', '--against', 'asked.json')
+  expect(text.stdout).toMatch(/live +drop +default-drop +\(from the state\)[\s\S]*file: no config file was found/)
+  expect(text.stdout).toMatch(/By asked\.json, the state of .* \(generation \d+\), without the kernel[\s\S]*- bans: /)
+  const wrong = async (...words: string[]) => {
+    const output = await unprivileged('why', '192.0.2.9', '--json', ...words)
+    return [output.exitCode, codeOf(output)]
+  }
+  expect(await wrong('--against', 'asked.json', '--interface', 'eth7')).toEqual([EXIT.unavailable, 'E103'])
+  expect(await wrong('--against', 'asked.json', '--interface', 'lo')).toEqual([EXIT.failed, 'E114'])
+  expect(await wrong('--against', 'asked.yaml')).toEqual([EXIT.usage, 'E300'])
+  expect(await wrong('--against', 'asked.json', '--offline', '-f', 'asked.yaml')).toEqual([EXIT.usage, 'E300'])
+  await lab.ok('destroy', '--auto-approve')
 })
 
 test('why names what decides otherwise about other packets of an address, a hidden ban too', async () => {

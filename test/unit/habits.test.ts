@@ -37,6 +37,10 @@ test.each([
   [['apply', '-y'], '--auto-approve'],
   [['status', '-o', 'json'], '--json'],
   [['plan', '--config', 'x.yaml'], '-f FILE'],
+  [['why', '192.0.2.1', '--proto', 'tcp'], '--protocol'],
+  [['why', '192.0.2.1', '--dport', '22'], '--destination-port'],
+  [['why', '192.0.2.1', '--port', '22'], '--source-port'],
+  [['apply', '--auto'], '--auto-approve'],
 ])('%j points to %s', (argv, word) => {
   expect(hintOf(...argv)).toContain(word)
 })

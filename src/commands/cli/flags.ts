@@ -44,7 +44,7 @@ export const FEED_FLAGS = {
   },
   'accept-growth': {
     type: 'boolean',
-    help: 'accept feeds that grew by more than max_growth or by 1/16 of an address space',
+    help: 'accept feeds that grew by more than max_growth, or by a sixteenth of all addresses',
   },
 } as const satisfies FlagSpecs
 
@@ -66,7 +66,7 @@ export const CUT_FLAGS = {
     help: 'cut these peers although they are guarded (repeatable): ssh, gateway, dns, or an address or CIDR',
     completes: ['ssh', 'gateway', 'dns'],
   },
-  'force-cut': { type: 'boolean', help: 'cut any live connection and peer; `ban`: also ban addresses of this host' },
+  'force-cut': { type: 'boolean', help: 'cut any live connection and peer; of `ban`: also ban addresses of this host' },
 } as const satisfies FlagSpecs
 
 export const DIFF_FLAGS = {
@@ -111,7 +111,7 @@ export const STATUS_FLAGS = {
   state: {
     type: 'string',
     value: 'FILE',
-    help: 'export everything that a plan needs, for `xdp plan --against FILE`; - for stdout in place of the status',
+    help: 'export everything that a plan needs, for --against of `xdp plan` and `xdp why`; - for stdout in place of the status',
     completes: 'file',
   },
 } as const satisfies FlagSpecs
@@ -255,20 +255,30 @@ export const WHY_FLAGS = {
   destination: { type: 'string', value: 'ADDRESS', help: 'destination address of the packet' },
   'destination-port': { type: 'string', value: 'PORT', help: 'destination port of the packet' },
   'tcp-flags': { type: 'string', value: 'FLAGS', help: 'flags that are set, such as syn or fin,ack; default: syn' },
-  'icmp-type': { type: 'string', value: 'TYPE', help: 'type of ICMP by name or number; default: echo-request' },
-  'icmp-code': { type: 'string', value: 'CODE', help: 'code of ICMP as a number; default: 0' },
-  length: { type: 'string', value: 'BYTES', help: 'length from the IP header on; default: that of the headers' },
+  'icmp-type': { type: 'string', value: 'TYPE', help: 'ICMP type, by name or number; default: echo-request' },
+  'icmp-code': { type: 'string', value: 'CODE', help: 'ICMP code, a number; default: 0' },
+  length: {
+    type: 'string',
+    value: 'BYTES',
+    help: 'length of the IP packet with its headers; default: the headers alone',
+  },
   ttl: { type: 'string', value: 'NUMBER', help: 'TTL or hop limit; default: 64' },
-  dscp: { type: 'string', value: 'CODEPOINT', help: 'code point by name or number; default: 0' },
+  dscp: { type: 'string', value: 'CODEPOINT', help: 'DSCP, by name or number; default: 0' },
   fragment: {
     type: 'string',
     value: 'WHICH',
-    help: 'the packet is a fragment: first or later',
+    help: 'make the packet a fragment: first or later',
     completes: ['first', 'later'],
   },
-  vlan: { type: 'string', value: 'NUMBER', help: 'number in a VLAN tag of the frame' },
+  vlan: { type: 'string', value: 'NUMBER', help: 'VLAN ID of the frame' },
   interface: { type: 'string', value: 'NAME', help: 'interface on which the packet arrives', completes: 'interface' },
-  offline: { type: 'boolean', help: 'answer by the config alone: needs no root, no kernel and no tools' },
+  offline: { type: 'boolean', help: 'answer by the config alone; needs neither root nor a kernel' },
+  against: {
+    type: 'string',
+    value: 'STATE',
+    help: 'answer for the host of an exported state, a file of `xdp status --state` or - for stdin; needs neither root nor a kernel',
+    completes: 'file',
+  },
 } as const satisfies FlagSpecs
 
 export const IMPORT_FLAGS = {

@@ -2,6 +2,7 @@
 
 const PLAN = '`xdp plan` shows what `xdp apply` would do, and changes nothing'
 const APPROVE = '`--auto-approve` applies without a question'
+const PORTS = '`--destination-port` is the port on this side, `--source-port` that of the sender'
 const STATUS = '`xdp status` shows the live policy, `xdp list` its entries as a config, `xdp bans` the bans'
 
 /** Word → hint, for a command that does not exist. */
@@ -38,10 +39,20 @@ export const FLAG_HABITS: Readonly<Record<string, string>> = {
   o: '`--json` prints JSON',
   output: '`--json` prints JSON',
   format: '`--json` prints JSON',
+  port: PORTS,
+  p: '`--protocol` and `--destination-port` describe the packet of `xdp why`',
+  dport: '`--destination-port` is the port on this side',
+  sport: '`--source-port` is the port of the sender',
+  src: 'the source is the argument: `xdp why ADDRESS`',
+  source: 'the source is the argument: `xdp why ADDRESS`',
+  dst: '`--destination` is the address on this side',
+  iface: '`--interface` names the interface',
+  i: '`--interface` names the interface',
+  fix: '`xdp doctor` prints the command that fixes each problem; run it yourself',
   c: '`-f FILE` names the config',
   config: '`-f FILE` names the config',
   V: '`--version` shows the version',
-  v: '`--version` shows the version; `--full` shows all of a plan',
-  verbose: '`--full` shows all of a plan, `--commands` what it would run',
-  q: '`--summary` shows one line for each object of a plan',
+  v: '`--version` shows the version; `xdp plan --full` shows all of a plan',
+  verbose: '`xdp plan --full` shows all of a plan, `xdp plan --commands` what it would run',
+  q: '`xdp plan --summary` shows one line for each object',
 }

@@ -45,7 +45,9 @@ function unknownFlag(raw: string, name: string, command: CommandSpec | undefined
   }
   const habit = FLAG_HABITS[name]
   if (habit !== undefined) return fail('E300', `${raw} is not a known flag`, habit)
-  const meant = nearest(name, [...Object.keys(GLOBAL_FLAGS), ...Object.keys(command?.flags ?? everyFlag(commands))])
+  const known = [...Object.keys(GLOBAL_FLAGS), ...Object.keys(command?.flags ?? everyFlag(commands))]
+  const [longer, ...others] = name.length > 1 ? known.filter((one) => one.startsWith(name)) : []
+  const meant = longer !== undefined && others.length === 0 ? longer : nearest(name, known)
   const help = command ? `\`xdp ${command.name} --help\` lists the flags` : '`xdp help` lists the flags'
   return fail('E300', `${raw} is not a known flag`, meant === undefined ? help : `did you mean ${dashed(meant)}?`)
 }

@@ -1,4 +1,4 @@
-// xdp plan --against: a plan without the kernel.
+// xdp plan --against, and the state of xdp why --against: without the kernel.
 
 import { isUnusable, readBytes, refuse } from '../../config/text/source.ts'
 import { fail } from '../../diagnostics.ts'
@@ -45,7 +45,8 @@ export interface Offline {
 }
 
 /** The live state of a file. Secrets are compared by their fingerprints. */
-function liveOf({ live }: ExportedState, { state: { policy } }: Desired): Live {
+export function liveOf({ live }: ExportedState, desired: Desired | undefined): Live {
+  const policy = desired?.state.policy
   const own = live.state.policy
   return own && policy ? { ...live, state: { ...live.state, policy: withSecretsOf(own, policy) } } : live
 }
@@ -72,13 +73,26 @@ async function againstConfig(context: Context, loaded: Loaded, path: string, acc
   return { loaded, against, unknown: unknownToConfig(desired), plan, before: other }
 }
 
-/** Makes the plan against a file: an exported state, or a config. */
-export async function planAgainst(context: Context, path: string, accepted: Accepted): Promise<Offline> {
+/** The file of --against, or stdin for `-`. `state` is undefined where it is no exported state. */
+async function readOther(context: Context, path: string) {
   const isStdin = path === '-'
   const bytes = isStdin ? await context.readInput() : readBytes(path, STATE_LIMIT)
   if (isUnusable(bytes)) return refuse(bytes)
   const name = isStdin ? 'stdin' : path
-  const state = openState(name, bytes)
+  return { name, isStdin, state: openState(name, bytes) }
+}
+
+/** Reads an exported state. Throws E300 for any other file. */
+export async function readState(context: Context, path: string): Promise<{ name: string; state: ExportedState }> {
+  const { name, state } = await readOther(context, path)
+  if (state) return { name, state }
+  const hint = 'export one on the host: xdp status --state FILE. By a config alone: xdp why ADDRESS -f FILE --offline'
+  throw fail('E300', `${name} is no exported state, and the verdict of a host needs one`, hint)
+}
+
+/** Makes the plan against a file: an exported state, or a config. */
+export async function planAgainst(context: Context, path: string, accepted: Accepted): Promise<Offline> {
+  const { name, isStdin, state } = await readOther(context, path)
   if (isStdin && !state) {
     const hint = 'name the file of a config, or write a state: xdp status --state - | xdp plan --against -'
     throw fail('E300', 'stdin holds no state of a host, and no config is read from there', hint)

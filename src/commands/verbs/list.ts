@@ -14,7 +14,7 @@ import type { LIST_FLAGS } from '../cli/flags.ts'
 import { writeConfig } from './write-config.ts'
 
 const aboutOf = ({ host }: Context, { generation, committedAt }: Listed): string[] => [
-  `The live policy of instance ${host.instance}, printed by \`xdp list\`: generation ${generation}, in force since ${committedAt}.`,
+  `The live policy of instance ${host.instance}, printed by \`xdp list\`: generation ${generation}, in force since ${committedAt?.replace(/\.\d+Z$/, 'Z')}.`,
 ]
 
 const renderJson = (

@@ -32,7 +32,7 @@ function readGiven(given: Given, json: boolean): { format: Format; intervalMs: n
   const format = formatOf(given, json)
   const { watch, interval, output } = given
   if (interval !== undefined && !watch)
-    throw fail('E300', '--interval needs --watch', `xdp stats --watch --interval ${interval}`)
+    throw fail('E300', '--interval needs --watch', 'add --watch; an interval has a unit, such as 2s')
   if (watch && output !== undefined) throw fail('E300', '--watch and --output exclude each other')
   if (watch && format === 'prometheus') throw fail('E300', '--watch and --format prometheus exclude each other')
   const intervalMs = parseDuration('interval', interval ?? '1s')

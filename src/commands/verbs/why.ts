@@ -4,13 +4,16 @@ import { EXIT, type Exit, fail } from '../../diagnostics.ts'
 import type { Address } from '../../model/address.ts'
 import { TCP, UDP, WRITTEN_PROTOCOLS } from '../../model/ports.ts'
 import { parseAddress } from '../../model/text.ts'
-import { type Query, why, whyIfAny, whyOffline } from '../../pipelines/why.ts'
+import { type Query, why, whyAgainst, whyIfAny, whyOffline } from '../../pipelines/why.ts'
+import { warnAge } from '../../plan/offline.ts'
+import { isKeyHidden } from '../../render/policy.ts'
 import { renderWhy, renderWhyJson } from '../../render/why.ts'
 import type { WhyResult } from '../../report/result.ts'
 import type { Context } from '../cli/context.ts'
 import type { Arguments } from '../cli/flag.ts'
 import type { WHY_FLAGS } from '../cli/flags.ts'
-import { addressesIfAny, type Loaded, load, loadIfAny } from './config.ts'
+import { liveOf, readState } from './against.ts'
+import { addressesIfAny, type Loaded, load, loadIfAny, showWarnings } from './config.ts'
 import { readFields, readNumber } from './why-packet.ts'
 
 const PROTOCOLS: Readonly<Record<string, number | 'icmp'>> = {
@@ -71,6 +74,11 @@ export function readQuery({ positionals: [source = ''], options }: Arguments<typ
   }
 }
 
+interface Answer {
+  readonly loaded: Loaded | undefined
+  readonly result: WhyResult
+}
+
 /** The config of the command. The file alone must be there; beside the live state it need not. */
 const configFor = (context: Context, isOffline: boolean): Promise<Loaded | undefined> =>
   isOffline ? load(context, { readHost: addressesIfAny }) : loadIfAny(context, { readHost: addressesIfAny })
@@ -83,11 +91,33 @@ function answer({ flags, host }: Context, loaded: Loaded | undefined, query: Que
   return why(host, loaded?.desired, query)
 }
 
+/** By an exported state, and the file if there is one. */
+async function answerAgainst(context: Context, path: string, query: Query): Promise<Answer> {
+  const { name, state } = await readState(context, path)
+  const loaded = await loadIfAny(context, { readHost: async () => state.live.ownAddresses })
+  const exported = { ...state, live: liveOf(state, loaded?.desired) }
+  const facts = { path: name, exported, isKeyUnknown: isKeyHidden(exported.live.state.policy) }
+  showWarnings(context, warnAge(state, Date.now() / 1000))
+  return { loaded, result: whyAgainst(facts, loaded?.desired, query) }
+}
+
+async function answerFor(context: Context, { options }: Arguments<typeof WHY_FLAGS>, query: Query): Promise<Answer> {
+  const { offline, against } = options
+  if (against === undefined) {
+    const loaded = await configFor(context, offline)
+    return { loaded, result: await answer(context, loaded, query, offline) }
+  }
+  if (offline)
+    throw fail(
+      'E300',
+      '--offline answers by the config alone, and --against by a state',
+      'leave one of the two flags out',
+    )
+  return answerAgainst(context, against, query)
+}
+
 export async function run(context: Context, args: Arguments<typeof WHY_FLAGS>): Promise<Exit> {
-  const query = readQuery(args)
-  const isOffline = args.options.offline
-  const loaded = await configFor(context, isOffline)
-  const result: WhyResult = await answer(context, loaded, query, isOffline)
+  const { loaded, result } = await answerFor(context, args, readQuery(args))
   const text = renderWhy(result, loaded?.desired.config.path, context.color.stdout)
   context.stdout(context.flags.json ? renderWhyJson(result) : text)
   return EXIT.ok

@@ -98,7 +98,10 @@ export function entrySource(context: Context, path: Path): void {
     second === undefined
       ? 'the entry names no addresses'
       : `the entry has ${listed(present, 'and')}, but may have only one of them`
-  const hint = second === undefined ? `add ${listed(SOURCES, 'or')}` : 'split it into one entry per key'
+  const hint =
+    second === undefined
+      ? `add ${listed(SOURCES, 'or')}; \`cidr: any\` is every source`
+      : 'split it into one entry per key'
   context.report.error('E026', where, message, hint)
 }
 

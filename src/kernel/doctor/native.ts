@@ -1,9 +1,10 @@
 // Whether an interface accepts a program in native mode, as far as that is known without trying. Pure.
 
-import { BOND_MODES, BOND_NATIVE, KNOWN_UNTIL, WITHOUT_NATIVE_KINDS } from '../../drivers/driver.ts'
+import { bondRefusal, driverOf, refusedInBond } from '../../drivers/bond.ts'
+import { KNOWN_UNTIL, WITHOUT_NATIVE_KINDS } from '../../drivers/driver.ts'
 import { mtuLimit as limitOf, withoutNative } from '../../drivers/native.ts'
 import { driverNamed } from '../../drivers/table.ts'
-import { atLeast, type Version } from '../../model/version.ts'
+import type { Version } from '../../model/version.ts'
 import type { Card } from './cards.ts'
 import { listed } from './check.ts'
 import type { Processors } from './device.ts'
@@ -41,23 +42,33 @@ function driverNative(name: string, kernel: Version | undefined): Native {
   )
 }
 
+/** A member is asked for more than a device of its own: it has no program, and transmits frames of other devices. */
+function memberNative(member: Card, surroundings: Surroundings): Native {
+  if (member.programs.length > 0) return no('it runs a program of its own')
+  const why = refusedInBond(driverOf(member.kind, member.hardware.driver))
+  return why === undefined ? supportsNative(member, surroundings) : no(why)
+}
+
+/** `eth0 (ice)`; of a virtual device its kind. */
+const described = ({ name, kind, hardware: { driver } }: Card): string =>
+  `${name} (${driver ?? (kind === 'physical' ? 'driver unknown' : kind)})`
+
 function bondNative(card: Card, surroundings: Surroundings): Native {
   const { kernel, cards } = surroundings
-  if (kernel && !atLeast(kernel, BOND_NATIVE)) return no(`bonds have native XDP since Linux ${BOND_NATIVE.join('.')}`)
-  if (card.variant !== undefined && !BOND_MODES.has(card.variant)) {
-    return no(
-      `a bond in mode ${card.variant} has no native XDP`,
-      `set its mode to one of ${[...BOND_MODES].join(', ')}`,
-    )
-  }
+  const refusal = bondRefusal(card.bond, kernel)
+  if (refusal) return no(refusal.why, refusal.fix)
   const members = [...cards.values()].filter(({ master }) => master === card.name)
-  if (members.length === 0) return no('a bond without members has no native XDP')
-  const answers = members.map((member) => ({ member, native: supportsNative(member, surroundings) }))
+  if (members.length === 0) return unknown('it has no members yet, and refuses those without native XDP later')
+  const answers = members.map((member) => ({ member, native: memberNative(member, surroundings) }))
   const refusing = answers.find(({ native }) => native.answer === 'no')
-  if (refusing) return no(`its member ${refusing.member.name} has no native XDP: ${refusing.native.why}`)
+  if (refusing) {
+    const others = members.filter((member) => member !== refusing.member).map(described)
+    const rest = others.length > 0 ? ` (beside ${listed(others)})` : ''
+    return no(`its member ${refusing.member.name} has no native XDP${rest}: ${refusing.native.why}`)
+  }
   const doubtful = answers.find(({ native }) => native.answer === 'unknown')
   if (doubtful) return unknown(`it depends on its member ${doubtful.member.name}: ${doubtful.native.why}`)
-  return yes(`all its members have native XDP (${listed(members.map(({ name }) => name))})`)
+  return yes(`all its members have native XDP (${listed(members.map(described))})`)
 }
 
 function vethNative(card: Card, { kernel, cards }: Surroundings): Native {

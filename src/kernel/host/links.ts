@@ -44,6 +44,8 @@ const link = record({
           id: optional(anything),
           remote: optional(anything),
           external: optional(anything),
+          mode: optional(anything),
+          xmit_hash_policy: optional(anything),
         }),
       ),
     }),
@@ -87,6 +89,13 @@ function isMultipoint({ linkinfo }: IpLink): boolean {
   return isGre && external !== true && (remote === undefined || remote === 'any')
 }
 
+function bondOf({ linkinfo }: IpLink): Link['bond'] {
+  const { mode, xmit_hash_policy: policy } = linkinfo?.info_data ?? {}
+  // Before version 5.17, ip prints no policy of modes that have none.
+  if (linkinfo?.info_kind !== 'bond' || typeof mode !== 'string') return undefined
+  return { mode, policy: typeof policy === 'string' ? policy : '' }
+}
+
 /** Every interface of this process's network namespace, by name. */
 export async function readLinks(): Promise<Map<string, RawLink>> {
   const links = await askIp(list(link), '-d', 'link', 'show')
@@ -105,6 +114,7 @@ export async function readLinks(): Promise<Map<string, RawLink>> {
         linkType: link.link_type ?? 'ether',
         isMultipoint: isMultipoint(link),
         master: link.master,
+        bond: bondOf(link),
         programs: programsOf(link),
       },
     ]),

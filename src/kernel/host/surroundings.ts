@@ -105,19 +105,31 @@ async function readTagLoss(links: Devices, others: readonly string[]): Promise<S
   return new Map(found.filter(([, devices]) => devices.length > 0))
 }
 
+/** Kinds of masters whose members have native XDP in their place, or decide about it. */
+const HAVE_MEMBERS: ReadonlySet<string> = new Set(['bond', 'bridge', 'team'])
+
+/** Devices on whose drivers native XDP on an interface depends, or which could have it in its place. */
+function relativesOf(link: RawLink, links: ReadonlyMap<string, RawLink>): RawLink[] {
+  const below = link.kind === 'vlan' ? links.get(link.below ?? '') : undefined
+  const members = HAVE_MEMBERS.has(link.kind) ? [...links.values()].filter(({ master }) => master === link.name) : []
+  return [...members, ...(below ? [below, ...relativesOf(below, links)] : [])]
+}
+
 /**
- * The drivers of cards on which warnings depend: of those among these interfaces on which no program runs, and of those
- * that take VLAN tags out of frames. Others cost no process.
+ * The drivers of cards on which warnings depend: of those among these interfaces on which no program runs, of their members
+ * and the cards below them, and of those that take VLAN tags out of frames. Others cost no process.
  */
 export async function readDriversOf(
   links: ReadonlyMap<string, RawLink>,
   names: Iterable<string>,
   { stripping }: Pick<Surroundings, 'stripping'>,
 ): Promise<Live['drivers']> {
-  const fresh = [...names].filter((name) => links.get(name)?.programs.length === 0)
-  const wanted = new Set([...fresh, ...[...stripping.values()].flat()])
+  const fresh = [...names].flatMap((name) => links.get(name) ?? []).filter(({ programs }) => programs.length === 0)
+  const close = fresh.flatMap((link) => [link, ...relativesOf(link, links)])
+  const wanted = new Set([...close.map(({ name }) => name), ...[...stripping.values()].flat()])
   const cards = [...wanted].filter((name) => links.get(name)?.kind === 'physical')
-  return cards.length > 0 ? { kernel: release(), names: await readDrivers(cards) } : undefined
+  const isNeeded = cards.length > 0 || close.some(({ kind }) => kind === 'bond')
+  return isNeeded ? { kernel: release(), names: await readDrivers(cards) } : undefined
 }
 
 /** The facts needed to plan a file with these services, and entries for VLANs on these interfaces. Throws the errors of ip. */

@@ -3,70 +3,34 @@
 import { type Explanation, REASON } from '../../abi/generated.ts'
 import { factsFor, NONE, type TestPacket as Packet } from '../../abi/packet.ts'
 import type { Paths } from '../../abi/paths.ts'
-import { type Place, placeOn } from '../../abi/place.ts'
-import { XdpError } from '../../diagnostics.ts'
+import type { Place } from '../../abi/place.ts'
 import { FILTER } from '../../features/filter.ts'
-import type { Address } from '../../model/address.ts'
 import type { Desired } from '../../model/desired.ts'
-import { nearest } from '../../model/nearest.ts'
-import { originOf } from '../../model/provenance.ts'
-import { contains, WIDTH } from '../../model/ranges.ts'
-import type { ScopedSet } from '../../model/state.ts'
 import { formatAddress, formatRange, type Prefix } from '../../model/text.ts'
 import { withNextHops } from '../../plan/next-hops.ts'
 import { adviceFor } from '../../plan/own-vip.ts'
 import type { Verdict } from '../../report/reason.ts'
-import type { Covering, LiveJudgement, WhyResult } from '../../report/result.ts'
-import { anomaliesMet } from '../../semantics/anomalies-met.ts'
-import { type Circumstances, type Ingress, isExcepted, judge, type Match, needsSocket } from '../../semantics/judge.ts'
+import type { LiveJudgement, WhyResult } from '../../report/result.ts'
+import { type Circumstances, type Ingress, judge } from '../../semantics/judge.ts'
 import type { Memory } from '../host/memory.ts'
 import { readBan } from '../live/bans.ts'
 import { REASON_NAMES } from '../live/counters.ts'
 import { explainPacket, verdictOfAction } from '../live/probe.ts'
 import { requirePins } from '../observe/instance.ts'
 import { type Observation, observe, refuseOtherNamespace } from '../observe/observe.ts'
-import {
-  anywhere,
-  coveringOf,
-  desiredJudgement,
-  type Local,
-  merged,
-  type Named,
-  namesFor,
-  originIn,
-  type Query,
-} from './why-file.ts'
-import { limitsOf, usedBy } from './why-limits.ts'
-import { casesOf, maybeBanned } from './why-otherwise.ts'
+import { desiredJudgement } from './why-file.ts'
+import { usedBy } from './why-limits.ts'
+import { maybeBanned } from './why-otherwise.ts'
+import { decidedBy, type Local, merged, type Named, partsOf, placeInTables, type Query } from './why-parts.ts'
+import { generationOn, placesFor } from './why-places.ts'
 import { agreesWithTables, balancedPart, liveBalanced } from './why-services.ts'
 import { askWithSockets, socketsOf } from './why-sockets.ts'
-
-/** The range of a merged set that contains the address, as text. */
-function coveringRange({ addresses }: ScopedSet, { family, words }: Address): string | undefined {
-  const ranges = family === 4 ? addresses.v4 : addresses.v6
-  const index = contains(ranges, words)
-  return index < 0 ? undefined : formatRange(family, ranges.start, ranges.end, index * WIDTH[family])
-}
 
 const formatPrefix = ({ family, start, end }: Prefix): string => formatRange(family, start, end)
 
 /** The generation that the interface runs; the committed one if no interface is given. */
-function generationFor(live: Observation, name: string | undefined): number | undefined {
-  if (name === undefined) return live.committed?.meta && live.generation
-  const link = live.links.get(name)
-  const generation = link?.programs.find((program) => program.generation !== undefined)?.generation
-  if (generation !== undefined) return generation
-  const attached = [...live.state.interfaces.keys()]
-  const meant = nearest(name, attached)
-  throw new XdpError([
-    {
-      code: link ? 'E114' : 'E103',
-      severity: 'error',
-      message: link ? `interface ${name} does not run our program` : `interface ${name} does not exist`,
-      hint: meant ? `did you mean ${meant}?` : `our program runs on ${attached.join(', ') || 'no interface'}`,
-    },
-  ])
-}
+const generationFor = (live: Observation, name: string | undefined): number | undefined =>
+  name === undefined ? live.committed?.meta && live.generation : generationOn(live, name)
 
 /** A packet of a protocol for experiments (RFC 3692), which no ordinary scope names. */
 const UNUSUAL = { protocol: 253, ttl: 63 } as const
@@ -130,16 +94,6 @@ async function liveJudgement(
   }
 }
 
-/** The interfaces to judge a packet on, as the live state knows them. */
-function placesFor(live: Observation, query: Query): (Place & Named)[] {
-  const named = namesFor(live.state, live, query).flatMap((name) => {
-    const link = live.links.get(name)
-    const roles = live.state.interfaces.get(name)?.roles
-    return link ? [{ name, ...placeOn(link, live.slots.interfaces.get(name), roles) }] : []
-  })
-  return named.length > 0 ? named : [anywhere(live.state, live)]
-}
-
 /** What the data plane says of a packet, and where it arrived. */
 interface Answer {
   readonly generation: number
@@ -168,34 +122,30 @@ async function liveOn(
   const circumstances = { ...sockets, banned: ban?.observe === false, observed: ban?.observe === true }
   const model = judge(live.state, factsFor(query), circumstances, ingress)
   const balanced = liveBalanced(live, explanation)
-  const list = [...live.slots.lists].find(([, slot]) => explanation.list !== NONE && slot === explanation.list)?.[0]
+  const named = [...live.slots.lists].find(([, slot]) => explanation.list !== NONE && slot === explanation.list)?.[0]
+  // The program also reports the allowlist that let a packet through to the balancer, which decided.
+  const list = model.balanced && reason === model.reason ? undefined : named
   const match = model.matches.find((candidate) => candidate.list.name === list)
-  const { family, words } = query.source
-  const origin = list && desired ? originOf(desired.provenance, list, family, words) : undefined
-  const place = (one: Match): Pick<Covering, 'prefix' | 'at' | 'about'> => {
-    const origin = originIn(desired, one, query.source)
-    return { prefix: coveringRange(one.set, query.source), at: origin?.at, about: origin?.about }
-  }
+  const parts = partsOf(live.state, query, verdict, model, {
+    ingress,
+    circumstances,
+    place: placeInTables(desired, query),
+    desired,
+    isBanned: ban?.observe === false || hidden?.observe === false,
+    used: usedBy(live, explanation),
+  })
+  const otherwise = parts.otherwise.map((one) =>
+    one.kind === 'ban' && hidden ? { ...one, prefix: formatPrefix(hidden.prefix) } : one,
+  )
   return {
     verdict,
     reason,
-    list,
-    prefix: ban ? formatPrefix(ban.prefix) : match && coveringRange(match.set, query.source),
     ban,
-    lists: coveringOf(live.state, query, ingress, circumstances, place),
-    unlessEstablished: isExcepted(live.state, factsFor(query), model),
-    needsSocket: needsSocket(live.state, factsFor(query), circumstances, ingress),
-    anomalies: anomaliesMet(live.state, factsFor(query), circumstances, ingress),
-    observed: model.observed,
-    rateLimits: limitsOf(live.state, factsFor(query), ingress, circumstances, desired, usedBy(live, explanation)),
-    otherwise: casesOf(live.state, query, verdict, {
-      ingress,
-      isBanned: ban?.observe === false || hidden?.observe === false,
-      place,
-      desired,
-    }).map((one) => (one.kind === 'ban' && hidden ? { ...one, prefix: formatPrefix(hidden.prefix) } : one)),
+    ...parts,
+    otherwise,
     ...balancedPart(balanced, desired),
-    ...(origin ? { at: origin.at, about: origin.about } : {}),
+    ...decidedBy(list, match, query, desired),
+    ...(ban && { prefix: formatPrefix(ban.prefix) }),
     // The attached program, its twin, and the tables read back must agree.
     proven:
       verdict === verdictOfAction(explanation.verdict) &&

@@ -114,14 +114,23 @@ describe('native support', () => {
   })
 
   test('a bond depends on its members and its mode', () => {
-    const bond = card({ name: 'bond0', kind: 'bond', variant: '802.3ad' })
+    const bond = card({ name: 'bond0', kind: 'bond', bond: { mode: '802.3ad', policy: 'layer2' } })
     const member = (name: string, driver: string) => card({ name, driver, master: 'bond0' })
     const level = (subject: Card, ...others: Card[]) => check(subject, { wanted: NATIVE, others }).get('native')?.level
     expect(level(bond, member('eth0', 'ice'), member('eth1', 'ice'))).toBe('ok')
     expect(level(bond, member('eth0', 'ice'), member('eth1', 'r8169'))).toBe('fail')
     expect(level(bond, member('eth0', 'ice'), member('eth1', 'fnord'))).toBe('warn')
-    expect(level(bond)).toBe('fail')
-    expect(level({ ...bond, variant: 'balance-alb' }, member('eth0', 'ice'))).toBe('fail')
+    const words = (...others: Card[]) => check(bond, { wanted: NATIVE, others }).get('native')?.message
+    expect(words(member('eth0', 'ice'), member('eth1', 'mlx5_core'))).toContain('eth0 (ice) and eth1 (mlx5_core)')
+    expect(words(member('eth0', 'ice'), member('eth1', 'r8169'))).toMatch(
+      /eth1 has no native XDP \(beside eth0 \(ice\)\): driver r8169/,
+    )
+    expect(level(bond)).toBe('warn')
+    expect(level(bond, member('eth0', 'mlx4_en'))).toBe('fail')
+    const program = { id: 7, mode: 'native', name: 'x', owner: 'foreign', instance: undefined } as const
+    expect(level(bond, { ...member('eth0', 'ice'), programs: [program] })).toBe('fail')
+    const set = (mode: string, policy: string) => level({ ...bond, bond: { mode, policy } }, member('eth0', 'ice'))
+    expect([set('balance-alb', 'layer2'), set('balance-xor', 'vlan+srcmac')]).toEqual(['fail', 'fail'])
   })
 
   test('a veth needs as many receive queues as its peer has transmit queues', () => {

@@ -6,7 +6,7 @@ import { guard } from '../../../src/plan/guard.ts'
 import { plan } from '../../../src/plan/plan.ts'
 import { hintOfTags } from '../../../src/plan/warn-driver.ts'
 import { allow, block, scope } from '../../support/lists.ts'
-import { ANY, desired, link, list, live, PROGRAM, rateLimit, scoped, state } from '../../support/states.ts'
+import { ANY, desired, foreign, link, list, live, PROGRAM, rateLimit, scoped, state } from '../../support/states.ts'
 
 const wanted = (...modes: readonly AttachMode[]) => state({ policy: 'pass', interfaces: { eth0: modes } })
 const attached = (mode: AttachMode) => state({ program: PROGRAM, policy: 'pass', interfaces: { eth0: [mode] } })
@@ -106,6 +106,113 @@ describe('the driver of a card', () => {
 
   test('that is not known is no reason for a warning', () => {
     expect(codes(wanted('native'), [card])).toEqual([])
+  })
+})
+
+describe('native mode on stacked devices', () => {
+  const LACP = { mode: '802.3ad', policy: 'layer3+4' }
+  const bond = (own: Partial<Link> = {}) => link('eth0', { kind: 'bond', bond: LACP, ...own })
+  const below = (name: string, own: Partial<Link> = {}) =>
+    link(name, { kind: 'physical', master: 'eth0', ifindex: 9, ...own })
+  const about = (links: readonly Link[], names: Readonly<Record<string, string>> = {}, kernel = '6.1.0-56-amd64') => {
+    const drivers = { kernel, names: new Map(Object.entries(names)) }
+    return plan(desired(wanted('native')), live({ links, drivers }), PROGRAM).warnings
+  }
+
+  test('a bond whose members all have it is not reported, nor one without members or with unknown drivers', () => {
+    expect(about([bond(), below('c0'), below('c1')], { c0: 'ice', c1: 'mlx5_core' })).toEqual([])
+    expect(about([bond(), below('v0', { kind: 'veth' })])).toEqual([])
+    expect(about([bond(), below('c0')], { c0: 'fnord' })).toEqual([])
+    expect(about([bond({ bond: undefined })])).toEqual([])
+  })
+
+  test('one warning names the members of a bond and every one that refuses', () => {
+    const links = [bond(), below('c0'), below('c1'), below('d0', { kind: 'ifb' })]
+    expect(about(links, { c0: 'ice', c1: 'r8169' })).toEqual([
+      {
+        code: 'W208',
+        severity: 'warning',
+        message:
+          'eth0: a bond has native XDP only if all its members accept it (c0 (ice), c1 (r8169), d0 (ifb)), but c1: driver r8169 has no native XDP (as of Linux 7.2), d0: a device of the kind ifb has no native XDP: apply will probably fail',
+        hint: 'write `mode: generic` under eth0',
+        at: expect.anything(),
+      },
+    ])
+  })
+
+  test.each([
+    [
+      'a driver that transmits no frames of others',
+      { c0: 'mlx4_en' },
+      {},
+      /c0: driver mlx4_en cannot transmit frames of others/,
+    ],
+    ['a member with a program', { c0: 'ice' }, { programs: [foreign()] }, /c0: it runs a program of its own/],
+  ] as const)('a bond with %s is reported', (_, names, own, message) => {
+    expect(about([bond(), below('c0', own)], names)).toMatchObject([
+      { code: 'W208', message: expect.stringMatching(message) },
+    ])
+  })
+
+  test.each([
+    [{ mode: 'balance-alb', policy: 'layer2' }, '6.1.0', /mode balance-alb has no native/, /mode to one of balance-rr/],
+    [{ mode: '802.3ad', policy: 'vlan+srcmac' }, '6.1.0', /xmit_hash_policy vlan\+srcmac/, /such as layer3\+4/],
+    [LACP, '5.14.0', /bonds have native XDP since Linux 5\.15/, /^write `mode: generic` under eth0$/],
+  ])('a bond with %j on Linux %s is reported for itself', (settings, kernel, message, hint) => {
+    const [found, ...others] = about([bond({ bond: settings }), below('c0')], { c0: 'ice' }, kernel)
+    expect(others).toEqual([])
+    expect(found).toMatchObject({
+      code: 'W208',
+      message: expect.stringMatching(message),
+      hint: expect.stringMatching(hint),
+    })
+  })
+
+  test('the policy matters only in modes that hash', () => {
+    expect(
+      about([bond({ bond: { mode: 'active-backup', policy: 'vlan+srcmac' } }), below('c0')], { c0: 'ice' }),
+    ).toEqual([])
+  })
+
+  test('a member with an MTU that its driver does not accept is named, and the bond is what to change', () => {
+    const links = [bond({ mtu: 9000 }), below('c0', { mtu: 9000 })]
+    expect(about(links, { c0: 'igb' })).toMatchObject([
+      {
+        code: 'W277',
+        message: expect.stringMatching(/^eth0: member c0 has an MTU of 9000: .* driver igb/),
+        hint: expect.stringMatching(/^ip link set eth0 mtu 1500/),
+      },
+    ])
+  })
+
+  test('a VLAN device points to the device below it, if that one has native XDP', () => {
+    const vlan = link('eth0', { kind: 'vlan', below: 'c0' })
+    const hint = (names: Readonly<Record<string, string>>, ...others: Link[]) =>
+      about([vlan, ...others], names)[0]?.hint
+    expect(hint({ c0: 'ice' }, link('c0', { kind: 'physical' }))).toMatch(
+      /or name c0 \(ice\) instead: the filter parses VLAN tags$/,
+    )
+    expect(hint({ c0: 'r8169' }, link('c0', { kind: 'physical' }))).toMatch(
+      /: c0 below it has no native XDP either \(driver r8169/,
+    )
+    const below = link('c0', { kind: 'bond', bond: { mode: 'broadcast', policy: '' } })
+    expect(hint({}, below)).toMatch(/: c0 below it has no native XDP either \(a bond in mode broadcast/)
+    expect(hint({})).toMatch(/or attach to its parent/)
+  })
+
+  test('a bridge names its ports, and those that have native XDP in its place', () => {
+    const bridge = link('eth0', { kind: 'bridge' })
+    const [found] = about([bridge, below('c0'), below('c1'), below('v0', { kind: 'veth' })], { c0: 'ice', c1: 'r8169' })
+    expect(found).toMatchObject({
+      code: 'W208',
+      message: expect.stringMatching(
+        /has no native XDP; its ports are c0 \(ice\), c1 \(r8169\), v0 \(veth\): apply will/,
+      ),
+      hint: 'write `mode: generic` under eth0, or name its ports instead: c0 (ice)',
+    })
+    expect(about([bridge, below('c1')], { c1: 'r8169' })[0]?.hint).toMatch(
+      /: no port of the bridge to the network has native XDP$/,
+    )
   })
 })
 

@@ -265,7 +265,7 @@ describe('confirmations', () => {
     const text = renderStatus({ ...STATUS, pending: PENDING, reverted }, PLAIN)
     expect(text).toContain('! Unconfirmed: generation 2 returns in 60 s, at 2026-01-02T05:05:05Z\n')
     expect(text).toContain('!   Confirmation 0123abcd: xdp confirm, or xdp confirm --cancel\n')
-    expect(text).toContain('was not confirmed in time:\nno policy returned at 2026-01-02T05:05:05Z.\n')
+    expect(text).toContain('was not confirmed in time:\nits programs were detached at 2026-01-02T05:05:05Z.\n')
     expect(text).not.toContain('guardian')
     for (const line of text.split('\n')) expect(line.length).toBeLessThanOrEqual(80)
     const broken = renderStatus({ ...STATUS, pending: unreadable }, PLAIN)

@@ -53,7 +53,13 @@ const FULL = live({
     receiveMax: 212_992,
   },
   links: [
-    link('eth0', { vlan: { parent: 'eth1', tag: 7 }, below: 'p', master: 'br0', programs: [foreign({ pin: '/x' })] }),
+    link('eth0', {
+      vlan: { parent: 'eth1', tag: 7 },
+      below: 'p',
+      master: 'br0',
+      bond: { mode: '802.3ad', policy: '' },
+      programs: [foreign({ pin: '/x' })],
+    }),
   ],
   drift: new Map([['policy', 'changed in the kernel since the last apply']]),
   applied: {
