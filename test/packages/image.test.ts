@@ -107,7 +107,7 @@ describe('with the network of a host', () => {
       ...['apply', '--auto-approve'],
     )
     expect(exitCode).toBe(77)
-    expect(output).toContain(missing)
+    expect(output).toContain(`this is root without ${missing}: start the container with --cap-add ${missing.slice(4)}`)
     expect(lab.in(lab.host, 'ip', 'link', 'show', 'eth0')).not.toContain('prog/xdp')
   })
 })
