@@ -15,7 +15,7 @@ const argumentsOf = ({ argument, second }) => [argument, second].filter((spec) =
 function usage(spec) {
   const { name, flags } = spec
   const positional = argumentsOf(spec).map((one) => {
-    const wanted = italic(escaped(one.name))
+    const wanted = `${italic(escaped(one.name))}${one.multiple ? '...' : ''}`
     return one.required ? wanted : `[${wanted}]`
   })
   const own = Object.entries(flags).map(([flag, one]) => `[${flagTerm(flag, { ...one, short: undefined })}]`)
