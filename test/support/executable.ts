@@ -9,7 +9,8 @@ import { execa } from 'execa'
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const CACHE = join(ROOT, 'build/test/packages')
 const DIST = join(ROOT, 'dist')
-const INPUTS = ['dist', 'scripts/package', 'packaging', 'examples', 'docs'] as const
+const FOLDERS = ['scripts/package', 'packaging', 'examples', 'docs'] as const
+const FILES = ['README.md', 'CHANGELOG.md', 'CONTRIBUTING.md', 'SECURITY.md', 'xdp.yaml.example'] as const
 
 export interface Built {
   readonly executable: string
@@ -24,9 +25,13 @@ const IMAGE = /-oci-\w+\.tar$/
 /** The name of this host's architecture in `npm run package`. */
 const ARCH = process.arch
 
-function fingerprint(dist: string): string {
+/** Changes with every file of the packages, and with their time, which is that of the commit. */
+async function fingerprint(dist: string): Promise<string> {
   const hash = createHash('sha256')
-  for (const name of [dist, ...INPUTS.slice(1).map((input) => join(ROOT, input))]) {
+  const { stdout: time } = await execa('git', ['log', '-1', '--format=%ct'], { cwd: ROOT })
+  hash.update(process.env['SOURCE_DATE_EPOCH'] ?? time)
+  for (const name of FILES) hash.update(name).update(readFileSync(join(ROOT, name)))
+  for (const name of [dist, ...FOLDERS.map((input) => join(ROOT, input))]) {
     for (const path of (readdirSync(name, { recursive: true }) as string[]).sort()) {
       try {
         hash.update(path).update(readFileSync(join(name, path)))
@@ -48,7 +53,7 @@ export async function built({
   fresh = false,
   image = false,
 } = {}): Promise<Built | string> {
-  const out = join(CACHE, `${version}-${fingerprint(dist)}${fresh ? '-again' : ''}`)
+  const out = join(CACHE, `${version}-${await fingerprint(dist)}${fresh ? '-again' : ''}`)
   if (fresh) rmSync(out, { recursive: true, force: true })
   const flags = image ? ['--quick', '--image'] : ['--quick']
   const words = ['scripts/package.mjs', ...flags, '--dist', dist, '--version', version, '--out', out, ARCH]
