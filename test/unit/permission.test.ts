@@ -5,6 +5,7 @@ import {
   type Capability,
   capabilitiesOf,
   permissionHint,
+  refusalHint,
   writeHint,
 } from '../../src/kernel/tools/permission.ts'
 
@@ -33,6 +34,17 @@ test('root with all of them is sent to the host', () => {
   expect(permissionHint(LOADING, rights(0, ...LOADING))).toContain('user namespace')
   expect(writeHint(rights(0, 'DAC_OVERRIDE'))).toContain('AppArmor')
   expect(writeHint(rights(0))).toContain('--cap-add DAC_OVERRIDE')
+})
+
+test('a seccomp filter is named where bpf(2) is refused in spite of capabilities', () => {
+  const status = (effective: bigint, seccomp: number) => () =>
+    `CapEff:\t${effective.toString(16).padStart(16, '0')}\nSeccomp:\t${seccomp}\n`
+  const { capabilities } = rights(0, ...LOADING)
+  const words = 'map create failed: Operation not permitted'
+  expect(refusalHint(words, status(capabilities, 2))).toContain('seccomp')
+  expect(refusalHint(words, status(capabilities, 0))).toBeUndefined()
+  expect(refusalHint(words, status(0n, 2))).toBeUndefined()
+  expect(refusalHint('map create failed: Invalid argument', status(capabilities, 2))).toBeUndefined()
 })
 
 test('reads effective capabilities from the status of a process', () => {

@@ -21,14 +21,15 @@ export const has = (capabilities: bigint, name: Capability): boolean =>
 export const capabilitiesOf = (status: string): bigint =>
   BigInt(`0x${/^CapEff:\s*([0-9a-f]+)$/m.exec(status)?.[1] ?? '0'}`)
 
-function ownRights(): Rights {
-  const uid = process.geteuid?.()
+function ownStatus(): string {
   try {
-    return { uid, capabilities: capabilitiesOf(readFileSync('/proc/self/status', 'utf8')) }
+    return readFileSync('/proc/self/status', 'utf8')
   } catch {
-    return { uid, capabilities: 0n }
+    return ''
   }
 }
+
+const ownRights = (): Rights => ({ uid: process.geteuid?.(), capabilities: capabilitiesOf(ownStatus()) })
 
 /** `a`, `a and b`, `a, b and c`. */
 const listed = (words: readonly string[]): string =>
@@ -44,6 +45,21 @@ export function permissionHint(needed: readonly Capability[], { uid, capabilitie
     return 'this is root already: a user namespace, AppArmor or SELinux may forbid it; run it on the host'
   const flags = missing.map((name) => `--cap-add ${name}`).join(' ')
   return `this is root without ${named}: start the container with ${flags} (in a systemd unit, add ${missing.length > 1 ? 'them' : 'it'} to CapabilityBoundingSet)`
+}
+
+/** Whether a seccomp filter judges the system calls of a process, by the text of /proc/PID/status. */
+export const isFiltered = (status: string): boolean => /^Seccomp:\s*2$/m.test(status)
+
+const SECCOMP =
+  'a seccomp profile may forbid bpf(2), as that of podman in Debian 12 does without CAP_SYS_ADMIN: docs/install.md, "Containers", has one that allows it'
+
+/** Why the kernel may refuse what capabilities permit. `words`: the messages of bpftool. */
+export function refusalHint(words: string, status: () => string = ownStatus): string | undefined {
+  if (!/Operation not permitted/.test(words)) return undefined
+  const text = status()
+  const { BPF, SYS_ADMIN } = CAPABILITIES
+  const may = (capabilitiesOf(text) & ((1n << BPF) | (1n << SYS_ADMIN))) !== 0n
+  return may && isFiltered(text) ? SECCOMP : undefined
 }
 
 /** How a process may write a file of root's. */
