@@ -93,6 +93,20 @@ describe.each(RELEASES)('Debian $release', ({ release, boots }) => {
     expect(box.read('/etc/xdp/xdp.yaml')).toBe(CONFIG)
   })
 
+  test('a removal names an instance that it cannot reach, and ends only without it', async (context) => {
+    if (typeof machine === 'string') return context.skip(machine)
+    // Its network namespace ends with the shell.
+    const elsewhere = 'ip link add eth0 type veth peer name other; xdp apply --auto-approve --instance other'
+    await machine.ok('unshare', '--net', 'sh', '-ec', elsewhere)
+    const { exitCode, stderr } = await machine.run('dpkg', '--remove', 'xdp-as-code')
+    expect([exitCode, stderr]).toEqual([1, expect.stringContaining('E201')])
+    expect(stderr).toContain('not removed, because these instances are still in the kernel: other\n')
+    // The others are gone.
+    expect(await machine.ok('ip', 'link', 'show', 'eth0')).not.toContain('xdp')
+    await machine.ok('rm', '-r', '/sys/fs/bpf/xdp-as-code/other')
+    await machine.ok('xdp', 'apply', '--auto-approve')
+  })
+
   test('a removed package leaves no program, and a purged one no file', async (context) => {
     if (typeof machine === 'string') return context.skip(machine)
     await machine.ok('dpkg', '--remove', 'xdp-as-code')

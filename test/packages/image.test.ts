@@ -53,7 +53,7 @@ beforeAll(async () => {
   writeFileSync(join(configs, 'xdp.yaml'), CONFIG)
   execFileSync('tar', ['-xf', packages.image, '--directory', layout])
   const bundle = join(lab.directory, 'bundle')
-  execFileSync(join(found.root, 'usr/bin/umoci'), ['unpack', '--image', `${layout}:0.1.0`, bundle], { stdio: 'ignore' })
+  execFileSync(join(found.root, 'usr/bin/umoci'), ['unpack', '--image', `${layout}:xdp-as-code:0.1.0`, bundle], { stdio: 'ignore' })
   container = async (capabilities, ...words) => {
     const set = ['-all', ...capabilities.map((name) => `+${name.replace('CAP_', '').toLowerCase()}`)].join(',')
     const spaces = ['unshare', '--mount', '--pid', '--fork', '--ipc', '--uts', '--kill-child']
@@ -76,7 +76,7 @@ test('its layout names one image, whose entry point is xdp', (context) => {
   const blob = ({ digest }: { digest: string }) => read(`blobs/${digest.replace(':', '/')}`)
   expect(read('oci-layout')).toEqual({ imageLayoutVersion: '1.0.0' })
   const { manifests } = read('index.json')
-  expect(manifests).toMatchObject([{ annotations: { 'org.opencontainers.image.ref.name': '0.1.0' } }])
+  expect(manifests).toMatchObject([{ annotations: { 'org.opencontainers.image.ref.name': 'xdp-as-code:0.1.0' } }])
   const image = blob(manifests[0])
   expect(image.layers).toHaveLength(2)
   expect(blob(image.config)).toMatchObject({
