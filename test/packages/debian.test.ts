@@ -129,6 +129,21 @@ test('two builds of equal sources are identical, the executable and the packages
   }
 })
 
+test('the executable of the other architecture runs in qemu, and its package is of that architecture', async (context) => {
+  const [arch, deb, machine] = process.arch === 'x64' ? ['arm64', 'arm64', 'aarch64'] : ['x64', 'amd64', 'x86_64']
+  const packages = await built({ arch })
+  if (typeof packages === 'string') return context.skip(packages)
+  const qemu = [`qemu-${machine}-static`, '-L', `/usr/${machine}-linux-gnu`, packages.executable] as const
+  const xdp = async (...words: readonly string[]) => (await execa(qemu[0], [...qemu.slice(1), ...words])).stdout
+  const own = await built()
+  if (typeof own === 'string') return context.skip(own)
+  const { stdout } = await execa(own.executable, ['--version'])
+  // One build: the modules and the BPF programs are those of this architecture.
+  expect(await xdp('--version')).toBe(stdout)
+  expect(await xdp('help', 'apply')).toContain('--confirm')
+  expect((await execa('dpkg-deb', ['--field', packages.deb, 'Architecture'])).stdout).toBe(deb)
+})
+
 test('lintian has nothing to say about the package', async (context) => {
   const packages = await built()
   if (typeof packages === 'string') return context.skip(packages)

@@ -53,7 +53,9 @@ beforeAll(async () => {
   writeFileSync(join(configs, 'xdp.yaml'), CONFIG)
   execFileSync('tar', ['-xf', packages.image, '--directory', layout])
   const bundle = join(lab.directory, 'bundle')
-  execFileSync(join(found.root, 'usr/bin/umoci'), ['unpack', '--image', `${layout}:xdp-as-code:0.1.0`, bundle], { stdio: 'ignore' })
+  execFileSync(join(found.root, 'usr/bin/umoci'), ['unpack', '--image', `${layout}:xdp-as-code:0.1.0`, bundle], {
+    stdio: 'ignore',
+  })
   container = async (capabilities, ...words) => {
     const set = ['-all', ...capabilities.map((name) => `+${name.replace('CAP_', '').toLowerCase()}`)].join(',')
     const spaces = ['unshare', '--mount', '--pid', '--fork', '--ipc', '--uts', '--kill-child']

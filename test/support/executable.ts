@@ -1,4 +1,4 @@
-// The executable, the Debian package and the RPM of this host's architecture, as `npm run package` builds them.
+// The executable, the Debian package and the RPM of an architecture, as `npm run package` builds them.
 
 import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
@@ -21,9 +21,6 @@ export interface Built {
 }
 
 const IMAGE = /-oci-\w+\.tar$/
-
-/** The name of this host's architecture in `npm run package`. */
-const ARCH = process.arch
 
 /** Changes with every file of the packages, and with their time, which is that of the commit. */
 async function fingerprint(dist: string): Promise<string> {
@@ -52,11 +49,12 @@ export async function built({
   version = '0.1.0',
   fresh = false,
   image = false,
+  arch = process.arch as string,
 } = {}): Promise<Built | string> {
-  const out = join(CACHE, `${version}-${await fingerprint(dist)}${fresh ? '-again' : ''}`)
+  const out = join(CACHE, `${version}-${arch}-${await fingerprint(dist)}${fresh ? '-again' : ''}`)
   if (fresh) rmSync(out, { recursive: true, force: true })
   const flags = image ? ['--quick', '--image'] : ['--quick']
-  const words = ['scripts/package.mjs', ...flags, '--dist', dist, '--version', version, '--out', out, ARCH]
+  const words = ['scripts/package.mjs', ...flags, '--dist', dist, '--version', version, '--out', out, arch]
   const find = (matches: RegExp): string => {
     const name = existsSync(out) ? readdirSync(out).find((entry) => matches.test(entry)) : undefined
     return name === undefined ? '' : join(out, name)
@@ -64,7 +62,8 @@ export async function built({
   if (find(image ? IMAGE : /\.rpm$/) === '') {
     const { exitCode, stderr } = await execa(process.execPath, words, { cwd: ROOT, reject: false })
     if (/^error: (?:\S+ )?npm .* pack/m.test(stderr)) return `no Node from the registry: ${stderr.slice(0, 300)}`
-    if (/^error: debootstrap /m.test(stderr)) return stderr.trim().slice(0, 300)
+    if (/^error: (?:debootstrap |building for \w+ runs its Node in qemu)/m.test(stderr))
+      return stderr.trim().slice(0, 300)
     if (exitCode !== 0) throw new Error(stderr)
   }
   return { executable: find(/^xdp-.*linux/), deb: find(/\.deb$/), rpm: find(/\.rpm$/), image: find(IMAGE) }
