@@ -1,6 +1,5 @@
 // The image for containers: unpacked by umoci, and run as a container engine would with the flags of docs/install.md: with its
-// own root, mounts and processes, the network of the host, and exactly the capabilities named there. Engines themselves fail on
-// hosts with two hierarchies of cgroups.
+// own root, mounts and processes, the network of the host, and exactly the capabilities named there. podman.test.ts has an engine.
 import { execFile, execFileSync } from 'node:child_process'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

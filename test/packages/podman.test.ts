@@ -124,7 +124,8 @@ test('the image runs by the lines of the page, follows an edit, and ends by them
   const directories = 'mkdir --mode 0700 --parents /run/xdp /var/lib/xdp'
   await run(profiled(START).replace(/^systemd-tmpfiles .*$/m, directories))
   await expect.poll(pings).toEqual([0, 1])
-  expect(await run('podman exec xdp xdp status --json')).toContain('"name":"eth0"')
+  const status = JSON.parse(await run('podman exec xdp xdp status --json'))
+  expect(status).toMatchObject({ interfaces: [{ name: 'eth0', mode: 'native' }], drift: false })
   await run(`cat > /etc/xdp/xdp.yaml <<'EOF'\n${config(OTHER)}EOF`)
   await expect.poll(pings).toEqual([1, 0])
   await run('podman stop xdp')
