@@ -1,7 +1,7 @@
 // The executable, the Debian package and the RPM of an architecture, as `npm run package` builds them.
 
 import { createHash } from 'node:crypto'
-import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { execa } from 'execa'
@@ -40,6 +40,15 @@ async function fingerprint(dist: string): Promise<string> {
   return hash.digest('hex').slice(0, 16)
 }
 
+/** Removes builds of earlier days: each takes 270 MB, and every commit has others. */
+function removeOld(): void {
+  for (const name of existsSync(CACHE) ? readdirSync(CACHE) : []) {
+    const path = join(CACHE, name)
+    const built = statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0
+    if (Date.now() - built > 24 * 3_600_000) rmSync(path, { recursive: true, force: true })
+  }
+}
+
 /**
  * Builds them from a bundle, unless an earlier test has. Returns why that is not possible here instead: the Node comes from
  * the registry.
@@ -60,6 +69,7 @@ export async function built({
     return name === undefined ? '' : join(out, name)
   }
   if (find(image ? IMAGE : /\.rpm$/) === '') {
+    removeOld()
     const { exitCode, stderr } = await execa(process.execPath, words, { cwd: ROOT, reject: false })
     if (/^error: (?:\S+ )?npm .* pack/m.test(stderr)) return `no Node from the registry: ${stderr.slice(0, 300)}`
     if (/^error: (?:debootstrap |building for \w+ runs its Node in qemu)/m.test(stderr))
