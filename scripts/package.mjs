@@ -1,7 +1,7 @@
 // npm run package [-- FLAGS ARCHITECTURE...]: the executable, the Debian package and the RPM of each architecture, in
 // build/package.
-// --image also makes an image for containers, of this host's architecture. Flags for tests: --quick compresses nothing; --dist DIR has another bundle, --version V another version, --out DIR
-// another target.
+// --image also makes an image for containers, of this host's architecture. Flags for tests: --quick compresses nothing;
+// --dist DIR has another bundle, --version V another version, --out DIR another target.
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -33,8 +33,11 @@ await main(async () => {
     const executable = join(out, `xdp-${version}-linux-${arch}`)
     await makeExecutable(arch, executable, dist)
     console.log(`package: ${executable}`)
-    console.log(`package: ${await makeDeb(arch, executable, out, { quick, version })}`)
-    console.log(`package: ${await makeRpm(arch, executable, out, { quick, version })}`)
+    // Each compresses the same executable with one thread for most of the time.
+    const packages = await Promise.all(
+      [makeDeb, makeRpm].map((make) => make(arch, executable, out, { quick, version })),
+    )
+    for (const path of packages) console.log(`package: ${path}`)
     if (image && arch === process.arch) {
       console.log(`package: ${await makeImage(arch, executable, out, { quick, version })}`)
     }

@@ -29,6 +29,16 @@ function notesOf(changelog) {
   return rest.slice(0, end < 0 ? undefined : end).trim()
 }
 
+/** Seconds since the epoch in the first header of a Debian package, an archive of ar(5): the time of its commit. */
+const timeOf = (deb) => Number(readFileSync(deb).subarray(24, 36).toString('latin1'))
+
+/** Throws ScriptError if a package was built from another commit. All are built by one command, and each Debian package has the time. */
+async function requireRecent(packages) {
+  const time = await sourceDate()
+  const old = packages.find((name) => name.endsWith('.deb') && timeOf(join(DIRECTORY, name)) !== time)
+  if (old !== undefined) throw new ScriptError(`${old} was built from another commit: npm run package`)
+}
+
 async function requireClean() {
   const { stdout: changed } = await run('git', ['status', '--porcelain'])
   if (changed !== '') throw new ScriptError(`a release is made from a commit, but there are changes:\n${changed}`)
@@ -54,6 +64,7 @@ async function release() {
   await requireClean()
   const packages = existsSync(DIRECTORY) ? readdirSync(DIRECTORY).filter(isPackage) : []
   if (packages.length === 0) throw new ScriptError('there are no packages of this version: npm run package')
+  await requireRecent(packages)
   const sums = packages.sort().map((name) => [
     name,
     createHash('sha256')

@@ -18,7 +18,7 @@ const bracketed = (term) => `\\%[${term.replaceAll('\\%', '')}]`
 function usage(spec) {
   const { name, flags } = spec
   const positional = argumentsOf(spec).map((one) => {
-    const wanted = italic(escaped(one.name))
+    const wanted = `${italic(escaped(one.name))}${one.multiple ? '...' : ''}`
     return one.required ? wanted : `[${wanted}]`
   })
   const own = Object.entries(flags).map(([flag, one]) => bracketed(flagTerm(flag, { ...one, short: undefined })))

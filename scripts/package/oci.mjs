@@ -106,7 +106,8 @@ export async function makeImage(arch, executable, directory, { quick = false, ve
     const config = put(CONFIG, json(configOf(arch, version, seconds, layers)))
     const blobs = layers.map(({ packed }) => put(LAYER, packed))
     const image = put(MANIFEST, json({ schemaVersion: 2, mediaType: MANIFEST, config, layers: blobs }))
-    const annotations = { 'org.opencontainers.image.ref.name': version }
+    // podman names the loaded image by it.
+    const annotations = { 'org.opencontainers.image.ref.name': `${NAME}:${version}` }
     writeFileSync(join(layout, 'oci-layout'), JSON.stringify({ imageLayoutVersion: '1.0.0' }))
     writeFileSync(
       join(layout, 'index.json'),

@@ -32,6 +32,8 @@ const REQUIRES = [
   ['/bin/sh', SHELL, ''],
   ['bpftool', 0, ''],
   ['iproute', 0, ''],
+  // flock, setsid and setpriv; Debian has them on every system.
+  ['util-linux', 0, ''],
   ...LIBRARIES.map((name) => [name, 0, '']),
   ['rpmlib(CompressedFileNames)', RPMLIB | AT_MOST, '3.0.4-1'],
   ['rpmlib(FileDigests)', RPMLIB | AT_MOST, '4.6.0-1'],

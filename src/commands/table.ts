@@ -175,15 +175,21 @@ export const COMMANDS: readonly CommandSpec[] = [
   }),
   command({
     name: 'ban',
-    summary: 'drop all packets from an address, for a time',
+    summary: 'drop all packets from addresses, for a time',
     description: [
       'Bans are not part of the config: no plan shows them, no apply removes them, and they survive edits and program updates. A ban holds from the next packet until its time is over. The allowlist beats a ban. Banning a banned address again replaces its time, reason and author. With --observe packets are only counted, under the reason ban-observed, and go on.',
-      'Refuses with exit 4, unless --allow-cut or --force-cut is given, a ban that would cut a live SSH session, the default gateway, a resolver, or a source that `protect` of the live policy lists, and one that covers an address of this host.',
+      'Refuses with exit 4, unless --allow-cut or --force-cut is given, a ban that would cut a live SSH session, the default gateway, a resolver, or a source that `protect` of the live policy lists, and one that covers an address of this host. Bans the other addresses. Bans none of them if one is no address.',
     ],
-    argument: { name: 'ADDRESS', required: false, help: 'IPv4 or IPv6 address or CIDR; not with --stdin' },
+    argument: {
+      name: 'ADDRESS',
+      required: false,
+      multiple: true,
+      help: 'IPv4 or IPv6 address or CIDR; not with --stdin',
+    },
     flags: BAN_FLAGS,
     examples: [
       { line: 'xdp ban 203.0.113.9 --ttl 1h --reason ssh-guesses', does: 'ban an address for an hour' },
+      { line: 'xdp ban 203.0.113.9 198.51.100.7 --for 10m', does: 'ban two addresses for ten minutes' },
       { line: 'xdp ban 2001:db8:7::/48', does: 'ban a network until `xdp unban`' },
       { line: 'xdp ban 198.51.100.0/24 --observe --ttl 1d', does: 'count what a ban would drop, before it does' },
       { line: 'xdp ban --stdin --ttl 1d < bad.txt', does: 'ban every address in a file or a stream' },
@@ -195,12 +201,13 @@ export const COMMANDS: readonly CommandSpec[] = [
     name: 'unban',
     summary: 'lift a ban',
     description: [
-      'Lifts the ban of exactly this address or CIDR. Exits 0 even if it is not banned.',
+      'Lifts the bans of exactly these addresses or CIDRs. Exits 0 even if one of them is not banned.',
       'With --by or --reason, lifts only bans that carry these labels: a program lifts its own bans, not those of others. Without ADDRESS, lifts all of them; --all lifts every ban.',
     ],
     argument: {
       name: 'ADDRESS',
       required: false,
+      multiple: true,
       help: 'address or CIDR, as it was banned; not with --stdin or --all',
     },
     flags: UNBAN_FLAGS,

@@ -11,6 +11,7 @@ import { compareAddresses } from '../model/text.ts'
 import { EVERY, MAPPED } from './addresses.ts'
 import { type LimitSummary, namedLimits, sourceRanges, styleLimits, suggestionText, synFields } from './limit-text.ts'
 import { listText } from './list-text.ts'
+import { modeline } from './modeline.ts'
 import { assignNames, uniqueNames } from './names.ts'
 import { FLOWING, scopeFields } from './scope-text.ts'
 import { type NamedService, serviceFields, styleServices } from './service-text.ts'
@@ -66,6 +67,8 @@ export interface ComposeOptions {
   /** Name of the input, for the comment on top. */
   readonly source: string
   readonly interfaces: readonly ImportedInterface[]
+  /** Path of the config's schema for editors, if a file has it. */
+  readonly schema: string | undefined
   /** Whether to write list files; if not, all lists are inside the config. */
   readonly files: boolean
 }
@@ -143,14 +146,18 @@ function entryOf(list: ImportedList, name: string, { files, from }: ComposeOptio
 const interfaceFields = (interfaces: readonly ImportedInterface[]): Record<string, unknown> =>
   Object.fromEntries(interfaces.map(({ name, mode }) => [name, { mode: mode ?? ['native', 'generic'] }]))
 
-function headOf(losses: readonly Diagnostic[], what: 'list' | 'service', { from, source }: ComposeOptions): string {
+function headOf(
+  losses: readonly Diagnostic[],
+  what: 'list' | 'service',
+  { from, source, schema }: ComposeOptions,
+): string {
   const lines = losses.slice(0, NAMED_LOSSES).map(({ at, message }) => {
     const place = at === undefined ? '' : `${at.file}:${at.line}: `
     return `#   ${oneLine(`${place}${message}`)}`
   })
   if (losses.length > lines.length) lines.push(`#   and ${losses.length - lines.length} more`)
   return [
-    '# yaml-language-server: $schema=./schemas/xdp.schema.json',
+    ...modeline(schema),
     '#',
     `# Imported with \`xdp import --from ${from}\` from ${oneLine(source)}.`,
     ...(lines.length > 0 ? [`# Not imported, because a ${what} cannot express it:`, ...lines] : []),

@@ -16,6 +16,7 @@ import { parseSyn } from '../model/syn-protection.ts'
 import { formatRange } from '../model/text.ts'
 import { sourcesPath } from './limit-text.ts'
 import { listText } from './list-text.ts'
+import { modeline } from './modeline.ts'
 import { addressTexts, type Fields, portsField, protocolField, scopeFields } from './written-scope.ts'
 import { bucketsOf, rateLimitFields, serviceFields } from './written-service.ts'
 
@@ -49,6 +50,8 @@ export interface ListedLive {
 export interface LiveOptions {
   /** Lines about the origin, for the head of the config. */
   readonly about: readonly string[]
+  /** Path of the config's schema for editors, if a file has it. */
+  readonly schema: string | undefined
   /** Whether long sets get list files. */
   readonly files: boolean
   /** Whether to write the hash key. */
@@ -216,9 +219,9 @@ function leftOutOf(state: State, unwritten: readonly string[], options: LiveOpti
   return out
 }
 
-const headOf = (about: readonly string[], leftOut: readonly LeftOut[]): string =>
+const headOf = ({ about, schema }: LiveOptions, leftOut: readonly LeftOut[]): string =>
   [
-    '# yaml-language-server: $schema=./schemas/xdp.schema.json',
+    ...modeline(schema),
     '#',
     ...about.map((line) => `# ${line}`),
     '# Not in the kernel, and so not in this file:',
@@ -296,7 +299,7 @@ export function listLive(state: State, options: LiveOptions): ListedLive {
     ...(state.services.size > 0 && { services }),
   }
   return {
-    config: headOf(options.about, leftOut) + textOf(fields),
+    config: headOf(options, leftOut) + textOf(fields),
     files: [...written.flatMap(({ file }) => file ?? []), ...sources],
     leftOut,
     ranges: [...state.lists.values()]

@@ -143,6 +143,24 @@ describe('guards', () => {
     expect((await bans()).map(({ prefix }) => prefix)).toEqual(banned)
   })
 
+  inTurns('judge each of several addresses; a word that is no address bans none of them', async () => {
+    await apply()
+    const wrong = await lab.xdp('ban', PEER, 'nonsense', '203.0.113.9')
+    expect([wrong.exitCode, wrong.stderr]).toEqual([64, expect.stringMatching(/E300.*nonsense/)])
+    expect(await bans()).toEqual([])
+    const { exitCode, stdout } = await lab.xdp('ban', PEER, HOST, '203.0.113.0/24', '--for', '10m', '--json')
+    expect(exitCode).toBe(4)
+    expect(JSON.parse(stdout)).toMatchObject({ added: 2, refused: 1, errors: [{ code: 'E207' }] })
+    expect(await lab.ping(HOST)).toBe(0)
+    expect((await bans()).map(({ prefix, ttl_left }) => [prefix, (ttl_left ?? 0) > 500])).toEqual([
+      ['192.0.2.2/32', true],
+      ['203.0.113.0/24', true],
+    ])
+    const lifted = JSON.parse(await lab.ok('unban', PEER, HOST, '203.0.113.0/24', '--json'))
+    expect(lifted).toMatchObject({ removed: 2, absent: 1, errors: [] })
+    expect(await lab.ping(HOST)).toBe(2)
+  })
+
   inTurns('refuse a ban of the SSH peer', async () => {
     await apply()
     const [command, ...args] = lab.argv('ban', PEER) as [string, ...string[]]

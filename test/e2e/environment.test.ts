@@ -38,6 +38,8 @@ const CHANGING = [
 test.each(sample(CHANGING, 2))('%s without capabilities is not permitted', async (...args) => {
   const { exitCode, stderr } = await lab.xdpWithin(['setpriv', '--bounding-set=-all', '--inh-caps=-all'], ...args)
   expect(stderr).toContain('E104 not-permitted')
+  // Root has no use for sudo.
+  expect(stderr).toMatch(/this is root without CAP_.*NET_ADMIN.*: start the container with --cap-add/)
   expect(exitCode).toBe(77)
 })
 

@@ -162,7 +162,10 @@ async function loaded(source: Imported): Promise<readonly Service[]> {
   const directory = mkdtempSync(join(tmpdir(), 'xdp-ipvs-'))
   try {
     const path = join(directory, 'xdp.yaml')
-    writeFileSync(path, compose(source, { from: 'keepalived', source: 'in', interfaces, files: false }).config)
+    writeFileSync(
+      path,
+      compose(source, { from: 'keepalived', source: 'in', interfaces, schema: undefined, files: false }).config,
+    )
     return [...(await loadConfig(path)).desired.state.services.values()]
   } finally {
     rmSync(directory, { recursive: true })

@@ -1,6 +1,5 @@
 // The image for containers: unpacked by umoci, and run as a container engine would with the flags of docs/install.md: with its
-// own root, mounts and processes, the network of the host, and exactly the capabilities named there. Engines themselves fail on
-// hosts with two hierarchies of cgroups.
+// own root, mounts and processes, the network of the host, and exactly the capabilities named there. podman.test.ts has an engine.
 import { execFile, execFileSync } from 'node:child_process'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -53,7 +52,9 @@ beforeAll(async () => {
   writeFileSync(join(configs, 'xdp.yaml'), CONFIG)
   execFileSync('tar', ['-xf', packages.image, '--directory', layout])
   const bundle = join(lab.directory, 'bundle')
-  execFileSync(join(found.root, 'usr/bin/umoci'), ['unpack', '--image', `${layout}:0.1.0`, bundle], { stdio: 'ignore' })
+  execFileSync(join(found.root, 'usr/bin/umoci'), ['unpack', '--image', `${layout}:xdp-as-code:0.1.0`, bundle], {
+    stdio: 'ignore',
+  })
   container = async (capabilities, ...words) => {
     const set = ['-all', ...capabilities.map((name) => `+${name.replace('CAP_', '').toLowerCase()}`)].join(',')
     const spaces = ['unshare', '--mount', '--pid', '--fork', '--ipc', '--uts', '--kill-child']
@@ -76,7 +77,7 @@ test('its layout names one image, whose entry point is xdp', (context) => {
   const blob = ({ digest }: { digest: string }) => read(`blobs/${digest.replace(':', '/')}`)
   expect(read('oci-layout')).toEqual({ imageLayoutVersion: '1.0.0' })
   const { manifests } = read('index.json')
-  expect(manifests).toMatchObject([{ annotations: { 'org.opencontainers.image.ref.name': '0.1.0' } }])
+  expect(manifests).toMatchObject([{ annotations: { 'org.opencontainers.image.ref.name': 'xdp-as-code:0.1.0' } }])
   const image = blob(manifests[0])
   expect(image.layers).toHaveLength(2)
   expect(blob(image.config)).toMatchObject({
@@ -107,7 +108,7 @@ describe('with the network of a host', () => {
       ...['apply', '--auto-approve'],
     )
     expect(exitCode).toBe(77)
-    expect(output).toContain(missing)
+    expect(output).toContain(`this is root without ${missing}: start the container with --cap-add ${missing.slice(4)}`)
     expect(lab.in(lab.host, 'ip', 'link', 'show', 'eth0')).not.toContain('prog/xdp')
   })
 })

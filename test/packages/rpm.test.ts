@@ -58,7 +58,9 @@ test('its digests are right, and it describes and requires what it should', (con
   )
   expect(run('rpm', '-qpi', recent)).toMatch(/^License +: Apache-2\.0/m)
   const requires = run('rpm', '-qp', '--requires', recent).trim().split('\n')
-  expect(requires).toEqual(expect.arrayContaining(['bpftool', 'iproute', '/bin/sh', 'libc.so.6(GLIBC_2.28)(64bit)']))
+  expect(requires).toEqual(
+    expect.arrayContaining(['bpftool', 'iproute', 'util-linux', '/bin/sh', 'libc.so.6(GLIBC_2.28)(64bit)']),
+  )
 })
 
 test('it has the files of the package with their modes, and one config that an upgrade keeps', (context) => {

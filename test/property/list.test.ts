@@ -30,7 +30,7 @@ beforeAll(() => {
 })
 afterAll(() => rmSync(directory, { recursive: true, force: true }))
 
-const OPTIONS = { about: ['test'], files: true, secrets: true, leaving: 0, bans: 0 }
+const OPTIONS = { about: ['test'], schema: undefined, files: true, secrets: true, leaving: 0, bans: 0 }
 
 /** The state of the config that stands for a live state. */
 async function reloaded(state: State): Promise<State> {

@@ -71,17 +71,22 @@ export function unpacked(...packages: readonly string[]): { readonly root: strin
   return { reason: `the Debian packages of ${packages.join(', ')} are not available` }
 }
 
+type Root = { readonly root: string } | { readonly reason: string }
+
 /** A minimal root of a Debian release with systemd, the tools that xdp needs and more packages, or why it cannot be made. */
-export async function bareRoot(
-  release: string,
-  ...more: readonly string[]
-): Promise<{ readonly root: string } | { readonly reason: string }> {
-  const target = join(CACHE, ['root', release, ...more].join('-'))
+export const bareRoot = (release: string, ...more: readonly string[]): Promise<Root> =>
+  makeRoot(['root', release, ...more].join('-'), release, ['bpftool', 'iproute2', ...more])
+
+/** A minimal root of a Debian release with systemd alone, or why it cannot be made. */
+export const emptyRoot = (release: string): Promise<Root> => makeRoot(`empty-${release}`, release, [])
+
+async function makeRoot(name: string, release: string, packages: readonly string[]): Promise<Root> {
+  const target = join(CACHE, name)
   if (existsSync(target)) return { root: target }
   const work = `${target}.${process.pid}`
   mkdirSync(CACHE, { recursive: true })
   try {
-    const include = ['systemd', 'systemd-sysv', 'dbus', 'udev', 'bpftool', 'iproute2', ...more].join(',')
+    const include = ['systemd', 'systemd-sysv', 'dbus', 'udev', ...packages].join(',')
     await execa('debootstrap', ['--variant=minbase', `--include=${include}`, release, work])
     renameSync(work, target)
     return { root: target }

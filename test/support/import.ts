@@ -48,7 +48,8 @@ export const losses = ({ leftOut }: Pick<Imported, 'leftOut'>): string[] =>
   leftOut.map(({ at, message }) => (at === undefined ? message : `${at.line}: ${message}`))
 
 export function composeAll(imported: Imported, from: SourceName = 'nft', files = true): Composed {
-  return compose(imported, { from, source: 'in', interfaces: [{ name: 'eth0', mode: undefined }], files })
+  const schema = './schemas/xdp.schema.json'
+  return compose(imported, { from, source: 'in', interfaces: [{ name: 'eth0', mode: undefined }], schema, files })
 }
 
 /** The config that an import creates, loaded as commands do it. */

@@ -155,12 +155,17 @@ export class Machine {
     symlinkSync(`/etc/systemd/system/${unit}`, this.path(`/etc/systemd/system/${target}.wants/${unit}`))
   }
 
-  /** Arguments that run the words behind them in the machine, as root in HOME. */
-  argv(env: Readonly<Record<string, string>> = {}): string[] {
+  /**
+   * Arguments that run the words behind them in the machine, as root in HOME.
+   *
+   * @param online with the network of this host, for downloads
+   */
+  argv(env: Readonly<Record<string, string>> = {}, online = false): string[] {
+    const net = online ? [] : [`--net=/run/netns/${this.#lab.host}`]
     const where =
       this.#leader === undefined
-        ? [`--mount=/proc/${this.#holder.pid}/ns/mnt`, `--net=/run/netns/${this.#lab.host}`]
-        : ['--target', `${this.#leader}`, '--all']
+        ? [`--mount=/proc/${this.#holder.pid}/ns/mnt`, ...net]
+        : ['--target', `${this.#leader}`, '--mount', '--pid', '--ipc', '--uts', '--cgroup', ...net]
     const root = this.#leader === undefined ? ['chroot', join(this.#directory, 'root')] : []
     const variables = { PATH, HOME, LC_ALL: 'C.UTF-8', TERM: 'dumb', ...env }
     const set = Object.entries(variables).map(([name, value]) => `${name}=${value}`)
@@ -170,6 +175,12 @@ export class Machine {
   /** Runs a command in the machine. */
   async run(...words: readonly string[]): Promise<Output> {
     const [file = '', ...args] = [...this.argv(), ...words]
+    return capture(file, args)
+  }
+
+  /** Runs a command in the machine with the network of this host. */
+  async online(...words: readonly string[]): Promise<Output> {
+    const [file = '', ...args] = [...this.argv({}, true), ...words]
     return capture(file, args)
   }
 

@@ -2,6 +2,7 @@
 
 import { expect, test } from 'vitest'
 import { parseTtl, readBanned, readLabels, readTtl } from '../../src/commands/verbs/ban-words.ts'
+import { XdpError } from '../../src/diagnostics.ts'
 import { sshPeers } from '../../src/kernel/host/protect.ts'
 import { banKey, encodeRequests } from '../../src/kernel/live/ban-write.ts'
 import { type Ban, type BanOrder, coversAddress, parseBanned } from '../../src/model/ban.ts'
@@ -38,12 +39,25 @@ test.each([
 ])('%s can be banned: %j', (text, expected) => expect(parseBanned(text) !== undefined).toBe(expected))
 
 test('rejects invalid words with a hint', async () => {
-  await expect(readBanned('10.0.0.1/8')).rejects.toThrow(/E300.*after the first 8/)
-  await expect(readBanned('192.0.2.1-192.0.2.9')).rejects.toThrow(/E300/)
-  expect(() => readTtl('soon')).toThrow(/E300.*soon/)
+  await expect(readBanned(['10.0.0.1/8'])).rejects.toThrow(/E300.*after the first 8/)
+  await expect(readBanned(['192.0.2.1-192.0.2.9'])).rejects.toThrow(/E300/)
+  expect(() => readTtl({ ttl: 'soon', for: undefined })).toThrow(/E300.*--ttl "soon"/)
+  expect(() => readTtl({ ttl: undefined, for: 'soon' })).toThrow(/E300.*--for "soon"/)
+  expect(() => readTtl({ ttl: '1h', for: '1h' })).toThrow(/E300.*same flag/)
+  expect(readTtl({ ttl: undefined, for: '10m' })).toBe(600_000)
   expect(() => readLabels({ reason: 'ü'.repeat(28), by: undefined })).toThrow(/--reason has 56 bytes/)
   expect(() => readLabels({ reason: undefined, by: 'a\nb' })).toThrow(/--by contains a control/)
   expect(readLabels({ reason: undefined, by: 'me' })).toEqual({ reason: '', by: 'me' })
+})
+
+test('names every invalid one of several addresses', async () => {
+  const error = await readBanned(['192.0.2.1', 'nonsense', '2001:db8::/32', '192.0.2.7/24']).catch((thrown) => thrown)
+  expect(error).toBeInstanceOf(XdpError)
+  expect((error as XdpError).diagnostics).toMatchObject([
+    { code: 'E300', message: expect.stringContaining('nonsense') },
+    { code: 'E300', message: expect.stringContaining('192.0.2.7/24') },
+  ])
+  expect(await readBanned(['192.0.2.1', '2001:db8::/32'])).toEqual([prefix('192.0.2.1'), prefix('2001:db8::/32')])
 })
 
 test('a prefix covers only addresses of its family', () => {

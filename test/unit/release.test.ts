@@ -45,7 +45,10 @@ const release = (...args: readonly string[]) =>
 
 function pack() {
   mkdirSync(join(clone, 'build/package'), { recursive: true })
-  for (const name of PACKAGES) writeFileSync(join(clone, 'build/package', name), `content of ${name}\n`)
+  const time = git('log', '-1', '--format=%ct').trim().padEnd(12)
+  const content = (name: string) =>
+    name.endsWith('.deb') ? `!<arch>\ndebian-binary   ${time}` : `content of ${name}\n`
+  for (const name of PACKAGES) writeFileSync(join(clone, 'build/package', name), content(name))
   writeFileSync(join(clone, 'build/package/xdp-as-code_9.9.9_amd64.deb'), 'another version\n')
 }
 
@@ -76,4 +79,18 @@ test('is made from a commit', () => {
   pack()
   writeFileSync(join(clone, 'package.json'), `${readFileSync(join(clone, 'package.json'), 'utf8')}\n`)
   expect(release()).toMatchObject({ status: 1, stderr: expect.stringContaining('package.json') })
+})
+
+test('refuses packages of an earlier commit', () => {
+  expect(release('--prepare').status).toBe(0)
+  pack()
+  writeFileSync(join(clone, 'another'), '')
+  git('add', '--all')
+  const later = '2030-01-01T00:00:00Z'
+  execFileSync('git', ['commit', '--quiet', '--message', 'another commit'], {
+    cwd: clone,
+    env: { ...process.env, GIT_COMMITTER_DATE: later, GIT_AUTHOR_DATE: later },
+  })
+  const old = `xdp-as-code_${version}_amd64.deb was built from another commit: npm run package`
+  expect(release()).toMatchObject({ status: 1, stderr: expect.stringContaining(old) })
 })

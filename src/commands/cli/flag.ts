@@ -21,6 +21,8 @@ export interface FlagSpec {
 export interface ArgumentSpec {
   readonly name: string
   readonly required: boolean
+  /** The argument may be repeated; only the last one of a command. */
+  readonly multiple?: true
   readonly help: string
   readonly completes?: Completes
 }

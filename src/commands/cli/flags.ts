@@ -191,6 +191,7 @@ export const BAN_FLAGS = {
     value: 'TIME',
     help: 'duration of the ban: 30s, 10m, 1h, 7d, 2w; default: until it is lifted',
   },
+  for: { type: 'string', value: 'TIME', help: 'same as --ttl, in the word of `ban` in the config' },
   reason: { type: 'string', value: 'TEXT', help: 'reason, shown by `xdp bans`; at most 55 bytes' },
   by: { type: 'string', value: 'NAME', help: 'author, shown by `xdp bans`; at most 23 bytes' },
   observe: { type: 'boolean', help: 'count packets that it would drop, and let them go on' },

@@ -2,7 +2,7 @@
 
 import type { FlagSpec, FlagSpecs } from './flag.ts'
 import { GLOBAL_FLAGS } from './flags.ts'
-import { argumentsOf, type CommandSpec, type Example } from './specification.ts'
+import { argumentsOf, type CommandSpec, type Example, usageOf } from './specification.ts'
 
 const WIDTH = 80
 
@@ -93,7 +93,7 @@ export function renderHelp(commands: readonly CommandSpec[]): string {
 export function renderCommandHelp(command: CommandSpec): string {
   const { name, summary, description, flags, examples } = command
   const specs = argumentsOf(command)
-  const positional = specs.map((one) => (one.required ? ` ${one.name}` : ` [${one.name}]`)).join('')
+  const positional = specs.map((one) => ` ${usageOf(one)}`).join('')
   const lines = [
     `xdp ${name}: ${summary}`,
     '',

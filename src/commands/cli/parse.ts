@@ -75,7 +75,7 @@ function checkPositionals(command: CommandSpec, positionals: readonly string[]):
   const missing = specs.find(({ required }, i) => required && positionals.length <= i)
   if (missing) throw fail('E300', `\`xdp ${name}\` needs ${missing.name}: ${missing.help}`, usage)
   const surplus = positionals[specs.length]
-  if (surplus === undefined) return
+  if (surplus === undefined || specs.at(-1)?.multiple) return
   const hint = specs.length > 0 ? usage : `to name a config: xdp ${name} -f ${surplus}`
   throw fail('E300', `"${surplus}" is one argument too many for \`xdp ${name}\``, hint)
 }

@@ -38,6 +38,12 @@ export const command = <const S extends FlagSpecs>(spec: CommandSpec<S>): Comman
 export const argumentsOf = ({ argument, second }: CommandSpec): readonly ArgumentSpec[] =>
   [argument, second].flatMap((spec) => spec ?? [])
 
+/** An argument in a line of usage: `NAME`, `[NAME]`, or `[NAME...]`. */
+export function usageOf({ name, required, multiple }: ArgumentSpec): string {
+  const word = multiple ? `${name}...` : name
+  return required ? word : `[${word}]`
+}
+
 /** `xdp help COMMAND` is no entry of the table. */
 export const HELP = { name: 'help', summary: 'show help, or that of a command' } as const
 

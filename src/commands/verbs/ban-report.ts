@@ -70,6 +70,14 @@ export class BanTally {
     }
   }
 
+  /** Records the outcomes of requests, in their order. */
+  addAll(requests: readonly BanRequest[], outcomes: readonly BanOutcome[]): void {
+    for (const [i, request] of requests.entries()) {
+      const outcome = outcomes[i]
+      if (outcome) this.add(request, outcome)
+    }
+  }
+
   /** Records a line with a syntax error. */
   reject(error: Omit<Diagnostic, 'severity'>): void {
     this.#counts.rejected++

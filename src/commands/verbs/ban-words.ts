@@ -1,6 +1,6 @@
 // Parses the arguments of ban and unban: prefixes, times and texts, and explains invalid ones.
 
-import { type Diagnostic, fail } from '../../diagnostics.ts'
+import { type Diagnostic, fail, XdpError } from '../../diagnostics.ts'
 import { BY_BYTES, LONGEST_BAN, objectionToLabel, parseBanned, REASON_BYTES } from '../../model/ban.ts'
 import { parseMilliseconds } from '../../model/duration.ts'
 import type { Prefix } from '../../model/text.ts'
@@ -26,12 +26,17 @@ export async function explainBanned(text: string): Promise<Pick<Diagnostic, 'cod
   return explainRange(text)
 }
 
-/** Parses the argument of ban and unban. Throws E300. */
-export async function readBanned(text: string): Promise<Prefix> {
-  const prefix = parseBanned(text)
-  if (prefix) return prefix
+/** Parses the arguments of ban and unban. Throws E300 for each invalid one, so that nothing is banned or lifted. */
+export async function readBanned(words: readonly string[]): Promise<Prefix[]> {
+  const prefixes = words.map(parseBanned)
+  const invalid = words.filter((_, i) => !prefixes[i])
+  if (invalid.length > 0) throw new XdpError(await Promise.all(invalid.map(async (text) => usageError(text))))
+  return prefixes.filter((prefix) => prefix !== undefined)
+}
+
+async function usageError(text: string): Promise<Diagnostic> {
   const { message, hint } = await explainBanned(text)
-  throw fail('E300', message, hint)
+  return { code: 'E300', severity: 'error', message, ...(hint ? { hint } : {}) }
 }
 
 function readText(flag: string, text: string | undefined, most: number): string {
@@ -53,10 +58,14 @@ export const readLabels = ({
   by: readText('by', by, BY_BYTES),
 })
 
-/** Parses --ttl into milliseconds; 0 without it. Throws E300. */
-export function readTtl(text: string | undefined): number {
+/** Parses --ttl, or --for, into milliseconds; 0 without it. Throws E300. */
+export function readTtl(options: { readonly ttl: string | undefined; readonly for: string | undefined }): number {
+  if (options.ttl !== undefined && options.for !== undefined)
+    throw fail('E300', '--ttl and --for are the same flag', 'give one of them')
+  const flag = options.for === undefined ? 'ttl' : 'for'
+  const text = options[flag]
   if (text === undefined) return 0
   const ttl = parseTtl(text)
-  if (ttl === undefined) throw fail('E300', `--ttl "${text}" is not a valid time`, TTL_HINT)
+  if (ttl === undefined) throw fail('E300', `--${flag} "${text}" is not a valid time`, TTL_HINT)
   return ttl
 }

@@ -24,6 +24,7 @@ import type { Context } from '../cli/context.ts'
 import type { Arguments, Options } from '../cli/flag.ts'
 import type { IMPORT_FLAGS } from '../cli/flags.ts'
 import { filesOf } from './included.ts'
+import { editorSchema } from './schema-file.ts'
 import { writeConfig } from './write-config.ts'
 
 /** Most warnings on stderr; further ones are counted. */
@@ -215,7 +216,8 @@ async function importAll(
   const imported = await computing(context.host, () => importFrom(from, input))
   const { interfaces, warnings } = await choose(options.interface, imported, file === undefined)
   const source = [name, ...beside.map((one) => one.name)].join(', ')
-  const composed = compose(imported, { from, source, interfaces, files: options.output !== undefined })
+  const files = options.output !== undefined
+  const composed = compose(imported, { from, source, interfaces, schema: editorSchema(), files })
   const all = [...warnings, ...repliesWarning(imported)]
   return { imported, composed, interfaces, warnings: all, from, source, path: undefined }
 }

@@ -11,6 +11,7 @@ import { jsonDocument } from '../../render/json.ts'
 import type { Context } from '../cli/context.ts'
 import type { Arguments } from '../cli/flag.ts'
 import type { LIST_FLAGS } from '../cli/flags.ts'
+import { editorSchema } from './schema-file.ts'
 import { writeConfig } from './write-config.ts'
 
 const aboutOf = ({ host }: Context, { generation, committedAt }: Listed): string[] => [
@@ -38,7 +39,14 @@ export async function run(context: Context, { options }: Arguments<typeof LIST_F
   const { output, secrets, force } = options
   const live = await withTools(() => readListed(host))
   const about = aboutOf(context, live)
-  const wanted = { about, files: output !== undefined, secrets, leaving: live.leaving, bans: live.bans }
+  const wanted = {
+    about,
+    schema: editorSchema(),
+    files: output !== undefined,
+    secrets,
+    leaving: live.leaving,
+    bans: live.bans,
+  }
   const listed = await computing(host, () => listLive(live.state, wanted))
   if (output === undefined && listed.ranges > PRINTABLE) {
     const message = `${formatCount(listed.ranges)} prefixes and ranges are too many to print`

@@ -1,6 +1,6 @@
 // xdp schema
 
-import { existsSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { EXIT, type Exit, fail } from '../../diagnostics.ts'
 import { shipped } from '../../shipped.ts'
 import { choose } from '../cli/choose.ts'
@@ -8,14 +8,12 @@ import type { Context } from '../cli/context.ts'
 import type { Arguments } from '../cli/flag.ts'
 import type { NO_FLAGS } from '../cli/flags.ts'
 import { SCHEMA_NAMES } from '../cli/schema-names.ts'
-
-/** Beside the bundle when installed; in `build/` when run from the sources. */
-const PLACES = ['./schemas/', '../../../build/schemas/'].map((place) => new URL(place, import.meta.url))
+import { schemaFile } from './schema-file.ts'
 
 function textOf(file: string): string {
   const own = shipped(`schemas/${file}`)
   if (own !== undefined) return new TextDecoder().decode(own)
-  const found = PLACES.map((place) => new URL(file, place)).find(existsSync)
+  const found = schemaFile(file)
   if (found !== undefined) return readFileSync(found, 'utf8')
   throw fail('E110', `${file} is not where it was installed`, 'reinstall the package, or run npm run build')
 }

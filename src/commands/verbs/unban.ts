@@ -1,6 +1,7 @@
 // xdp unban
 
 import { type Exit, fail } from '../../diagnostics.ts'
+import type { BanRequest } from '../../model/ban.ts'
 import { EVERY_CUT } from '../../model/contact.ts'
 import { openBans } from '../../pipelines/bans.ts'
 import type { Context } from '../cli/context.ts'
@@ -11,7 +12,7 @@ import { readBanned, readLabels } from './ban-words.ts'
 
 type Given = Arguments<typeof UNBAN_FLAGS>
 
-/** The chosen bans: those of an address, of stdin, or all that carry the labels. Throws E300 without exactly one. */
+/** The chosen bans: those of addresses, of stdin, or all that carry the labels. Throws E300 without exactly one. */
 function choiceOf({ positionals: [address], options }: Given): 'address' | 'stdin' | 'all' {
   const { stdin, all, by, reason } = options
   if (address !== undefined && (stdin || all)) {
@@ -41,19 +42,24 @@ export async function run(context: Context, given: Given): Promise<Exit> {
     await banStream(context, { op: 'remove', labels, ttlMs: 0, allowed: EVERY_CUT }, tally)
     return tally.report(context)
   }
-  const bans = await openBans(context.host)
   if (choice === 'all') {
+    const bans = await openBans(context.host)
     const { liftBans } = await import('../../pipelines/ban-list.ts')
     for (const [request, outcome] of await liftBans(context.host, bans, labels)) tally.add(request, outcome)
     return tally.report(context)
   }
-  const request = { op: 'remove', prefix: await readBanned(positionals[0] as string), ttlMs: 0 } as const
-  const [outcome] = await bans.change([request], labels, EVERY_CUT)
-  if (outcome) tally.add(request, outcome)
+  const requests = (await readBanned(positionals)).map((prefix): BanRequest => ({ op: 'remove', prefix, ttlMs: 0 }))
+  const bans = await openBans(context.host)
+  const outcomes = await bans.change(requests, labels, EVERY_CUT)
+  tally.addAll(requests, outcomes)
   const exit = tally.report(context)
-  if (outcome?.result === 'absent' && !context.flags.json) {
+  const absent = requests.filter((_, i) => outcomes[i]?.result === 'absent')
+  if (absent.length > 0 && !context.flags.json) {
     const { noteBlocked } = await import('./unban-blocked.ts')
-    await noteBlocked(context, request.prefix)
+    await noteBlocked(
+      context,
+      absent.map(({ prefix }) => prefix),
+    )
   }
   return exit
 }

@@ -12,6 +12,7 @@ import type { ChainLink, StepOf } from '../../features/step.ts'
 import { effectiveCapabilities, mayOpenForeign } from '../host/host.ts'
 import { readLinks } from '../host/links.ts'
 import { askBatch, runBatch, runBpftool } from '../tools/bpftool.ts'
+import { permissionHint } from '../tools/permission.ts'
 import { makeDirectory, removePins } from '../tools/pins.ts'
 import { place } from '../tools/place.ts'
 import { CommandError } from '../tools/spawn.ts'
@@ -51,7 +52,7 @@ const cannotOpen = ({ interface: name, id }: ChainLink): XdpError =>
   fail(
     'E104',
     `putting program ${id} on ${name} behind ours needs CAP_SYS_ADMIN, because it is opened by its id`,
-    'run it with sudo (in a systemd unit, add CAP_SYS_ADMIN to CapabilityBoundingSet), or detach that program first',
+    `${permissionHint(['SYS_ADMIN'])}, or detach that program first`,
   )
 
 /** Explains why the kernel does not let ours call a program. */

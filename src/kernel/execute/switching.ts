@@ -12,6 +12,7 @@ import { claimHealth, writeHealth } from '../live/health.ts'
 import { probePart, requireVerdicts } from '../live/probe.ts'
 import { runBatch, runParts } from '../tools/bpftool.ts'
 import { withExchange } from '../tools/exchange.ts'
+import { permissionHint } from '../tools/permission.ts'
 import { removePins } from '../tools/pins.ts'
 import {
   attach,
@@ -60,7 +61,7 @@ const cannotKeep = (name: string): XdpError =>
   fail(
     'E104',
     `replacing the program on ${name} needs CAP_SYS_ADMIN, without which a rollback could not restore it`,
-    'run it with sudo (in a systemd unit, add CAP_SYS_ADMIN to CapabilityBoundingSet), or detach that program first',
+    `${permissionHint(['SYS_ADMIN'])}, or detach that program first`,
   )
 
 /** Verifies that the intended programs are attached, and that the live one gives every probe its verdict. */

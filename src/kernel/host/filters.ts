@@ -3,6 +3,7 @@
 import { list, optional, record, text } from '../../abi/answer.ts'
 import { fail, XdpError } from '../../diagnostics.ts'
 import { askIp } from '../tools/ip.ts'
+import { permissionHint } from '../tools/permission.ts'
 import { CommandError, spawnTool, stderrWords } from '../tools/spawn.ts'
 
 export type Filter = 'ipset' | 'nft' | 'xdp-filter' | 'iptables' | 'ipvsadm'
@@ -27,7 +28,11 @@ async function print([tool, ...argv]: readonly [tool: string, ...argv: string[]]
   if (exitCode !== 0) {
     const words = stderrWords(stderr || stdout)
     if (/not permitted|permission denied|must be root/i.test(words))
-      throw fail('E104', `${name} needs root: ${words}`, 'run it with sudo, or import a file written by root')
+      throw fail(
+        'E104',
+        `${name} needs root: ${words}`,
+        `${permissionHint(['NET_ADMIN'])}, or import a file written by root`,
+      )
     throw new CommandError(name, exitCode, words)
   }
   return { name, bytes: Buffer.from(stdout) }

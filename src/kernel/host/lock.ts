@@ -8,6 +8,7 @@ import { execa } from 'execa'
 import { fail, XdpError } from '../../diagnostics.ts'
 import { killGroup, within } from '../tools/deadline.ts'
 import { explain, instanceFile, runDirectory } from '../tools/exchange.ts'
+import { writeHint } from '../tools/permission.ts'
 import { findTool, toolEnvironment } from '../tools/places.ts'
 import { spawnTool } from '../tools/spawn.ts'
 import type { Host } from './host.ts'
@@ -182,7 +183,7 @@ async function tryLock(file: string, timeoutMs: number, signal?: AbortSignal): P
   }
   const { exitCode, code } = outcome as { exitCode?: number; code?: string }
   if (exitCode === CONFLICT || signal?.aborted) return undefined
-  if (exitCode === NOT_OPENED) throw fail('E104', `no permission to open the lock file ${file}`, 'run it with sudo')
+  if (exitCode === NOT_OPENED) throw fail('E104', `no permission to open the lock file ${file}`, writeHint())
   // The holder empties the file, which a read-only file system refuses after it was opened for the lock.
   await access(file, constants.W_OK).catch((error: unknown) => {
     throw explain(error)

@@ -3,6 +3,7 @@
 import { lstat, mkdir, mkdtemp, readdir, readlink, rm, stat, statfs } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { fail, XdpError } from '../../diagnostics.ts'
+import { writeHint } from './permission.ts'
 
 export const RUN = '/run/xdp'
 const PREFIX = 'exchange-'
@@ -21,7 +22,7 @@ export function explain(error: unknown, directory: string = RUN): unknown {
   const { code, message } = error as NodeJS.ErrnoException
   if (code === undefined || error instanceof XdpError) return error
   if (code === 'EACCES' || code === 'EPERM')
-    return fail('E104', `no permission to write to ${directory}: ${message}`, 'run it with sudo', error)
+    return fail('E104', `no permission to write to ${directory}: ${message}`, writeHint(), error)
   if (!['EROFS', 'ENOENT', 'ENOSPC', 'ENOTDIR', 'EDQUOT'].includes(code)) return error
   const mount = directory === RUN ? '/run' : directory
   return fail(

@@ -2,6 +2,7 @@
 
 import { type Code, type Diagnostic, XdpError } from '../../diagnostics.ts'
 import { killGroup, toolTimeoutMs, within } from './deadline.ts'
+import { refusalHint } from './permission.ts'
 import { findTool, notInstalled, toolDirectories, toolEnvironment } from './places.ts'
 
 /** A failed process with its messages. `errno`: from bpftool's exit status if that holds one (256 - errno), else 0. */
@@ -14,12 +15,13 @@ export class CommandError extends XdpError {
   position: number | undefined
 
   constructor(line: string, exitCode: number, words: string, code: Code = 'E101', hint?: string) {
+    const why = hint ?? (line.startsWith('bpftool') ? refusalHint(words) : undefined)
     super([
       {
         code,
         severity: 'error',
         message: `${shorten(line)} failed with exit status ${exitCode}${words ? `: ${words}` : ''}`,
-        ...(hint === undefined ? {} : { hint }),
+        ...(why === undefined ? {} : { hint: why }),
       },
     ])
     this.name = 'CommandError'

@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { isAbsolute, join } from 'node:path'
 import { Readable } from 'node:stream'
 import { Ajv } from 'ajv'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
@@ -198,5 +198,9 @@ test('--json prints one document that matches its schema', async () => {
   expect(document.left_out).toHaveLength(1)
   const written = JSON.parse((await xdp('--from', 'ipset', at('large'), '--json', '--output', out)).stdout)
   expect(written).toMatchObject({ text: null, config: join(out, 'xdp.yaml'), files: ['lists/bad.txt'] })
+  const [, schema = ''] =
+    /^# yaml-language-server: \$schema=(.*)$/m.exec(readFileSync(join(out, 'xdp.yaml'), 'utf8')) ?? []
+  expect(isAbsolute(schema)).toBe(true)
+  expect(JSON.parse(readFileSync(schema, 'utf8'))).toHaveProperty('properties.blocklist')
   for (const one of [document, written]) expect([valid(one), valid.errors]).toEqual([true, null])
 })

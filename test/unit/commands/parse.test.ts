@@ -1,6 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import { GLOBAL_FLAGS } from '../../../src/commands/cli/flags.ts'
+import { renderCommandHelp } from '../../../src/commands/cli/help.ts'
 import { parseArguments } from '../../../src/commands/cli/parse.ts'
+import type { CommandSpec } from '../../../src/commands/cli/specification.ts'
 import { COMMANDS } from '../../../src/commands/table.ts'
 import { XdpError } from '../../../src/diagnostics.ts'
 
@@ -100,6 +102,13 @@ describe('commands', () => {
 
   test('name a missing argument', () => {
     expect(objection('why')).toContain('`xdp why` needs ADDRESS')
+  })
+
+  test('take several arguments where the last one may be repeated', () => {
+    const { args } = parseArguments(['ban', '192.0.2.1', '--for', '10m', '2001:db8::/32'], COMMANDS)
+    expect(args).toMatchObject({ positionals: ['192.0.2.1', '2001:db8::/32'], options: { for: '10m' } })
+    const unban = COMMANDS.find(({ name }) => name === 'unban') as CommandSpec
+    expect(renderCommandHelp(unban)).toContain('Usage: xdp unban [ADDRESS...] [FLAGS]')
   })
 
   test('need no argument with help', () => {

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { compose } from '../../../src/import/document.ts'
 import { composeAll, importText, load, losses } from '../../support/import.ts'
 
 const sets = (...lines: readonly string[]): string => `${lines.join('\n')}\n`
@@ -35,6 +36,16 @@ blocklist:
   - name: t
     cidr: 192.0.2.9
 `)
+  })
+
+  test('without a schema on the host it says how to write one where it points', () => {
+    const found = importText('ipset', sets('create bad hash:ip family inet', 'add bad 192.0.2.1'))
+    const interfaces = [{ name: 'eth0', mode: undefined }]
+    const { config } = compose(found, { from: 'ipset', source: 'in', interfaces, schema: undefined, files: false })
+    expect(config.split('\n').slice(0, 2)).toEqual([
+      '# yaml-language-server: $schema=./xdp.schema.json',
+      '# For editors, in this directory: xdp schema > xdp.schema.json',
+    ])
   })
 
   test('a list with more than 20 ranges goes into a file', async () => {

@@ -97,7 +97,9 @@ function offerArgument(line: Line, commands: readonly CommandSpec[], names: Name
   const listed = commands.map(({ name: word, summary: text }) => ({ word, text }))
   if (positionals.length === 0) return [...listed, { word: HELP.name, text: HELP.summary }]
   if (positionals[0] === HELP.name) return positionals.length > 1 ? [] : listed
-  const spec = command && argumentsOf(command)[positionals.length - 1]
+  const specs = command ? argumentsOf(command) : []
+  const last = specs.at(-1)
+  const spec = specs[positionals.length - 1] ?? (last?.multiple ? last : undefined)
   return offerValues(spec?.completes, '', line, names)
 }
 
