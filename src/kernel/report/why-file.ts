@@ -161,7 +161,7 @@ function desiredOn(
     needsSocket: needsSocket(state, facts, sockets, ingress),
     anomalies: anomaliesMet(state, facts, sockets, ingress),
     observed: judged.observed,
-    rateLimits: limitsOf(state, facts, ingress, sockets, desired),
+    rateLimits: limitsOf(state, query, ingress, sockets, desired),
     otherwise: casesOf(state, query, verdict, { ingress, isBanned: false, place: placeOf(desired, query), desired }),
   }
   const common = { ...NOTHING, lists, verdict, reason, ...conditions }

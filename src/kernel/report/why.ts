@@ -36,7 +36,7 @@ import {
   originIn,
   type Query,
 } from './why-file.ts'
-import { limitsOf, usedBy } from './why-limits.ts'
+import { limitsOf, type Used, usedOf } from './why-limits.ts'
 import { casesOf, maybeBanned } from './why-otherwise.ts'
 import { agreesWithTables, balancedPart, liveBalanced } from './why-services.ts'
 import { askWithSockets, socketsOf } from './why-sockets.ts'
@@ -90,12 +90,8 @@ async function liveJudgement(
   if (judging) requirePins(judging, [filter, explain])
   const judges = { filter: paths.program(generation, filter), explain: paths.program(generation, explain) }
   const places = placesFor(live, query)
-  const ask = (packet: Packet) =>
-    explainPacket(
-      judges,
-      packet,
-      places.map(({ arrival }) => arrival),
-    )
+  const arrivals = places.map(({ arrival }) => arrival)
+  const ask = (packet: Packet) => explainPacket(judges, packet, arrivals)
   const explained = await askWithSockets(ask, query, live.state)
   // An entry of the allowlist that applies to some packets only hides a ban from the question.
   const mayHide = explained.some(
@@ -103,6 +99,8 @@ async function liveJudgement(
       explanation.reason === REASON.ALLOWLIST && maybeBanned(live.state, query, (places[at] as Place).ingress),
   )
   const others = mayHide ? await ask({ source: query.source, ...UNUSUAL }) : []
+  const asked = explained.map(({ explanation }, at) => ({ ...(places[at] as Place), explanation }))
+  const used = await usedOf(live, query, asked, (runs) => explainPacket(judges, query, runs))
   const judgements = await Promise.all(
     explained.map(async (answer, at) => {
       const { name, ingress } = places[at] as Place & Named
@@ -113,6 +111,7 @@ async function liveJudgement(
           generation,
           ingress,
           sockets,
+          used,
           ...answer,
           other: others[at]?.explanation,
         }),
@@ -149,6 +148,7 @@ interface Answer {
   /** By its twin. */
   readonly explanation: Explanation
   readonly sockets: Circumstances
+  readonly used: ReadonlyMap<string, Used>
   /** Of a packet that few entries of an allowlist apply to. */
   readonly other: Explanation | undefined
 }
@@ -158,7 +158,7 @@ async function liveOn(
   live: Observation,
   desired: Desired | undefined,
   query: Query,
-  { generation, ingress, verdict, explanation, sockets, other }: Answer,
+  { generation, ingress, verdict, explanation, sockets, used, other }: Answer,
 ): Promise<Local<LiveJudgement>> {
   const reason = REASON_NAMES[explanation.reason] ?? 'internal'
   // The scope of a ban is the length of its prefix.
@@ -187,7 +187,7 @@ async function liveOn(
     needsSocket: needsSocket(live.state, factsFor(query), circumstances, ingress),
     anomalies: anomaliesMet(live.state, factsFor(query), circumstances, ingress),
     observed: model.observed,
-    rateLimits: limitsOf(live.state, factsFor(query), ingress, circumstances, desired, usedBy(live, explanation)),
+    rateLimits: limitsOf(live.state, query, ingress, circumstances, desired, used),
     otherwise: casesOf(live.state, query, verdict, {
       ingress,
       isBanned: ban?.observe === false || hidden?.observe === false,
