@@ -19,10 +19,10 @@ import { renderValidate, renderValidateJson } from '../../../src/render/validate
 import { renderWhy, renderWhyJson } from '../../../src/render/why.ts'
 import type { Reverted } from '../../../src/report/confirmation.ts'
 import type { ApplyResult, Check, CountingLimit, Status, WhyResult } from '../../../src/report/result.ts'
-import { check } from '../../support/schemas.ts'
-import { service } from '../../support/services.ts'
 import { ranges } from '../../support/lists.ts'
 import { listOfSources } from '../../support/rate-sources.ts'
+import { check } from '../../support/schemas.ts'
+import { service } from '../../support/services.ts'
 import {
   ANY,
   DNS,
