@@ -69,7 +69,7 @@ function hintFrom(one, key, list) {
 
 /** A hint for a missing key, where the schema has none. */
 function missingFrom(one, key) {
-  const example = exampleOf(one)
+  const example = exampleOf(one) ?? one.words[0]
   return one.error.whenMissing !== undefined || example === undefined
     ? {}
     : { whenMissing: `for example \`${key}: ${flow(example)}\`` }

@@ -81,7 +81,9 @@ describe('words', () => {
 
   test('name the places where a key belongs, the highest first', () => {
     expect(homesOf('vip')).toEqual(['a service'])
-    expect(homesOf('port')).toEqual(['a service', 'a backend of a service', 'an entry of protect'])
+    expect(homesOf('port')).toEqual([
+      ...['a service', 'a backend of a service', 'the health of a service', 'an entry of protect'],
+    ])
     expect(homesOf('weight')).toEqual(['a backend of a service'])
     expect(homesOf('rise')).toEqual(['the health of a service'])
     expect(homesOf('established')).toEqual(['policy', 'an entry of a list'])
