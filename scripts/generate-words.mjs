@@ -5,6 +5,7 @@ import { Ajv } from 'ajv'
 import { at } from './lib/paths.mjs'
 import { X_ERROR } from './schema/keyword.mjs'
 import { place } from './schema/places.mjs'
+import { flow } from './schema/yaml.mjs'
 
 const HEADER = '// Made by scripts/generate-words.mjs from schemas/xdp.schema.json. Do not edit.\n'
 
@@ -47,13 +48,50 @@ export interface Words {
 export const words: () => Words
 `
 
-const plain = ({ error, words, names, below, each }) => ({
-  ...error,
-  ...(words.length > 0 ? { words } : {}),
-  ...(names ? { names: { what: names.what, expected: names.expected, code: names.code } } : {}),
-  ...(below.size > 0 ? { below: Object.fromEntries([...below].map(([key, one]) => [key, plain(one)])) } : {}),
-  ...(each ? { each: plain(each) } : {}),
-})
+/** The first example of a place; of an element also the first of its list. */
+const exampleOf = ({ spec: { examples = [] } }, list) => examples[0] ?? list?.spec.examples?.find(Array.isArray)?.[0]
+
+/** A list of more keys is no hint. */
+const MANY_KEYS = 20
+
+/** A hint for a value, where the schema has none: one to copy, or the keys of a mapping. */
+function hintFrom(one, key, list) {
+  const { error, spec, words, below } = one
+  if (error.hint !== undefined || words.length > 0) return {}
+  const keys = [...below.keys()]
+  if (keys.length === 1) return { hint: `its key is ${keys[0]}` }
+  if (keys.length > 1 && keys.length <= MANY_KEYS) return { hint: `its keys are ${keys.join(', ')}` }
+  if (spec.type === 'boolean') return { hint: 'write true or false, without quotes' }
+  const example = exampleOf(one, list)
+  if (example === undefined) return {}
+  return { hint: key === undefined ? `for example ${flow(example)}` : `for example \`${key}: ${flow(example)}\`` }
+}
+
+/** A hint for a missing key, where the schema has none. */
+function missingFrom(one, key) {
+  const example = exampleOf(one) ?? one.words[0]
+  return one.error.whenMissing !== undefined || example === undefined
+    ? {}
+    : { whenMissing: `for example \`${key}: ${flow(example)}\`` }
+}
+
+/** `key`: of the value, and whether it is required; `list`: of which it is an element. */
+function plain(one, { key, isRequired = false, list } = {}) {
+  const { error, words, names, below, each, required } = one
+  const inner = [...below].map(([name, inside]) => [
+    name,
+    plain(inside, { key: name, isRequired: required.includes(name) }),
+  ])
+  return {
+    ...error,
+    ...hintFrom(one, key, list),
+    ...(isRequired ? missingFrom(one, key) : {}),
+    ...(words.length > 0 ? { words } : {}),
+    ...(names ? { names: { what: names.what, expected: names.expected, code: names.code } } : {}),
+    ...(inner.length > 0 ? { below: Object.fromEntries(inner) } : {}),
+    ...(each ? { each: plain(each, { list: one }) } : {}),
+  }
+}
 
 /** The code of a value; parts that occur several times become constants. */
 function emit(value) {

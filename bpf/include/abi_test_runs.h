@@ -11,8 +11,11 @@
 struct test_run {
 	__u32 ifindex;
 	__u16 slot;		/* 0: an interface with all roles */
-	__u16 flags;		/* enum interface_flag */
+	__u16 flags;		/* enum interface_flag, and from bit TEST_RUN_LIMIT on 1 + the slot of a limit to ask about */
 };
+
+/* The first bit of the limit that a test run asks about; 0 there: about the one closest to its rate. */
+#define TEST_RUN_LIMIT 8
 
 /*
  * Metadata of a test run that judges many packets, one in each repetition (bpf_prog_test_run: `repeat`). The packets differ
@@ -47,6 +50,6 @@ struct explanation {
 	__u16 scope;		/* number of the deciding scope, 0xffff = none; for a ban, its prefix length; for an anomaly, its number */
 	__u16 service;		/* slot, NO_SLOT = none */
 	__u16 backend;		/* slot, NO_SLOT = none */
-	__u16 rate_limit;	/* slot of the limit that is closest to its rate, NO_SLOT = none counts the packet */
-	__u16 rate_used;	/* of its burst, in 1/65535 */
+	__u16 rate_limit;	/* slot of the limit asked about, or that is closest to its rate; NO_SLOT = it does not count the packet */
+	__u16 rate_used;	/* of its burst, in 1/65535; 65535: the packet would exceed it */
 };

@@ -39,24 +39,28 @@ ABI_SIZE(rate_offender, LINE_SIZE);
 ABI_SIZE(rate_report, 24);
 ABI_SIZE(rate_answer, 8);
 
-static __always_inline __u64 share(__u64 used, __u64 burst)
+/* The share of a burst that is used, in 1/65535; the largest one if there is no room for one more cost. */
+static __always_inline __u64 share(__u64 used, __u64 cost, __u64 burst)
 {
-	const __u64 whole = (burst >> 16) + 1;
+	const __u64 part = used / ((burst >> 16) + 1);
 
-	return used / whole > 0xffff ? 0xffff : used / whole;
+	return used && used + cost > burst ? 0xffff : part < 0xfffe ? part : 0xfffe;
 }
 
-/* For a test run, which takes nothing. */
+/* For a test run, which takes nothing. It may ask about one limit alone. */
 static __always_inline void answer_rate(struct rate_walk *walk, const struct rate_limit *limit,
 					const struct rate_bucket *first, const struct rate_bucket *second)
 {
+	const __u32 asked = flags_of(&walk->subject.account) >> TEST_RUN_LIMIT;
 	const __u64 now = rate_now(limit);
 	__u64 used = 0, bits;
 
+	if (asked && asked != limit->slot + 1u)
+		return;
 	if (limit->flags & RATE_PACKETS)
-		used = share(metered(&first->packets, &second->packets, now), limit->packet_burst);
+		used = share(metered(&first->packets, &second->packets, now), limit->packet_time, limit->packet_burst);
 	if (limit->flags & RATE_BITS) {
-		bits = share(metered(&first->bits, &second->bits, now), limit->byte_burst);
+		bits = share(metered(&first->bits, &second->bits, now), byte_cost(limit, walk->bytes), limit->byte_burst);
 		used = bits > used ? bits : used;
 	}
 	if (!walk->answer.matched || used > walk->answer.used) {

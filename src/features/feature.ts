@@ -14,7 +14,7 @@ import type { State } from '../model/state.ts'
 import type { Plan } from '../plan/change.ts'
 import type { Metric } from '../report/metric.ts'
 import type { ReasonName } from '../report/reason.ts'
-import type { ServiceStatus } from '../report/result.ts'
+import type { RateStatus, ServiceStatus } from '../report/result.ts'
 import type { Fill, Memory } from '../report/stats.ts'
 import type { LineChange, Previous as PreviousImage } from '../tables/layout/difference.ts'
 import type { Image } from '../tables/layout/layout.ts'
@@ -91,6 +91,7 @@ export interface GaugeFacts {
   readonly generation: Generation
   readonly services: readonly ServiceStatus[]
   readonly slots: Pick<Slots, 'pools'>
+  readonly rateLimits: readonly Pick<RateStatus, 'per'>[]
 }
 
 /** The fill of a feature's maps. `R`: the type of its reading; `N`: the names of its rows. */

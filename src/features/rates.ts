@@ -5,7 +5,6 @@ import { type Part, plainRun } from '../abi/command.ts'
 import {
   flowKeysCodec,
   LINE_SIZE,
-  RATE_BUCKETS_A_LINE,
   RATE_LIMITS,
   RATE_OFFENDERS_A_SET,
   rateCounterCodec,
@@ -17,7 +16,7 @@ import type { RateLimit } from '../model/rate-limit.ts'
 import type { Metric, Report, Sample } from '../report/metric.ts'
 import type { RateStatus } from '../report/result.ts'
 import type { Image } from '../tables/layout/layout.ts'
-import { bucketLines, offenderSetsOf, rateLinesOf, sameBuckets } from '../tables/rates/rates.ts'
+import { bucketLines, bucketsOfEach, offenderSetsOf, rateLinesOf, sameBuckets } from '../tables/rates/rates.ts'
 import { type Feature, gauges, type Lowering, liveMap, type NewGeneration } from './feature.ts'
 import { newlyOwned } from './filter.ts'
 import type { Carrying, LineRange, Step } from './step.ts'
@@ -102,9 +101,11 @@ export const RATES = {
       pinned.has(programs.count)
         ? { commands: [plainRun(paths.program(generation, programs.count))], finish: ([output]) => ran(output).retval }
         : undefined,
-    fill: (used, { generation: { ownMaps } }) => {
-      const lines = ownMaps.get(RATE_MAPS.buckets)?.entries ?? 1
-      return lines === 1 ? [] : [{ name: 'rate_buckets', used, capacity: lines * RATE_BUCKETS_A_LINE }]
+    // The map has room for more limits than there are, and one with `per: all` needs no table.
+    fill: (used, { generation: { ownMaps }, rateLimits }) => {
+      const buckets = bucketsOfEach(ownMaps.get(RATE_MAPS.buckets)?.entries ?? 1)
+      const capacity = rateLimits.filter(({ per }) => per !== 'all').length * buckets
+      return capacity === 0 ? [] : [{ name: 'rate_buckets', used: Math.min(used, capacity), capacity }]
     },
   }),
   metrics: METRICS,

@@ -3,7 +3,8 @@
 import type { Diagnostic } from '../diagnostics.ts'
 import type { Desired, Feed } from '../model/desired.ts'
 import { plural } from '../model/numbers.ts'
-import { listPrefixes, type State } from '../model/state.ts'
+import { decides } from '../model/rate-sources.ts'
+import { type List, listPrefixes, type State } from '../model/state.ts'
 import { formatAddress } from '../model/text.ts'
 import { diagnosticsJson } from './diagnostic.ts'
 import { jsonDocument } from './json.ts'
@@ -16,13 +17,20 @@ function servicesText({ services }: State): string {
   return `${plural(services.size, 'service')} with ${plural(backends, 'backend')}`
 }
 
+/** The sources of rate limits, as far as they are read as lists are. */
+function sourcesText({ lists }: State): string {
+  const prefixes = prefixesOf([...lists.values()].filter((list) => !decides(list)))
+  return prefixes === 0 ? '' : ` with ${plural(prefixes, 'prefix', 'prefixes')}`
+}
+
+const prefixesOf = (lists: readonly List[]): number => lists.reduce((sum, list) => sum + listPrefixes(list), 0)
+
 export function renderValidate({ config, state }: Desired): string {
-  const lists = [...state.lists.values()]
-  const prefixes = lists.reduce((sum, list) => sum + listPrefixes(list), 0)
+  const lists = [...state.lists.values()].filter(decides)
   const parts = [
     plural(state.interfaces.size, 'interface'),
-    `${plural(lists.length, 'list')} with ${plural(prefixes, 'prefix', 'prefixes')}`,
-    ...(state.rateLimits ? [plural(state.rateLimits.size, 'rate limit')] : []),
+    `${plural(lists.length, 'list')} with ${plural(prefixesOf(lists), 'prefix', 'prefixes')}`,
+    ...(state.rateLimits ? [`${plural(state.rateLimits.size, 'rate limit')}${sourcesText(state)}`] : []),
     ...(state.services.size > 0 ? [servicesText(state)] : []),
     `default ${state.policy?.default ?? 'pass'}`,
   ]

@@ -19,6 +19,9 @@ import { otherSide, stateJson } from './offline.ts'
 import { type Paint, paint } from './paint.ts'
 import { formatTable } from './table.ts'
 
+/** Most cases of a kind that are shown; JSON has all. */
+const MOST_CASES = 10
+
 function because({ reason, list, prefix, service, backend, backup }: Judgement): string {
   if (service !== undefined) {
     const kind = backup ? 'backup (no other backend takes it)' : 'backend'
@@ -37,6 +40,13 @@ const onInterfaces = ({ interfaces }: Judgement): string =>
 
 function row(side: string, judgement: Judgement, note: string): string[] {
   return [`${side}${onInterfaces(judgement)}`, judgement.verdict, because(judgement), note]
+}
+
+/** A test packet takes nothing from a rate, so none stops it. */
+function proofText({ proven, rateLimits }: LiveJudgement, offline: OfflineAnswer | undefined): string {
+  const isBeyond = rateLimits.some(({ action, exceeds }) => exceeds && action === 'drop')
+  const by = offline?.against ? 'from the state' : proven ? 'proven by a packet' : 'from the tables'
+  return `(${by}${isBeyond ? ', apart from rates' : ''})`
 }
 
 /** The judgements on all interfaces. */
@@ -110,20 +120,39 @@ function observedLines(judgements: readonly Judgement[]): string[] {
 /** The rate limits that count such packets, on any interface. */
 function limitLines(judgements: readonly Judgement[]): string[] {
   const all = new Map(judgements.flatMap(({ rateLimits }) => rateLimits.map((limit) => [limit.name, limit] as const)))
-  const one = ({ name, action, at, used }: CountingLimit): string => {
-    const place = at === undefined ? '' : ` # ${at}`
-    if (used === undefined) return `Rate limit ${name} counts such packets.${place}`
-    const verb = action === 'drop' ? 'is dropped' : 'is only counted'
-    const share = `${Math.round(used * 100)} % of its burst is used`
-    return `Rate limit ${name} counts such packets; ${share}, and what exceeds it ${verb}.${place}`
+  const limits = [...all.values()]
+  const [own, others] = [true, false].map((isOwn) => limits.filter(({ counts }) => (counts !== 'others') === isOwn))
+  const rest = (others?.length ?? 0) - MOST_CASES
+  return [
+    ...[...(own ?? []), ...(others ?? []).slice(0, MOST_CASES)].flatMap((limit) => [
+      limitLine(limit),
+      ...sourceLines(limit),
+    ]),
+    ...(rest > 0 ? [`... and ${rest} more rate limits that count other packets (--json shows them)`] : []),
+  ]
+}
+
+function limitLine({ name, action, at, used, exceeds, counts, packets }: CountingLimit): string {
+  const such = {
+    every: 'such packets',
+    some: `some such packets (${packets})`,
+    others: `other such packets (${packets})`,
   }
-  return [...all.values()].flatMap((limit) => [one(limit), ...sourceLines(limit)])
+  const verb = action === 'drop' ? 'dropped' : 'only counted'
+  const share =
+    used === undefined
+      ? ''
+      : exceeds
+        ? `; its burst is used up, so a packet that comes now is ${verb}`
+        : `; ${Math.round(used * 100)} % of its burst is used, and what exceeds it is ${verb}`
+  return `Rate limit ${name} counts ${such[counts]}${share}.${at === undefined ? '' : ` # ${at}`}`
 }
 
 function sourceLines({ source }: CountingLimit): string[] {
   if (source === undefined) return []
   const about = source.about === undefined ? '' : ` (${showable(source.about)})`
-  return [`  ${source.prefix}${about} is one of its sources. # ${source.at}`]
+  const place = source.at === undefined ? '' : ` # ${source.at}`
+  return [`  ${source.prefix}${about} is one of its sources.${place}`]
 }
 
 const mitigationLines = (judgements: readonly Judgement[]): string[] => [
@@ -159,9 +188,6 @@ const nothingLive = (offline: OfflineAnswer | undefined): string[] => {
 const planOf = (offline: OfflineAnswer | undefined): string =>
   offline?.against ? `xdp plan --against ${offline.against.path === 'stdin' ? '-' : offline.against.path}` : 'xdp plan'
 
-const provenText = (proven: boolean, offline: OfflineAnswer | undefined): string =>
-  offline?.against ? '(from the state)' : proven ? '(proven by a packet)' : '(from the tables)'
-
 /** `file`: the path of the config, for its row. */
 export function renderWhy(
   { address, advice, live, desired, offline }: WhyResult,
@@ -172,7 +198,7 @@ export function renderWhy(
   const judgements: Judgement[] = []
   const rows: string[][] = []
   const [ours, files] = [everyOne<LiveJudgement>(live), everyOne<Judgement>(desired)]
-  for (const one of ours) rows.push(row('live', one, provenText(one.proven, offline)))
+  for (const one of ours) rows.push(row('live', one, proofText(one, offline)))
   for (const one of files) rows.push(row(file ?? 'file', one, placeText(one)))
   judgements.push(...ours, ...files)
   const columns = [{ title: address }, { title: 'VERDICT' }, { title: 'BECAUSE OF' }, { title: '' }]
@@ -199,9 +225,6 @@ export function renderWhy(
   if (offline) lines.push(...offlineLines(offline))
   return `${lines.join('\n')}\n`
 }
-
-/** Most cases that are shown; JSON has all. */
-const MOST_CASES = 10
 
 const verdictOfCase = ({ kind, verdict }: OtherwiseCase): string =>
   kind === 'rate_limit'
@@ -261,11 +284,10 @@ function judgementJson({ verdict, reason, list, prefix, at, about, service, back
     needs_socket: rest.needsSocket,
     anomalies: rest.anomalies.map(({ name, action }) => ({ name, action })),
     observed: rest.observed,
-    rate_limits: rest.rateLimits.map(({ name, action, at: line, used, source }) => ({
-      name,
-      action,
-      at: line ?? null,
+    rate_limits: rest.rateLimits.map(({ name, action, at: line, counts, packets, used, exceeds, source }) => ({
+      ...{ name, action, at: line ?? null, counts, packets },
       used: used ?? null,
+      exceeds: exceeds ?? null,
       source: source?.prefix ?? null,
       source_at: source?.at ?? null,
       source_about: source?.about ?? null,

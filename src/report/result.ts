@@ -234,7 +234,7 @@ export interface Judgement {
   readonly anomalies: readonly Pick<Anomaly, 'name' | 'action'>[]
   /** Lists that count the packet as one that they would drop, in the order of names. */
   readonly observed: readonly string[]
-  /** The rate limits that count the packet, in the order in which it meets them. */
+  /** The rate limits that count packets of the question, in the order in which these meet them. */
   readonly rateLimits: readonly CountingLimit[]
   /** Parts that decide otherwise about packets which differ in fields that the question leaves open, in the order of precedence. */
   readonly otherwise: readonly OtherwiseCase[]
@@ -262,16 +262,24 @@ export interface OtherwiseCase {
   readonly at: string | undefined
 }
 
-/** A rate limit that counts a packet. */
+/** A rate limit that counts packets of a question. */
 export interface CountingLimit {
   readonly name: string
   readonly action: RateAction
   /** `file:line` of the limit. */
   readonly at: string | undefined
-  /** Live, of the one that is closest to its rate: the share of its burst (0 to 1) that the packet's key has used. */
+  /** Every packet of the question; some, and the one with the verdict among them; or only others. */
+  readonly counts: 'every' | 'some' | 'others'
+  /** `scopeKey` of the packets that it counts. */
+  readonly packets: string
+  /** Live: the share of its burst (0 to 1) that the key of the packet with the verdict has used. */
   readonly used: number | undefined
-  /** The entry of the file by which the source is one of the limit, if its sources are a list. */
-  readonly source?: { readonly prefix: string; readonly at: string; readonly about: string | undefined } | undefined
+  /** Live: whether that packet would exceed it now. */
+  readonly exceeds: boolean | undefined
+  /** The entry by which the source is one of the limit; undefined: every source is, or the file has none. */
+  readonly source?:
+    | { readonly prefix: string; readonly at: string | undefined; readonly about: string | undefined }
+    | undefined
 }
 
 /** Judgement by the kernel. */

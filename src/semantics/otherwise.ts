@@ -91,13 +91,13 @@ function entriesOf(lists: State['lists'], kind: ListKind, question: Question, in
     )
 }
 
-/** The limits that drop packets of the source beyond their rate. */
+/** The limits that may count packets of the source. */
 function limitsOf({ lists, rateLimits }: Pick<State, 'lists' | 'rateLimits'>, question: Question, ingress: Ingress) {
   return [...(rateLimits?.values() ?? [])]
     .filter((limit) => {
       const addresses = sourcesOf(limit, lists)
       const isSource = !addresses || covers({ addresses }, question)
-      return limit.action === 'drop' && isSource && onInterface(limit.scope, 'blocklist', ingress.interface)
+      return isSource && onInterface(limit.scope, 'blocklist', ingress.interface)
     })
     .sort((a, b) => a.position - b.position)
     .flatMap((limit) => {
@@ -120,16 +120,11 @@ const only = (
   ...more,
 })
 
-/** The parts of a policy and the packets that each decides about, in the order of precedence. */
-function candidatesOf(state: State, question: Question, ingress: Ingress, isBanned: boolean): Candidate[] {
+/** The parts in front of limits, with the packets that each decides about. */
+function partsBefore(state: State, question: Question, ingress: Ingress, isBanned: boolean) {
   const { source } = question
   const filters = ingress.roles.includes('filter')
   const { policy = DEFAULT_POLICY, lists } = filters ? state : NO_FILTER
-  const services = ingress.roles.includes('balance')
-    ? [...state.services.values()].filter(({ vip }) => vip.family === source.family)
-    : []
-  const unserved: Partial<Packets> =
-    services.length > 0 ? { mostly: toVips(services), rarely: servedTests(services, source) } : {}
   const allowing = entriesOf(lists, 'allowlist', question, ingress)
   const allowed = testsOf(allowing)
   const banned = isBanned && filters ? [EVERY] : []
@@ -139,12 +134,29 @@ function candidatesOf(state: State, question: Question, ingress: Ingress, isBann
     .filter(({ action }) => action === 'drop')
     .map(({ name }) => ({ name, tests: anomalyTests(name, source) }))
   const stopped = [...banned, ...blocked, ...anomalies.flatMap(({ tests }) => tests)]
-  const decided = [...allowed, ...stopped]
-
-  const drops = policy.default === 'drop'
   const groups = policy.essential.map((name) => ({ name, tests: essentialTests(name, source) }))
-  const essential = drops ? groups.flatMap(({ tests }) => tests) : []
+  const decided = [...allowed, ...stopped]
   const unlimited = groups.filter(({ name }) => UNLIMITED.has(name)).flatMap(({ tests }) => tests)
+  return {
+    ...{ policy, allowing, allowed, banned, blocking, blocked, anomalies, decided, groups },
+    limits: limitsOf(filters ? state : NO_FILTER, question, ingress),
+    /** Packets that limits neither count nor hold up. */
+    uncounted: [...decided, ...unlimited],
+  }
+}
+
+/** The parts of a policy and the packets that each decides about, in the order of precedence. */
+function candidatesOf(state: State, question: Question, ingress: Ingress, isBanned: boolean): Candidate[] {
+  const { source } = question
+  const services = ingress.roles.includes('balance')
+    ? [...state.services.values()].filter(({ vip }) => vip.family === source.family)
+    : []
+  const unserved: Partial<Packets> =
+    services.length > 0 ? { mostly: toVips(services), rarely: servedTests(services, source) } : {}
+  const before = partsBefore(state, question, ingress, isBanned)
+  const { policy, allowing, allowed, banned, blocking, blocked, anomalies, decided, groups, limits, uncounted } = before
+  const drops = policy.default === 'drop'
+  const essential = drops ? groups.flatMap(({ tests }) => tests) : []
   const hasUnparsed = policy.unparsed === 'drop' || !drops
 
   /** Packets that the filter does not stop, because of an entry of the allowlist or because of none; `rest`: of the latter. */
@@ -178,16 +190,15 @@ function candidatesOf(state: State, question: Question, ingress: Ingress, isBann
       return { one: { kind: 'entry', verdict: 'drop', list, set }, packets }
     }),
     ...anomalies.map(({ name, tests }, i): Candidate => {
-      const before = anomalies.slice(0, i).flatMap((other) => other.tests)
-      const packets = [only(tests, [...allowed, ...banned, ...blocked, ...before])]
+      const earlier = anomalies.slice(0, i).flatMap((other) => other.tests)
+      const packets = [only(tests, [...allowed, ...banned, ...blocked, ...earlier])]
       return { one: { kind: 'anomaly', verdict: 'drop', name }, packets }
     }),
-    ...limitsOf(filters ? state : NO_FILTER, question, ingress).map(({ limit, tests }): Candidate => {
-      return {
-        one: { kind: 'rate_limit', verdict: 'drop', limit },
-        packets: [only([tests], [...decided, ...unlimited])],
-      }
-    }),
+    ...limits
+      .filter(({ limit }) => limit.action === 'drop')
+      .map(({ limit, tests }): Candidate => {
+        return { one: { kind: 'rate_limit', verdict: 'drop', limit }, packets: [only([tests], uncounted)] }
+      }),
     syn('opening', 'tx'),
     syn('acknowledging', 'drop'),
     ...takenTests(services).map(({ service, taken }): Candidate => {
@@ -287,3 +298,22 @@ export function witnessesOf(
 /** The parts that decide otherwise: see witnessesOf. */
 export const otherwiseOf = (...about: Parameters<typeof witnessesOf>): readonly Otherwise[] =>
   witnessesOf(...about).map(({ one }) => one)
+
+/** A limit that counts packets of a question. `every`: all that reach the limits. */
+export interface LimitAmong {
+  readonly limit: RateLimit
+  readonly counts: 'every' | 'some'
+}
+
+/** The limits that count some packets that a question is about, in the order in which packets meet them. */
+export function limitsAmong(state: State, question: Question, ingress: Ingress, isBanned: boolean): LimitAmong[] {
+  const { limits, uncounted } = partsBefore(state, question, ingress, isBanned)
+  const general = impossible(question.source)
+  const every = packetsOf(question, [...general, ...uncounted, ...limits.map(({ tests }) => tests)])
+  if (every === undefined) return []
+  return limits.flatMap(({ limit, tests }): LimitAmong[] => {
+    if (oneOf(every, [only([tests], uncounted)], general) === undefined) return []
+    const isEvery = oneOf(every, [only([EVERY], [...uncounted, tests])], general) === undefined
+    return [{ limit, counts: isEvery ? 'every' : 'some' }]
+  })
+}

@@ -11,7 +11,14 @@ import { parseAddress } from '../../src/model/text.ts'
 import { addressAnomalies } from '../../src/semantics/anomalies.ts'
 import { anomaliesMet } from '../../src/semantics/anomalies-met.ts'
 import { type Circumstances, type Ingress, type IpFacts, judge, type Match } from '../../src/semantics/judge.ts'
-import { type Otherwise, otherwiseOf, type Witnessed, witnessesOf } from '../../src/semantics/otherwise.ts'
+import {
+  type LimitAmong,
+  limitsAmong,
+  type Otherwise,
+  otherwiseOf,
+  type Witnessed,
+  witnessesOf,
+} from '../../src/semantics/otherwise.ts'
 import { type Flaw, HIDDEN_FLAGS, NO_PROTOCOL, type Sample } from '../../src/semantics/packet-space.ts'
 import type { Question } from '../../src/semantics/question.ts'
 import { countingLimits } from '../../src/semantics/rates.ts'
@@ -29,6 +36,7 @@ import {
 } from '../support/random.ts'
 import { withSourceLists } from '../support/rate-sources.ts'
 import { address, service } from '../support/services.ts'
+import { rateLimit } from '../support/states.ts'
 
 const INGRESS: Ingress = { ifindex: 2, interface: INTERFACES[0], roles: EVERY_ROLE }
 
@@ -266,6 +274,23 @@ function account(state: State, answer: string, cases: readonly Otherwise[], pack
   return differing.length > 0
 }
 
+/** A limit that counts every packet that reaches the limits. */
+const WHOLE = rateLimit('whole', { action: 'observe', position: 99 })
+
+/** Throws unless the limits of a question are those that count one of its packets. */
+function tally(state: State, limits: readonly LimitAmong[], packet: Drawn, banned: boolean): void {
+  const rateLimits = new Map([...(state.rateLimits ?? []), [WHOLE.name, WHOLE]])
+  const counting = countingLimits({ ...state, rateLimits }, factsOf(packet), INGRESS, { banned })
+  const fail = (name: string, why: string): never => {
+    throw new Error(`${name} ${why}: ${JSON.stringify(packet)}`)
+  }
+  for (const limit of counting)
+    if (limit !== WHOLE && !limits.some((one) => one.limit === limit)) fail(limit.name, 'is missing')
+  if (!counting.includes(WHOLE)) return
+  for (const { limit, counts } of limits)
+    if (counts === 'every' && !counting.includes(limit)) fail(limit.name, 'does not count every packet')
+}
+
 /** A random packet from the address with the fields that a question names. */
 function packetOf(random: Random, { source, destination, ...fields }: Question): Drawn {
   const packet = packetFrom(random, source)
@@ -282,10 +307,12 @@ function ask(random: Random, state: State): { readonly kinds: readonly string[];
   const found = witnessesOf(state, question, answer, INGRESS, banned)
   for (const one of found) confirm(state, question, answer, one, banned)
   const cases = found.map(({ one }) => one)
-  const packets = Array.from({ length: 40 }, () => packetOf(random, question))
-  const differing = packets
-    .filter((packet) => isPossible(packet) && isAbout(question, packet))
-    .filter((packet) => account(state, answer, cases, packet, banned))
+  const limits = limitsAmong(state, question, INGRESS, banned)
+  const packets = Array.from({ length: 40 }, () => packetOf(random, question)).filter(
+    (packet) => isPossible(packet) && isAbout(question, packet),
+  )
+  for (const packet of packets) tally(state, limits, packet, banned)
+  const differing = packets.filter((packet) => account(state, answer, cases, packet, banned))
   return { kinds: cases.map(({ kind }) => kind), differing: differing.length }
 }
 
@@ -323,6 +350,28 @@ test('an address that an entry passes as a whole has no other case, nor has a qu
   expect(otherwiseOf(whole, question, 'pass', INGRESS, false)).toEqual([])
   expect(otherwiseOf(whole, question, 'drop', INGRESS, true)).toEqual([])
   expect(otherwiseOf(whole, question, 'pass', INGRESS, true)).toEqual([{ kind: 'ban', verdict: 'drop' }])
+})
+
+test('a limit counts every packet of a question, some, or none, by the fields that it names', () => {
+  const source = address('203.0.113.9')
+  const limits = [
+    rateLimit('u', { scope: scope(17) }),
+    rateLimit('pings', { scope: scope('icmp'), position: 1, action: 'observe' }),
+    rateLimit('whole', { position: 2 }),
+  ]
+  const state = { ...randomState(randomFrom(7)), lists: new Map(), policy: DEFAULT_POLICY }
+  const rateLimits = new Map(limits.map((limit) => [limit.name, limit]))
+  const found = (fields: Omit<Question, 'source'>, banned = false, part: Partial<State> = {}): string[] =>
+    limitsAmong({ ...state, rateLimits, ...part }, { source, ...fields }, INGRESS, banned).map(
+      ({ limit, counts }) => `${limit.name} ${counts}`,
+    )
+  expect(found({})).toEqual(['u some', 'pings some', 'whole every'])
+  expect(found({ protocol: 17 })).toEqual(['u every', 'whole every'])
+  expect(found({ protocol: 1 })).toEqual(['pings every', 'whole every'])
+  expect(found({ protocol: 6 })).toEqual(['whole every'])
+  expect(found({}, true)).toEqual([])
+  const blocked = new Map([['udp', block('udp', ['203.0.113.0/24', scope(17)])]])
+  expect(found({}, false, { lists: blocked })).toEqual(['pings some', 'whole every'])
 })
 
 test('fields that a question names leave out the parts that ask for others', () => {

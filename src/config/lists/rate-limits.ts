@@ -11,7 +11,7 @@ import { readDuration } from '../text/duration.ts'
 import { lineOf, type Part, soundField } from '../text/part.ts'
 import { fieldOf, keyLocation, type Reading, reportAt } from '../text/place.ts'
 import type { Report } from '../text/report.ts'
-import { quote } from '../text/show.ts'
+import { listed, quote } from '../text/show.ts'
 import type { Placed } from '../text/tree.ts'
 import type { WrittenBits, WrittenRateLimit } from '../text/written.ts'
 import { readSources, SOURCE_KEYS } from './rate-sources.ts'
@@ -80,10 +80,19 @@ function readPackets(context: Context): Rate | undefined {
 /** Bits of the largest frame without VLAN tags at an MTU of 1500: a smaller burst lets no such frame pass. */
 const FRAME = 1514 * 8
 
+interface BitBounds {
+  readonly least: number
+  readonly most: number
+  /** Completes "must be …". */
+  readonly text: string
+  /** For values below and above. */
+  readonly hint: readonly [below: string, above: string]
+}
+
 /** The bits that a key names, if they are within the bounds. Reports others. */
 function bitsOf(
   key: 'bits_per_second' | 'burst_bits',
-  { least, most, text }: { readonly least: number; readonly most: number; readonly text: string },
+  { least, most, text, hint }: BitBounds,
   context: Context,
 ): number | undefined {
   const written = context.written[key]
@@ -91,15 +100,21 @@ function bitsOf(
   const bits = readBits(written)
   if (bits !== undefined && bits >= least && bits <= most) return bits
   const must = bits === undefined ? 'a whole number of bits' : text
-  reportAt(context, fieldOf(context.placed, key), 'E133', `${key} must be ${must}, not ${written}`)
+  const advice = bits === undefined ? 'for example 64k, 500M or 1.5G' : hint[bits < least ? 0 : 1]
+  reportAt(context, fieldOf(context.placed, key), 'E133', `${key} must be ${must}, not ${written}`, advice)
   return undefined
 }
 
-const BIT_RATES = { ...RATE.bits, text: 'from 1k to 10T' }
-const BIT_BURSTS = {
+const BIT_RATES: BitBounds = {
+  ...RATE.bits,
+  text: 'from 1k to 10T',
+  hint: ['write at least 1k; units are decimal, and a byte has 8 bits', 'write at most 10T'],
+}
+const BIT_BURSTS: BitBounds = {
   least: FRAME,
   most: RATE.bits.most * RATE.burstSeconds,
   text: `at least ${FRAME}, which is one frame of 1,514 bytes, and at most 36000T`,
+  hint: [`write at least ${FRAME}, or leave the key out for one second of the rate`, 'write at most 36000T'],
 }
 
 function readBitRate(context: Context): Rate | undefined {
@@ -112,13 +127,19 @@ function readBitRate(context: Context): Rate | undefined {
 
 /** Reports a scope with more rules than the data plane has for a limit. */
 function checkRules(scope: Scope, { placed, written, ...reading }: Context): void {
-  const { destinationPorts, match } = scope
+  const { sourcePorts, destinationPorts, match } = scope
   const rules = alternatives(scope)
   if (rules <= RATE.rules) return
-  const what = match?.icmp || match?.dscp ? 'port ranges, ICMP types and code points' : 'port ranges'
-  const message = `rate limit ${written.name} has ${formatCount(rules)} combinations of ${what}; a limit can have ${RATE.rules}`
-  const at = fieldOf(placed, destinationPorts.length > 1 ? 'destination_port' : 'source_port')
-  reportAt(reading, at, 'E134', message, 'name fewer ports, or write several limits')
+  const parts = [
+    { key: 'destination_port', count: destinationPorts.length, what: 'port ranges' },
+    { key: 'source_port', count: sourcePorts.length, what: 'port ranges' },
+    { key: 'icmp_type', count: match?.icmp?.length ?? 0, what: 'ICMP types' },
+    { key: 'dscp', count: match?.dscp?.length ?? 0, what: 'code points' },
+  ].filter(({ count }) => count > 1)
+  const whats = [...new Set(parts.map(({ what }) => what))]
+  const message = `rate limit ${written.name} has ${formatCount(rules)} combinations of ${listed(whats, 'and')}; a limit can have ${RATE.rules}`
+  const at = fieldOf(placed, parts[0]?.key ?? 'destination_port')
+  reportAt(reading, at, 'E134', message, `name fewer ${listed(whats, 'or')}, or write several limits`)
 }
 
 const prefixOf = (per: RatePer, { v4 = RATE.prefix.v4, v6 }: NonNullable<WrittenRateLimit['prefix']> = {}) => ({

@@ -8,7 +8,7 @@ import type { Report } from './report.ts'
 import { listed, quote, show } from './show.ts'
 import type { Source } from './source.ts'
 import { at, type Placed } from './tree.ts'
-import { aliased, homeOf, keysOf, wordsOf } from './words.ts'
+import { aliased, homesOf, keysOf, wordsOf } from './words.ts'
 
 /** Keys and indexes from the root of the file to a value. */
 export type Path = readonly string[]
@@ -48,14 +48,15 @@ export function unknownKey(context: Context, path: Path, key: string): void {
   }
   const isTime = ['ttl', 'timeout', 'expires', 'duration'].includes(key)
   const meant = nearest(key, keys) ?? aliased(path, key)
-  const home = homeOf(key)
+  const homes = homesOf(key)
   const hints = [
     meant !== undefined && `did you mean ${quote(meant)}?`,
     isTime &&
       /^(?:allow|block)list$/.test(path[0] ?? '') &&
       'entries of a file stay until they leave it; `xdp ban ADDRESS --ttl 1h` bans for a time',
     key === '<<' && 'merge keys are not part of YAML 1.2; repeat the values, or a whole value with an alias',
-    home !== undefined && `${quote(key)} is a key of ${home}: check the indentation`,
+    homes.length > 0 &&
+      `${quote(key)} is a key of ${listed(homes, 'and')}: ${homes.length > 1 ? 'write it in one of them' : 'check the indentation'}`,
     `the keys are ${keys.join(', ')}`,
   ]
   const hint = hints.find((text) => typeof text === 'string')
@@ -175,6 +176,13 @@ export function interfaceCount(context: Context, path: Path): void {
   )
 }
 
+/** A mapping without keys, of which it needs one. */
+export function emptyMapping(context: Context, path: Path): void {
+  const { what, expected, whenEmpty } = wordsOf(path) ?? UNKNOWN
+  const hint = whenEmpty ?? `write ${expected}, or remove the key`
+  context.report.error('E014', place(context, path), `${what} is empty`, hint)
+}
+
 export function repeated(context: Context, path: Path, index: number): void {
   const item = [...path, String(index)]
   const { value } = at(context.root, item)
@@ -186,9 +194,11 @@ export function repeated(context: Context, path: Path, index: number): void {
   )
 }
 
+const UNKNOWN: Words = { what: 'the value', expected: 'something else' }
+
 /** A value of the wrong type, or outside the permitted values. */
 export function badValue(context: Context, path: Path): void {
-  const spec = wordsOf(path) ?? { what: 'the value', expected: 'something else' }
+  const spec = wordsOf(path) ?? UNKNOWN
   const placed = at(context.root, path)
   const where = place(context, path)
   const { value } = placed
@@ -220,14 +230,23 @@ function codeOf(spec: Words, value: unknown): NonNullable<Words['code']> {
   return spec.words !== undefined || Array.isArray(value) ? 'E013' : 'E012'
 }
 
-function hintFor({ words, kindCode, code, hint }: Words, value: unknown, written: string): string | undefined {
+function hintFor(spec: Words, value: unknown, written: string): string | undefined {
+  const { words, kindCode, code, hint } = spec
   if (kindCode !== undefined && (typeof value === 'number' || typeof value === 'boolean'))
     return `quote it: "${written}"`
-  if (typeof value !== 'string') return hint
+  if (typeof value === 'string') return hintForText(spec, value)
+  if (Array.isArray(value) && value.length === 0)
+    return hint?.startsWith('for example') ? `name at least one, ${hint}` : 'name at least one, or remove the key'
+  // Ports may be a word too, but mostly are numbers.
+  return hint ?? (words && code !== 'E028' ? `write ${listed(words, 'or')}` : undefined)
+}
+
+function hintForText({ words, code, hint }: Words, value: string): string | undefined {
   const meant = words && nearest(value, words)
   if (meant !== undefined) return `did you mean ${meant}?`
   const isNumber = /^\d+$/.test(value)
   if (isNumber && (code === 'E028' || code === 'E029')) return `write it without quotes: ${value}`
+  if (code === 'E028' && /^\d+-$/.test(value)) return `write both ends, for example "${value}65535"`
   if (code === 'E028' && value.includes(','))
     return `write a list: [${value
       .split(',')

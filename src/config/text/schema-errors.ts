@@ -93,7 +93,11 @@ function structural({ error, path }: Violation, context: problems.Context): Prob
     }
     case 'minProperties':
     case 'maxProperties':
-      return problem('', () => problems.interfaceCount(context, path))
+      return problem('', () =>
+        path.length === 1 && path[0] === 'interfaces'
+          ? problems.interfaceCount(context, path)
+          : problems.emptyMapping(context, path),
+      )
     case 'uniqueItems':
       return problem('', () => problems.repeated(context, path, Math.max(params.i ?? 0, params.j ?? 0)))
     default:

@@ -26,16 +26,20 @@ export function aliased(path: readonly string[], key: string): string | undefine
   return Object.entries(wordsOf(path)?.below ?? {}).find(([, { aliases }]) => aliases?.includes(plain))?.[0]
 }
 
-let homes: Map<string, string> | undefined
+let homes: Map<string, Set<string>> | undefined
 
-function collect({ home, below: keys = {}, each }: Words, into: Map<string, string>): Map<string, string> {
-  if (home !== undefined) for (const key of Object.keys(keys)) if (!into.has(key)) into.set(key, home)
+function collect({ home, below: keys = {}, each }: Words, into: Map<string, Set<string>>): Map<string, Set<string>> {
+  if (home !== undefined)
+    for (const key of Object.keys(keys)) {
+      const found = into.get(key) ?? new Set()
+      into.set(key, found.add(home))
+    }
   for (const inner of [...Object.values(keys), ...(each ? [each] : [])]) collect(inner, into)
   return into
 }
 
 /** Where a key belongs, for a known key at the wrong place: `an interface`, `policy`, `an entry of a list`. */
-export function homeOf(key: string): string | undefined {
+export function homesOf(key: string): readonly string[] {
   homes ??= collect(whole(), new Map())
-  return homes.get(key)
+  return [...(homes.get(key) ?? [])]
 }

@@ -7,6 +7,7 @@ import type { MapShape, Paths } from '../../abi/paths.ts'
 import { fail, XdpError } from '../../diagnostics.ts'
 import { BALANCER } from '../../features/balancer.ts'
 import { BANS, type BanCount } from '../../features/bans.ts'
+import type { GaugeFacts } from '../../features/feature.ts'
 import { memoryUse, ownMemoryUse } from '../../features/features.ts'
 import { FILTER } from '../../features/filter.ts'
 import type { POLICY_ROWS } from '../../features/rows.ts'
@@ -95,6 +96,7 @@ function fillOf(
   { lists }: Counters,
   records: ReadonlyMap<string, SlotRecord>,
   { services, slots }: ServiceStats,
+  rateLimits: GaugeFacts['rateLimits'],
 ): Fill[] {
   const policy: Fill<keyof typeof POLICY_ROWS>[] = [
     { name: 'interfaces', used: records.size, capacity: INTERFACE_SLOTS - FIRST_INTERFACE_SLOT },
@@ -105,7 +107,10 @@ function fillOf(
     { name: 'services', used: services.length, capacity: SERVICE_SLOTS },
     { name: 'backends', used: sum(services, ({ backends }) => backends.length), capacity: NO_SLOT },
   ]
-  return [...policy, ...gaugeRows(gauges.get(generation.number) ?? new Map(), { generation, services, slots })]
+  return [
+    ...policy,
+    ...gaugeRows(gauges.get(generation.number) ?? new Map(), { generation, services, slots, rateLimits }),
+  ]
 }
 
 function memoryOf(committed: Generation | undefined, { memory }: Pinned): Memory {
@@ -180,7 +185,7 @@ async function readOnce(paths: Paths): Promise<{ stats: KernelStats; switching: 
     observed_bans: observedBans(committed, pinned),
     syn_protection,
     services: served.services,
-    fill: committed ? fillOf(committed, pinned, counters, records, served) : [],
+    fill: committed ? fillOf(committed, pinned, counters, records, served, rate_limits) : [],
     memory: memoryOf(committed, pinned),
     program: committed && {
       digest: Buffer.from(committed.meta?.object_digest ?? []).toString('hex'),

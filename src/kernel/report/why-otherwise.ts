@@ -13,7 +13,7 @@ import { type Otherwise, otherwiseOf } from '../../semantics/otherwise.ts'
 import type { Question } from '../../semantics/question.ts'
 
 /** The fields that the question names. */
-function questionOf(packet: TestPacket): Question {
+export function questionOf(packet: TestPacket): Question {
   const { source, destination, protocol, sourcePort, destinationPort, tcpFlags, icmp } = packet
   const { length, ttl, dscp, fragment, vlan } = packet
   return {

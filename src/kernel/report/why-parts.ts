@@ -111,7 +111,7 @@ export interface Terms {
   readonly desired: Desired | undefined
   /** A ban decides about some packets of the source. */
   readonly isBanned?: boolean
-  /** What the packet's key has used of one limit. */
+  /** What the packet's key has used of each limit. */
   readonly used?: Parameters<typeof limitsOf>[5]
 }
 
@@ -137,7 +137,7 @@ export function partsOf(
     needsSocket: needsSocket(state, facts, circumstances, ingress),
     anomalies: anomaliesMet(state, facts, circumstances, ingress),
     observed: model.observed,
-    rateLimits: limitsOf(state, facts, ingress, circumstances, desired, used),
+    rateLimits: limitsOf(state, query, ingress, circumstances, desired, used),
     otherwise: casesOf(state, query, verdict, { ingress, isBanned, place, desired }),
   } satisfies Partial<Judgement>
 }

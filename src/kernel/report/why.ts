@@ -19,7 +19,7 @@ import { explainPacket, verdictOfAction } from '../live/probe.ts'
 import { requirePins } from '../observe/instance.ts'
 import { type Observation, observe, refuseOtherNamespace } from '../observe/observe.ts'
 import { desiredJudgement } from './why-file.ts'
-import { usedBy } from './why-limits.ts'
+import { type Used, usedOf } from './why-limits.ts'
 import { maybeBanned } from './why-otherwise.ts'
 import { decidedBy, type Local, merged, type Named, partsOf, placeInTables, type Query } from './why-parts.ts'
 import { generationOn, placesFor } from './why-places.ts'
@@ -54,12 +54,8 @@ async function liveJudgement(
   if (judging) requirePins(judging, [filter, explain])
   const judges = { filter: paths.program(generation, filter), explain: paths.program(generation, explain) }
   const places = placesFor(live, query)
-  const ask = (packet: Packet) =>
-    explainPacket(
-      judges,
-      packet,
-      places.map(({ arrival }) => arrival),
-    )
+  const arrivals = places.map(({ arrival }) => arrival)
+  const ask = (packet: Packet) => explainPacket(judges, packet, arrivals)
   const explained = await askWithSockets(ask, query, live.state)
   // An entry of the allowlist that applies to some packets only hides a ban from the question.
   const mayHide = explained.some(
@@ -67,6 +63,8 @@ async function liveJudgement(
       explanation.reason === REASON.ALLOWLIST && maybeBanned(live.state, query, (places[at] as Place).ingress),
   )
   const others = mayHide ? await ask({ source: query.source, ...UNUSUAL }) : []
+  const asked = explained.map(({ explanation }, at) => ({ ...(places[at] as Place), explanation }))
+  const used = await usedOf(live, query, asked, (runs) => explainPacket(judges, query, runs))
   const judgements = await Promise.all(
     explained.map(async (answer, at) => {
       const { name, ingress } = places[at] as Place & Named
@@ -77,6 +75,7 @@ async function liveJudgement(
           generation,
           ingress,
           sockets,
+          used,
           ...answer,
           other: others[at]?.explanation,
         }),
@@ -103,6 +102,7 @@ interface Answer {
   /** By its twin. */
   readonly explanation: Explanation
   readonly sockets: Circumstances
+  readonly used: ReadonlyMap<string, Used>
   /** Of a packet that few entries of an allowlist apply to. */
   readonly other: Explanation | undefined
 }
@@ -112,7 +112,7 @@ async function liveOn(
   live: Observation,
   desired: Desired | undefined,
   query: Query,
-  { generation, ingress, verdict, explanation, sockets, other }: Answer,
+  { generation, ingress, verdict, explanation, sockets, used, other }: Answer,
 ): Promise<Local<LiveJudgement>> {
   const reason = REASON_NAMES[explanation.reason] ?? 'internal'
   // The scope of a ban is the length of its prefix.
@@ -132,7 +132,7 @@ async function liveOn(
     place: placeInTables(desired, query),
     desired,
     isBanned: ban?.observe === false || hidden?.observe === false,
-    used: usedBy(live, explanation),
+    used,
   })
   const otherwise = parts.otherwise.map((one) =>
     one.kind === 'ban' && hidden ? { ...one, prefix: formatPrefix(hidden.prefix) } : one,

@@ -94,6 +94,10 @@ const LEAST_LINES = bucketLines(RATE.buckets.least)
 /** Whether maps of these sizes have as many buckets for each limit, so that these are at the same places. */
 export const sameBuckets = (lines: number, others: number): boolean => lines % LEAST_LINES === others % LEAST_LINES
 
+/** Buckets of each limit in a map of this size; 0 without limits. */
+export const bucketsOfEach = (lines: number): number =>
+  lines === 1 ? 0 : 2 ** (lines % LEAST_LINES) * RATE_BUCKETS_A_LINE
+
 interface Encoded {
   readonly limit: RateLimit
   readonly line: Omit<RateLine, 'first'>

@@ -10,7 +10,7 @@ import { place } from '../../../scripts/schema/places.mjs'
 import { withTables } from '../../../scripts/schema/reference.mjs'
 import { flow } from '../../../scripts/schema/yaml.mjs'
 import { validate } from '../../../src/config/generated/validate.js'
-import { homeOf, keysOf, wordsOf } from '../../../src/config/text/words.ts'
+import { homesOf, keysOf, wordsOf } from '../../../src/config/text/words.ts'
 import { CODES } from '../../../src/diagnostics.ts'
 import type { Schema } from '../../support/schemas.ts'
 
@@ -26,6 +26,7 @@ interface Place {
   readonly words: readonly unknown[]
   readonly below: ReadonlyMap<string, Place>
   readonly each?: Place
+  readonly required: readonly string[]
 }
 
 /** Every place of the config below one, by its path: `*` stands for a name or an index. */
@@ -78,14 +79,26 @@ describe('words', () => {
     expect(keysOf(['version'])).toEqual([])
   })
 
-  test('name the place where a key belongs, the highest first', () => {
-    expect(homeOf('vip')).toBe('a service')
-    expect(homeOf('port')).toBe('a service')
-    expect(homeOf('weight')).toBe('a backend of a service')
-    expect(homeOf('rise')).toBe('the health of a service')
-    expect(homeOf('min_prefix')).toBe('an entry of a list')
-    expect(homeOf('v4')).toBeUndefined()
-    expect(homeOf('constructor')).toBeUndefined()
+  test('name the places where a key belongs, the highest first', () => {
+    expect(homesOf('vip')).toEqual(['a service'])
+    expect(homesOf('port')).toEqual([
+      ...['a service', 'a backend of a service', 'the health of a service', 'an entry of protect'],
+    ])
+    expect(homesOf('weight')).toEqual(['a backend of a service'])
+    expect(homesOf('rise')).toEqual(['the health of a service'])
+    expect(homesOf('established')).toEqual(['policy', 'an entry of a list'])
+    expect(homesOf('v4')).toEqual([])
+    expect(homesOf('constructor')).toEqual([])
+  })
+
+  test('have a hint for every value that is not allowed, and for every missing key', () => {
+    for (const [path, { required }] of all) {
+      const steps = path === '' ? [] : path.split('.').map((step) => (step === '*' ? '0' : step))
+      const { hint, words } = wordsOf(steps) ?? {}
+      expect([path, hint ?? words]).toEqual([path, expect.anything()])
+      for (const key of required)
+        expect([path, key, typeof wordsOf([...steps, key])?.whenMissing]).toEqual([path, key, 'string'])
+    }
   })
 })
 

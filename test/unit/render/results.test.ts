@@ -18,7 +18,9 @@ import { renderStatus, renderStatusJson } from '../../../src/render/status.ts'
 import { renderValidate, renderValidateJson } from '../../../src/render/validate.ts'
 import { renderWhy, renderWhyJson } from '../../../src/render/why.ts'
 import type { Reverted } from '../../../src/report/confirmation.ts'
-import type { ApplyResult, Check, Status, WhyResult } from '../../../src/report/result.ts'
+import type { ApplyResult, Check, CountingLimit, Status, WhyResult } from '../../../src/report/result.ts'
+import { ranges } from '../../support/lists.ts'
+import { listOfSources } from '../../support/rate-sources.ts'
 import { check } from '../../support/schemas.ts'
 import { service } from '../../support/services.ts'
 import {
@@ -422,6 +424,57 @@ describe('why', () => {
     })
   })
 
+  const counting = (name: string, own: Partial<CountingLimit> = {}): CountingLimit => ({
+    ...{ name, action: 'drop', at: 'xdp.yaml:4', counts: 'every', packets: 'udp' },
+    ...{ used: undefined, exceeds: undefined },
+    ...own,
+  })
+  const passing = { ...live_, verdict: 'pass', reason: 'default-pass', list: undefined, prefix: undefined } as const
+  const limited = (...rateLimits: readonly CountingLimit[]): WhyResult => ({
+    ...result,
+    live: { ...passing, proven: true, ban: undefined, rateLimits },
+    desired: { ...passing, rateLimits: rateLimits.map((limit) => ({ ...limit, used: undefined, exceeds: undefined })) },
+  })
+
+  test('names the packets that a limit counts, where these are not all of the question', () => {
+    const text = renderWhy(
+      limited(counting('all', { used: 0.12, exceeds: false }), counting('u', { counts: 'some' }), {
+        ...counting('neg', { counts: 'others', packets: 'icmp', at: undefined }),
+        source: { prefix: '192.0.2.0/25', at: undefined, about: undefined },
+      }),
+      'xdp.yaml',
+      false,
+    )
+    expect(text.split('\n').slice(3)).toEqual([
+      'Rate limit all counts such packets; 12 % of its burst is used, and what exceeds it is dropped. # xdp.yaml:4',
+      'Rate limit u counts some such packets (udp). # xdp.yaml:4',
+      'Rate limit neg counts other such packets (icmp).',
+      '  192.0.2.0/25 is one of its sources.',
+      '',
+    ])
+    expect(text).toContain('(proven by a packet)')
+    const many = Array.from({ length: 14 }, (_, at) => counting(`limit-${at}`, { counts: 'others' }))
+    expect(renderWhy(limited(...many), 'xdp.yaml', false)).toContain(
+      '... and 4 more rate limits that count other packets',
+    )
+  })
+
+  test('says that a packet now exceeds a limit, which no test packet does', () => {
+    const up = counting('u', { used: 1, exceeds: true })
+    const text = renderWhy(limited(up), 'xdp.yaml', false)
+    expect(text).toContain('pass     default-pass  (proven by a packet, apart from rates)\n')
+    expect(text).toContain(
+      'counts such packets; its burst is used up, so a packet that comes now is dropped. # xdp.yaml:4',
+    )
+    expect(check('why', renderWhyJson(limited(up)))).toMatchObject({
+      live: { rate_limits: [{ counts: 'every', packets: 'udp', used: 1, exceeds: true }] },
+      desired: { rate_limits: [{ used: null, exceeds: null }] },
+    })
+    const observing = renderWhy(limited({ ...up, action: 'observe' }), 'xdp.yaml', false)
+    expect(observing).toContain('used up, so a packet that comes now is only counted.')
+    expect(observing).toContain('(proven by a packet)')
+  })
+
   test('says on which interfaces the verdict differs', () => {
     const blocked = { ...live_, interfaces: ['eth0'], lists: [covering('spamhaus', true, 'any on eth0')] }
     const passed = {
@@ -563,8 +616,11 @@ test('validate JSON matches its schema', () => {
 })
 
 test('rate limits are counted by validate, and listed with the keys of the config', () => {
+  const sources = { v4: ranges(4, ['192.0.2.0/24']), v6: ranges(6, []) }
   const wanted = state({ rateLimits: [rateLimit('dns', { position: 1, per: 'all' }), rateLimit('web')] })
   expect(renderValidate(desired(wanted))).toContain(' 2 rate limits, ')
+  const listed = { ...wanted, lists: new Map([['rate_limit:dns', listOfSources('dns', sources)]]) }
+  expect(renderValidate(desired(listed))).toContain(' 0 lists with 0 prefixes, 2 rate limits with 1 prefix, ')
   expect(check('validate', renderValidateJson(desired(wanted), []))).toMatchObject({
     rate_limits: [
       {
