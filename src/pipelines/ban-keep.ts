@@ -2,8 +2,16 @@
 // the guard of every ban. A file that cannot be used is a warning: no policy depends on it.
 
 import { type Diagnostic, XdpError } from '../diagnostics.ts'
-import { readSavedBans, removeSavedBans, type SavedBan, savedBansFile, writeSavedBans } from '../history/saved-bans.ts'
+import {
+  isSettled,
+  readSavedBans,
+  removeSavedBans,
+  type SavedBan,
+  savedBansFile,
+  writeSavedBans,
+} from '../history/saved-bans.ts'
 import { hostIdentity } from '../kernel/host/identity.ts'
+import { shielded } from '../kernel/tools/interrupt.ts'
 import type { BanLabels, BanOrder } from '../model/ban.ts'
 import { NO_ALLOWED_CUTS } from '../model/contact.ts'
 import type { Desired } from '../model/desired.ts'
@@ -28,15 +36,25 @@ export function forgetSavedBans({ history }: Host): void {
   if (history) removeSavedBans(savedBansFile(history.directory))
 }
 
-/** Saves the bans in force. Returns why it could not; without a policy there is nothing to save. */
+/** A daemon saves bans when it has been stopped already, and an apply that has switched restores them. */
+const uninterrupted = ({ signal: _, ...host }: Host): Host => host
+
+/**
+ * Saves the bans in force, unless those of an earlier boot are still to be restored. Returns why it could not; without a
+ * policy there is nothing to save.
+ */
 export async function saveBans(host: Host, persist: Persist): Promise<string | undefined> {
   const file = fileOf(host, persist)
   if (file === undefined) return undefined
-  // A daemon saves them when it has been stopped already.
-  const { signal: _, ...uninterrupted } = host
+  const { bootId } = await hostIdentity()
+  if (!isSettled(file, bootId))
+    return `the bans were not saved to ${file}: those of an earlier boot in it were not restored`
+  return writeLive(host, file, bootId)
+}
+
+async function writeLive(host: Host, file: string, boot: string): Promise<string | undefined> {
   try {
-    const [bans, { bootId }] = await Promise.all([listBans(uninterrupted), hostIdentity()])
-    writeSavedBans(file, { boot: bootId, bans })
+    writeSavedBans(file, { boot, bans: await listBans(uninterrupted(host)) })
     return undefined
   } catch (error) {
     if (error instanceof XdpError && error.diagnostics[0]?.code === 'E116') return undefined
@@ -65,12 +83,15 @@ function sharedLabels(): (ban: SavedBan) => BanLabels {
 }
 
 /**
- * Brings the bans of the last boot back, whose time is not over. `isFirst`: nothing was applied before this apply. Returns
- * warnings.
+ * Brings the bans of the last boot back, whose time is not over. `isFirst`: nothing was applied before this apply. No
+ * signal interrupts it: the policy that it belongs to is in force. Returns warnings.
  */
 export async function restoreBans(host: Host, persist: Persist, isFirst: boolean): Promise<Diagnostic[]> {
   const file = isFirst ? fileOf(host, persist) : undefined
-  if (file === undefined) return []
+  return file === undefined ? [] : shielded(() => restoreFrom(uninterrupted(host), file))
+}
+
+async function restoreFrom(host: Host, file: string): Promise<Diagnostic[]> {
   const saved = readSavedBans(file)
   if (saved === undefined) return []
   if (typeof saved === 'string') {
@@ -82,14 +103,15 @@ export async function restoreBans(host: Host, persist: Persist, isFirst: boolean
     ]
   }
   // Bans that were lifted by `xdp destroy` in this boot stay lifted.
-  if (saved.boot === (await hostIdentity()).bootId) return []
+  const { bootId } = await hostIdentity()
+  if (saved.boot === bootId) return []
   const labelsOf = sharedLabels()
   const now = Date.now()
   const orders = saved.bans.flatMap((ban) => orderOf(ban, labelsOf, now) ?? [])
   try {
     const outcomes = await (await openWriter(host)).write(orders)
     const lost = orders.filter((_, i) => !['added', 'refreshed'].includes(outcomes[i]?.result ?? ''))
-    await saveBans(host, persist)
+    await writeLive(host, file, bootId)
     if (lost.length === 0) return []
     const some = lost.slice(0, 3).map(({ prefix: { family, start, end } }) => formatRange(family, start, end))
     const what = `${plural(lost.length, 'saved ban')} of ${orders.length} could not be restored: ${some.join(', ')}`

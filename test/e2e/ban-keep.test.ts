@@ -2,9 +2,12 @@
 // time is not over, behind the guards of every ban. A damaged file is a warning.
 
 import { createHash } from 'node:crypto'
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, expect } from 'vitest'
+import { decodeSavedBans, encodeSavedBans, type SavedBan } from '../../src/history/saved-bans.ts'
+import { formatAddress } from '../../src/model/text.ts'
+import { parse } from '../support/bans.ts'
 import { inTurns } from '../support/depth.ts'
 import { Lab } from '../support/hosts.ts'
 import { Watching } from '../support/watching.ts'
@@ -31,6 +34,63 @@ interface Listed {
 }
 const bans = async (): Promise<readonly Listed[]> =>
   (JSON.parse(await lab.ok('bans', '--json')) as { bans: Listed[] }).bans
+
+/** The file of saved bans. The history has the name of the instance, too. */
+async function savedFile(): Promise<string> {
+  await lab.ok('apply', '--auto-approve')
+  await lab.ok('destroy', '--auto-approve')
+  const [name] = readdirSync(join(lab.state, 'history'))
+  return join(lab.state, 'bans', `${name}.jsonl`)
+}
+
+const saved = (prefix: string, more: Partial<SavedBan> = {}): SavedBan => ({
+  ...{ prefix: parse(prefix), expires: undefined, by: 'alice', reason: '', observe: false },
+  ...more,
+})
+
+/** Writes what a daemon of an earlier boot saved. */
+function save(file: string, bans: readonly SavedBan[]): void {
+  mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
+  writeFileSync(file, encodeSavedBans({ boot: 'an earlier one', bans }), { mode: 0o600 })
+}
+
+/** The prefixes in a file of saved bans. */
+function kept(file: string): string[] {
+  const content = decodeSavedBans(readFileSync(file))
+  if (typeof content === 'string') throw new Error(content)
+  return content.bans.map(({ prefix: { family, start, length } }) => `${formatAddress(family, start)}/${length}`)
+}
+
+/** Runs shell lines before bpftool runs commands that match the shell pattern; `$lab/pid` has the process under test. */
+function before(pattern: string, script: string): void {
+  lab.tool(
+    'bpftool',
+    `lab=${lab.directory}
+before() { case "$1" in ${pattern}) ${script};; esac; }
+case "$*" in
+  *batch*) lines=$(cat); before "$lines"; printf '%s\\n' "$lines" | /usr/sbin/bpftool "$@"; exit $?;;
+esac
+before "$*"
+exec /usr/sbin/bpftool "$@"
+`,
+  )
+}
+
+inTurns('a daemon that is stopped during its first apply after a boot loses no bans', async () => {
+  lab.write('xdp.yaml', CONFIG)
+  const file = await savedFile()
+  save(file, [saved('198.51.100.7'), saved('2001:db8:7::/48', { observe: true })])
+  before('*"net attach"*', 'kill -TERM $(cat $lab/pid)')
+  watching = new Watching(lab)
+  lab.write('pid', `${watching.pid}`)
+  await watching.hear('stopped')
+  // A second SIGTERM would end it at once.
+  expect(await watching.end('SIGCONT')).toBe(0)
+  expect(watching.lines.flatMap(({ warnings = [] }) => warnings)).toEqual([])
+  watching = undefined
+  expect((await bans()).map(({ prefix }) => prefix)).toEqual(['198.51.100.7/32', '2001:db8:7::/48'])
+  expect(kept(file)).toEqual(['198.51.100.7/32', '2001:db8:7::/48'])
+})
 
 inTurns('bans outlive a reboot', async () => {
   lab.write('xdp.yaml', CONFIG)
