@@ -149,9 +149,13 @@ static __always_inline int is_room_kept(const struct ban_run *run)
 	return run->state->entries >= most - (most >> BANS_KEPT_SHIFT);
 }
 
-/* Whether a ban in force stays in place of one that yields. */
+/* Whether a ban in force stays in place of a new one. */
 static __always_inline int stays(const struct ban *old, const struct ban_request *request)
 {
+	if (request->flags & BAN_UNLESS_BANNED)
+		return 1;
+	if (!(request->flags & BAN_YIELD))
+		return 0;
 	return !same_text(old->by, request->by, sizeof(old->by)) || (request->flags & ~old->flags & BAN_OBSERVE);
 }
 
@@ -169,7 +173,7 @@ static __always_inline __u32 add_ban(const struct ban_run *run, const struct ban
 	long error;
 
 	if (old && (!old->expires || old->expires > run->now)) {
-		if (yields && stays(old, request))
+		if (stays(old, request))
 			return RESULT_KEPT;
 		result = yields && old->flags & ~request->flags & BAN_OBSERVE ? RESULT_ENFORCED : RESULT_REFRESHED;
 	}

@@ -135,6 +135,13 @@ export function writeSavedBans(path: string, saved: SavedBans): void {
   }
 }
 
+/** Moves a file that cannot be used out of the way of the next one. Returns its new path. Throws the errors of the system. */
+export function setAside(path: string, boot: string): string {
+  const aside = `${path}.${boot.slice(0, 8)}.unusable`
+  renameSync(path, aside)
+  return aside
+}
+
 /** Removes a file, if there is one. A file that stays is from this boot, and is not restored in it. */
 export function removeSavedBans(path: string): void {
   try {

@@ -19,6 +19,8 @@ export interface BanRequest {
    * none of the room that is kept for others.
    */
   readonly yields?: boolean
+  /** Whether any ban of the prefix that is in force stays in its place. */
+  readonly unlessBanned?: boolean
 }
 
 /**
@@ -54,7 +56,7 @@ export interface BanRefusal {
 
 /**
  * Result of a request. `absent`: the prefix to remove was not banned. `refused`: the ban would cut guarded peers, or cover
- * an address of this host. Of a request that yields, `kept`: another ban of the prefix is in force, and stays; `enforced`: it
+ * an address of this host. `kept`: another ban of the prefix is in force, and stays. Of a request that yields, `enforced`: it
  * replaced one that only observed. `full`, `no-memory`: the kernel rejected the new ban; existing bans stay in force.
  */
 export type BanOutcome =

@@ -269,3 +269,20 @@ test('a ban that yields replaces bans of its author, except one that drops by on
   expect(await bans.banYielding({ prefix: over })).toEqual(['added'])
   expect(await bans.state()).toMatchObject({ entries: 2, live: 2 })
 })
+
+test('a ban unless the prefix is banned replaces none that is in force', async () => {
+  await plane.loadState(policy('pass'))
+  const [known, over, free] = ['192.0.2.1', '192.0.2.2', '192.0.2.3'] as const
+  await bans.ban({ prefix: known, observe: true }, { prefix: over, ttlMs: 200 })
+  await expect.poll(async () => (await bans.state()).live, { interval: 10 }).toBe(1)
+  const unlessBanned = true
+  expect(await bans.ban(...[known, over, free, free].map((prefix) => ({ prefix, unlessBanned })))).toEqual([
+    'kept',
+    'added',
+    'added',
+    'kept',
+  ])
+  const [judged] = await plane.run([{ frame: frame(from(known), udp()) }])
+  expect(judged?.explanation?.reason).toBe('ban-observed')
+  expect(await bans.state()).toMatchObject({ entries: 3, live: 3 })
+})

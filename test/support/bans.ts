@@ -14,6 +14,7 @@ export interface Banning {
   readonly prefix: string
   readonly ttlMs?: number
   readonly observe?: boolean
+  readonly unlessBanned?: boolean
 }
 
 type Result = BanOutcome['result']
@@ -50,8 +51,8 @@ export function bansOf(plane: DataPlane): Bans {
     return results
   }
   const remove = (prefix: string): BanRequest => ({ op: 'remove', prefix: parse(prefix), ttlMs: 0 })
-  const add = ({ prefix, ttlMs = 0, observe = false }: Banning, yields: boolean): BanRequest => ({
-    ...{ op: 'add', prefix: parse(prefix), ttlMs, observe, yields },
+  const add = ({ prefix, ttlMs = 0, observe = false, unlessBanned = false }: Banning, yields: boolean): BanRequest => ({
+    ...{ op: 'add', prefix: parse(prefix), ttlMs, observe, yields, unlessBanned },
   })
   return {
     ban: (...wanted) =>
