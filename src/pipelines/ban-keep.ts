@@ -21,6 +21,7 @@ import type { Ban, BanLabels, BanOrder, BanOutcome } from '../model/ban.ts'
 import { NO_ALLOWED_CUTS } from '../model/contact.ts'
 import type { Desired } from '../model/desired.ts'
 import { plural } from '../model/numbers.ts'
+import { RATE_BAN_AUTHOR } from '../model/rate-limit.ts'
 import { formatRange } from '../model/text.ts'
 import { listBans } from './ban-list.ts'
 import { type BanWriter, openWriter } from './bans.ts'
@@ -34,8 +35,9 @@ const fileOf = ({ history }: Host, persist: Persist): string | undefined =>
 
 const unkept = (message: string, hint: string): Diagnostic => ({ code: 'W252', severity: 'warning', message, hint })
 
-/** What tries a restore again. */
+/** Hints of W252. */
 const AGAIN = '`xdp apply` tries again'
+const WHY = '`xdp ban ADDRESS` says why'
 
 const codeOf = (error: unknown): string => (error as NodeJS.ErrnoException).code ?? String(error)
 
@@ -113,12 +115,15 @@ async function saveWithRest(host: Host, file: string, boot: string): Promise<str
   return found.length === 0 ? undefined : found.join('; ')
 }
 
+const ofLimit = ({ by }: BanLabels): boolean => by === RATE_BAN_AUTHOR
+
 function orderOf(ban: SavedBan, labelsOf: (ban: SavedBan) => BanLabels, now: number): BanOrder | undefined {
   const { prefix, expires, observe } = ban
   const ttlMs = expires === undefined ? 0 : Math.ceil(expires - now)
   if (expires !== undefined && ttlMs <= 0) return undefined
   const order = { op: 'add', prefix, ttlMs, labels: labelsOf(ban), allowed: NO_ALLOWED_CUTS, peers: [] } as const
-  return { ...order, unlessBanned: true, observe }
+  // As when a limit made it: the rest of the table is for others.
+  return { ...order, unlessBanned: true, yields: ofLimit(ban), observe }
 }
 
 /** One object for equal labels, so that their bytes are made once. */
@@ -191,7 +196,9 @@ async function writeSaved(host: Host, saved: SavedBans): Promise<Written> {
   const now = Date.now()
   const before = (await readRestoring(host))?.changes ?? []
   const isChanged = concernedBy(before)
-  const orders = saved.bans.flatMap((ban) => (isChanged(ban) ? [] : (orderOf(ban, labelsOf, now) ?? [])))
+  // Those of limits come last: they take only the room that the others leave.
+  const sorted = [...saved.bans.filter((ban) => !ofLimit(ban)), ...saved.bans.filter(ofLimit)]
+  const orders = sorted.flatMap((ban) => (isChanged(ban) ? [] : (orderOf(ban, labelsOf, now) ?? [])))
   const writer = await openWriter(host)
   const outcomes = await writer.write(orders)
   await liftAgain(host, writer, { orders, outcomes }, before.length)
@@ -216,5 +223,7 @@ function lostOf(orders: readonly BanOrder[], outcomes: readonly BanOutcome[]): D
   if (lost.length === 0) return []
   const some = lost.slice(0, 3).map(({ prefix: { family, start, end } }) => formatRange(family, start, end))
   const what = `${plural(lost.length, 'saved ban')} of ${orders.length} could not be restored: ${some.join(', ')}`
-  return [unkept(`${what}${lost.length > 3 ? ' and others' : ''}`, '`xdp ban ADDRESS` says why')]
+  const isFull = outcomes.some(({ result }) => result === 'full')
+  const hint = isFull ? 'raise `limits.bans`: the table is full, up to the eighth that limits leave to others' : WHY
+  return [unkept(`${what}${lost.length > 3 ? ' and others' : ''}`, hint)]
 }

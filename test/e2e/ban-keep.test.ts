@@ -172,6 +172,19 @@ inTurns('bans made while a file cannot be restored are saved beside it, and a ba
   expect([failed.includes('1 ban in force ends'), existsSync(file)]).toEqual([true, false])
 })
 
+inTurns('bans of operators come back first, and those of limits leave an eighth of the table to others', async () => {
+  lab.write('xdp.yaml', `${CONFIG}limits: { bans: 32 }\n`)
+  const file = await savedFile()
+  save(file, [...MANY.slice(0, 40), saved('198.51.100.7'), saved('198.51.100.8')])
+  const { exitCode, stderr } = await lab.xdp('apply', '--auto-approve')
+  expect([exitCode, stderr]).toEqual([0, expect.stringContaining('14 saved bans of 42 could not be restored: 10.9.0.26, ')])
+  expect(stderr).toContain('raise `limits.bans`')
+  const all = await bans()
+  expect(all.filter(({ by }) => by === 'rate-limit')).toHaveLength(26)
+  expect(own(all).slice(26)).toEqual(['198.51.100.7/32', '198.51.100.8/32'])
+  await lab.ok('ban', '203.0.113.1')
+})
+
 inTurns('bans outlive a reboot', async () => {
   lab.write('xdp.yaml', CONFIG)
   watching = await Watching.ready(lab)
