@@ -131,53 +131,59 @@ inTurns('a restore that was killed goes on in the next apply, without what was l
   expect(own(await bans())).not.toContain('198.51.100.9/32')
 })
 
-inTurns('bans made while a file cannot be restored are saved beside it, and a backup in its place is restored', async () => {
-  lab.write('xdp.yaml', CONFIG)
-  const file = await savedFile()
-  save(file, [saved('198.51.100.7')])
-  const backup = readFileSync(file)
-  writeFileSync(file, 'damaged')
-  const first = await lab.xdp('apply', '--auto-approve')
-  expect([first.exitCode, first.stderr]).toEqual([0, expect.stringMatching(/it is damaged[^]*put a backup there/)])
-  const second = await lab.xdp('apply', '--auto-approve')
-  expect([second.stdout, second.stderr]).toEqual([
-    expect.stringContaining('No changes'),
-    expect.stringContaining('it is damaged'),
-  ])
-  expect(second.stdout).not.toContain('it is damaged')
-  await lab.ok('ban', '198.51.100.1', '--by', 'bob')
-  watching = await Watching.ready(lab)
-  expect(await watching.end()).toBe(0)
-  expect((await watching.hear('trouble')).message).toContain('(it is damaged) are in ')
-  watching = undefined
-  expect(kept(file)).toEqual(['198.51.100.1/32'])
-  const [aside = ''] = readdirSync(dirname(file)).filter((name) => name.endsWith('.unusable'))
-  expect(readFileSync(join(dirname(file), aside), 'utf8')).toBe('damaged')
+inTurns(
+  'bans made while a file cannot be restored are saved beside it, and a backup in its place is restored',
+  async () => {
+    lab.write('xdp.yaml', CONFIG)
+    const file = await savedFile()
+    save(file, [saved('198.51.100.7')])
+    const backup = readFileSync(file)
+    writeFileSync(file, 'damaged')
+    const first = await lab.xdp('apply', '--auto-approve')
+    expect([first.exitCode, first.stderr]).toEqual([0, expect.stringMatching(/it is damaged[\s\S]*put a backup there/)])
+    const second = await lab.xdp('apply', '--auto-approve')
+    expect([second.stdout, second.stderr]).toEqual([
+      expect.stringContaining('No changes'),
+      expect.stringContaining('it is damaged'),
+    ])
+    expect(second.stdout).not.toContain('it is damaged')
+    await lab.ok('ban', '198.51.100.1', '--by', 'bob')
+    watching = await Watching.ready(lab)
+    expect(await watching.end()).toBe(0)
+    expect((await watching.hear('trouble')).message).toContain('(it is damaged) are in ')
+    watching = undefined
+    expect(kept(file)).toEqual(['198.51.100.1/32'])
+    const [aside = ''] = readdirSync(dirname(file)).filter((name) => name.endsWith('.unusable'))
+    expect(readFileSync(join(dirname(file), aside), 'utf8')).toBe('damaged')
 
-  writeFileSync(file, backup)
-  await lab.ok('apply', '--auto-approve')
-  expect(own(await bans())).toEqual(['198.51.100.1/32', '198.51.100.7/32'])
-  expect(kept(file)).toEqual(['198.51.100.1/32', '198.51.100.7/32'])
+    writeFileSync(file, backup)
+    await lab.ok('apply', '--auto-approve')
+    expect(own(await bans())).toEqual(['198.51.100.1/32', '198.51.100.7/32'])
+    expect(kept(file)).toEqual(['198.51.100.1/32', '198.51.100.7/32'])
 
-  // The kernel refuses all writes: both are in the file, for a later restore.
-  writeFileSync(file, backup)
-  await lab.ok('unban', '198.51.100.7')
-  before('*ban_write*', 'exit 1')
-  watching = await Watching.ready(lab)
-  expect(await watching.end()).toBe(0)
-  watching = undefined
-  lab.realTools()
-  expect(kept(file)).toEqual(['198.51.100.1/32', '198.51.100.7/32'])
-  const failed = await lab.ok('destroy', '--auto-approve')
-  expect([failed.includes('1 ban in force ends'), existsSync(file)]).toEqual([true, false])
-})
+    // The kernel refuses all writes: both are in the file, for a later restore.
+    writeFileSync(file, backup)
+    await lab.ok('unban', '198.51.100.7')
+    before('*ban_write*', 'exit 1')
+    watching = await Watching.ready(lab)
+    expect(await watching.end()).toBe(0)
+    watching = undefined
+    lab.realTools()
+    expect(kept(file)).toEqual(['198.51.100.1/32', '198.51.100.7/32'])
+    const failed = await lab.ok('destroy', '--auto-approve')
+    expect([failed.includes('1 ban in force ends'), existsSync(file)]).toEqual([true, false])
+  },
+)
 
 inTurns('bans of operators come back first, and those of limits leave an eighth of the table to others', async () => {
   lab.write('xdp.yaml', `${CONFIG}limits: { bans: 32 }\n`)
   const file = await savedFile()
   save(file, [...MANY.slice(0, 40), saved('198.51.100.7'), saved('198.51.100.8')])
   const { exitCode, stderr } = await lab.xdp('apply', '--auto-approve')
-  expect([exitCode, stderr]).toEqual([0, expect.stringContaining('14 saved bans of 42 could not be restored: 10.9.0.26, ')])
+  expect([exitCode, stderr]).toEqual([
+    0,
+    expect.stringContaining('14 saved bans of 42 could not be restored: 10.9.0.26, '),
+  ])
   expect(stderr).toContain('raise `limits.bans`')
   const all = await bans()
   expect(all.filter(({ by }) => by === 'rate-limit')).toHaveLength(26)
