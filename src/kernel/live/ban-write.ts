@@ -57,6 +57,7 @@ const OUTCOMES: Readonly<Record<number, BanOutcome['result']>> = {
   [BAN_RESULT.NO_MEMORY]: 'no-memory',
   [BAN_RESULT.KEPT]: 'kept',
   [BAN_RESULT.ENFORCED]: 'enforced',
+  [BAN_RESULT.REPLACED]: 'replaced',
 }
 
 const PROGRAMS = Object.values(BANS.programs)
