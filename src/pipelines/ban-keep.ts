@@ -14,7 +14,7 @@ import {
   writeSavedBans,
 } from '../history/saved-bans.ts'
 import { hostIdentity } from '../kernel/host/identity.ts'
-import { acquireLock, type Lock } from '../kernel/host/lock.ts'
+import { acquireLock } from '../kernel/host/lock.ts'
 import { beginRestoring, concernedBy, endRestoring, readRestoring, textOf } from '../kernel/host/restoring.ts'
 import { shielded } from '../kernel/tools/interrupt.ts'
 import type { Ban, BanLabels, BanOrder, BanOutcome } from '../model/ban.ts'
@@ -63,10 +63,14 @@ async function save(host: Host, file: string, make: (live: readonly Ban[]) => Sa
     return undefined
   } catch (error) {
     if (isCode(error, 'E116')) return undefined
-    const why = error instanceof XdpError ? error.diagnostics[0]?.message : codeOf(error)
-    return `the bans could not be saved to ${file}: ${why}`
+    return unsaved(file, error)
   }
 }
+
+const whyOf = (error: unknown): string | undefined =>
+  error instanceof XdpError ? error.diagnostics[0]?.message : codeOf(error)
+
+const unsaved = (file: string, error: unknown): string => `the bans could not be saved to ${file}: ${whyOf(error)}`
 
 /**
  * Saves the bans in force. If those of an earlier boot are still to be restored, tries that before, and keeps both if it
@@ -77,17 +81,16 @@ export async function saveBans(host: Host, persist: Persist): Promise<string | u
   if (file === undefined) return undefined
   const { bootId } = await hostIdentity()
   if (isSettled(file, bootId)) return save(host, file, (bans) => ({ boot: bootId, bans }))
-  const quick = { ...uninterrupted(host), lockTimeoutMs: 0 }
-  const lock = await acquireLock(quick).catch((error: unknown): Lock | undefined => {
-    if (isCode(error, 'E106')) return undefined
-    throw error
-  })
-  // The apply that has the lock restores them.
-  if (!lock) return undefined
   try {
-    return await shielded(() => saveWithRest(uninterrupted(host), file, bootId))
-  } finally {
-    await lock.release()
+    const lock = await acquireLock({ ...uninterrupted(host), lockTimeoutMs: 0 })
+    try {
+      return await shielded(() => saveWithRest(uninterrupted(host), file, bootId))
+    } finally {
+      await lock.release()
+    }
+  } catch (error) {
+    // The apply that has the lock restores them.
+    return isCode(error, 'E106') ? undefined : unsaved(file, error)
   }
 }
 
@@ -178,9 +181,8 @@ async function restoreFrom(host: Host, file: string, boot: string): Promise<Rest
     if (trouble === undefined) await endRestoring(host)
     return { warnings: [...lostOf(orders, outcomes), ...(trouble === undefined ? [] : [unkept(trouble, AGAIN)])] }
   } catch (error) {
-    if (!(error instanceof XdpError)) throw error
     if (isCode(error, 'E116')) return { warnings: [], rest: saved }
-    const message = `not all saved bans in ${file} were restored: ${error.diagnostics[0]?.message}`
+    const message = `not all saved bans in ${file} were restored: ${whyOf(error)}`
     return { warnings: [unkept(message, AGAIN)], rest: saved }
   }
 }

@@ -56,7 +56,7 @@ export async function readRestoring(which: Which): Promise<Restoring | undefined
     text = readFileSync(await recordFile(which), 'utf8')
   } catch (error) {
     if (codeOf(error) === 'ENOENT') return undefined
-    throw error
+    throw explain(error)
   }
   const [begun, ...changes] = text.split('\n').map(parseLine)
   if (begun === undefined) return undefined
@@ -77,8 +77,14 @@ export async function beginRestoring(which: Which, begun: Begun): Promise<void> 
   }
 }
 
+/** Forgets a restore. A record that stays only costs time: its bans are restored, so that nothing reads it. */
 export async function endRestoring(which: Which): Promise<void> {
-  rmSync(await recordFile(which), { force: true })
+  const file = await recordFile(which)
+  try {
+    rmSync(file, { force: true })
+  } catch {
+    // /run is read-only.
+  }
 }
 
 /** Notes changes, before they are made, if a restore is not complete. */
