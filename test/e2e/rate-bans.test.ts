@@ -91,9 +91,9 @@ test('a source that goes on beyond the rate is banned while a daemon runs, and n
 
 inTurns('of two limits that report a source at once, the longer ban stands, and log and counters say so', async () => {
   const limit = (name: string, rate: number, time: string): string =>
-    `  - { name: ${name}, protocol: icmp, packets_per_second: ${rate}, burst: ${rate}, ban: { for: ${time}, after: 1s } }\n`
+    `  - { name: ${name}, protocol: icmp, packets_per_second: ${rate}, burst: 1, ban: { for: ${time}, after: 1s } }\n`
   const config = CONFIG.slice(0, CONFIG.indexOf('  - {'))
-  lab.write('xdp.yaml', `${config}${limit('short', 1, '10m')}${limit('long', 1, '24h')}`)
+  lab.write('xdp.yaml', `${config}${limit('long', 4, '24h')}${limit('short', 1, '10m')}`)
   watching = await Watching.ready(lab)
   await lab.ok('unban', '--all')
   const sources = [PLAIN, KNOWN, OBSERVED]
@@ -114,8 +114,8 @@ inTurns('of two limits that report a source at once, the longer ban stands, and 
     rate_limits: { name: string; bans: number }[]
   }
   expect(rate_limits.map(({ name, bans: made }) => [name, made])).toEqual([
-    ['short', 0],
     ['long', sources.length],
+    ['short', 0],
   ])
   expect(watching.count('banned')).toBe(
     watching.lines.filter(({ message }) => /limit long: banned/.test(message)).length,
