@@ -95,8 +95,7 @@ async function apply(
   else if (!result.changed) {
     const warnings = plan.warnings.filter((warning) => !late.includes(warning))
     context.stdout(show({ ...plan, warnings }, context.color.stdout) + waiting(result))
-  }
-  else context.stdout(renderApply(result, { path: config.path, color: context.color.stdout }, saved))
+  } else context.stdout(renderApply(result, { path: config.path, color: context.color.stdout }, saved))
   return result.rolled_back ? EXIT.failed : EXIT.ok
 }
 
