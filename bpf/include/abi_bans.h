@@ -42,8 +42,9 @@ enum ban_result {
 	RESULT_FULL = 5,
 	RESULT_NO_MEMORY = 6,
 	RESULT_INVALID = 7,		/* a bug of user space */
-	RESULT_KEPT = 8,		/* with BAN_YIELD: another author's ban of the prefix stays, or one that drops */
+	RESULT_KEPT = 8,		/* with BAN_YIELD or BAN_UNLESS_BANNED: the ban of the prefix that is in force stays */
 	RESULT_ENFORCED = 9,	/* with BAN_YIELD: the prefix was banned with BAN_OBSERVE, and is no longer */
+	RESULT_REPLACED = 10,	/* with BAN_YIELD: replaced a ban by its author that ended earlier and had another reason */
 };
 
 /* A prefix: its bits from the most significant bit of `high` on, all others zero. */
@@ -64,7 +65,8 @@ struct ban {
 
 enum ban_flag {
 	BAN_OBSERVE = 1,	/* packets are counted, and go on */
-	BAN_YIELD = 2,		/* of a request: room for others stays, and so does a ban of the prefix by another author or one that drops if this one does not, unless it is over */
+	BAN_YIELD = 2,		/* of a request: room for others stays, and so does a ban of the prefix by another author, one that drops if this one does not, or one with another reason that ends no earlier, unless it is over */
+	BAN_UNLESS_BANNED = 4,	/* of a request: any ban of the prefix stays, unless it is over */
 };
 
 /*

@@ -149,10 +149,30 @@ static __always_inline int is_room_kept(const struct ban_run *run)
 	return run->state->entries >= most - (most >> BANS_KEPT_SHIFT);
 }
 
-/* Whether a ban in force stays in place of one that yields. */
-static __always_inline int stays(const struct ban *old, const struct ban_request *request)
+/* Whether a ban in force stays in place of a new one, which ends at `expires`. */
+static __always_inline int stays(const struct ban *old, const struct ban_request *request, __u64 expires)
 {
-	return !same_text(old->by, request->by, sizeof(old->by)) || (request->flags & ~old->flags & BAN_OBSERVE);
+	if (request->flags & BAN_UNLESS_BANNED)
+		return 1;
+	if (!(request->flags & BAN_YIELD))
+		return 0;
+	if (!same_text(old->by, request->by, sizeof(old->by)))
+		return 1;
+	if ((old->flags ^ request->flags) & BAN_OBSERVE)
+		return request->flags & BAN_OBSERVE;
+	if (same_text(old->reason, request->reason, sizeof(old->reason)))
+		return 0;
+	return !old->expires || (expires && old->expires >= expires);
+}
+
+/* The result of a ban in place of another one. */
+static __always_inline __u32 replacement(const struct ban *old, const struct ban_request *request)
+{
+	if (!(request->flags & BAN_YIELD))
+		return RESULT_REFRESHED;
+	if (old->flags & ~request->flags & BAN_OBSERVE)
+		return RESULT_ENFORCED;
+	return same_text(old->reason, request->reason, sizeof(old->reason)) ? RESULT_REFRESHED : RESULT_REPLACED;
 }
 
 static __always_inline __u32 add_ban(const struct ban_run *run, const struct ban_request *request)
@@ -169,9 +189,9 @@ static __always_inline __u32 add_ban(const struct ban_run *run, const struct ban
 	long error;
 
 	if (old && (!old->expires || old->expires > run->now)) {
-		if (yields && stays(old, request))
+		if (stays(old, request, ban.expires))
 			return RESULT_KEPT;
-		result = yields && old->flags & ~request->flags & BAN_OBSERVE ? RESULT_ENFORCED : RESULT_REFRESHED;
+		result = replacement(old, request);
 	}
 	if (!known && yields && is_room_kept(run))
 		return RESULT_FULL;

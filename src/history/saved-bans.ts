@@ -2,7 +2,7 @@
 // first line says from which boot they are, and has the digest of the others, one for each ban.
 
 import { createHash, randomBytes } from 'node:crypto'
-import { closeSync, constants, fstatSync, fsyncSync, openSync, renameSync, rmSync, statSync } from 'node:fs'
+import { closeSync, constants, fstatSync, fsyncSync, openSync, readSync, renameSync, rmSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { codeOf, makeDirectory, objection, readWhole, writeWhole } from '../cache/directory.ts'
 import { type Ban, BY_BYTES, objectionToLabel, parseBanned, REASON_BYTES } from '../model/ban.ts'
@@ -11,6 +11,8 @@ import { formatAddress } from '../model/text.ts'
 const FORMAT = 1
 /** Longest file: four million bans. */
 const MOST_BYTES = 2 ** 30
+/** Longest first line. */
+const HEAD_BYTES = 4096
 
 /** A saved ban. Times are Unix times in milliseconds. */
 export type SavedBan = Pick<Ban, 'prefix' | 'expires' | 'by' | 'reason' | 'observe'>
@@ -67,11 +69,33 @@ export function decodeSavedBans(bytes: Uint8Array): SavedBans | string {
   }
 }
 
+const openSaved = (path: string): number =>
+  openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+
+/**
+ * Whether a file holds no bans that are still to be restored in this boot: it is missing, or was written in it. Reads its
+ * first line only.
+ */
+export function isSettled(path: string, boot: string): boolean {
+  try {
+    const descriptor = openSaved(path)
+    try {
+      const bytes = Buffer.alloc(HEAD_BYTES)
+      const [head = ''] = bytes.toString('utf8', 0, readSync(descriptor, bytes)).split('\n', 1)
+      return (JSON.parse(head) as { readonly boot?: unknown } | null)?.boot === boot
+    } finally {
+      closeSync(descriptor)
+    }
+  } catch (error) {
+    return codeOf(error) === 'ENOENT'
+  }
+}
+
 /** Reads a file; undefined: it is missing. A text says why it cannot be used. */
 export function readSavedBans(path: string): SavedBans | string | undefined {
   let descriptor: number
   try {
-    descriptor = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+    descriptor = openSaved(path)
   } catch (error) {
     return codeOf(error) === 'ENOENT' ? undefined : `it cannot be read: ${codeOf(error)}`
   }
@@ -109,6 +133,13 @@ export function writeSavedBans(path: string, saved: SavedBans): void {
     rmSync(part, { force: true })
     throw error
   }
+}
+
+/** Moves a file that cannot be used out of the way of the next one. Returns its new path. Throws the errors of the system. */
+export function setAside(path: string, boot: string): string {
+  const aside = `${path}.${boot.slice(0, 8)}.unusable`
+  renameSync(path, aside)
+  return aside
 }
 
 /** Removes a file, if there is one. A file that stays is from this boot, and is not restored in it. */

@@ -15,10 +15,12 @@ export interface BanRequest {
   /** Whether packets are only counted, and go on. */
   readonly observe?: boolean
   /**
-   * Whether a ban of the prefix by another author stays in its place, and so does one that drops if this one observes; it takes
-   * none of the room that is kept for others.
+   * Whether a ban of the prefix by another author stays in its place, and so does one that drops if this one observes, or one with
+   * another reason that ends no earlier; it takes none of the room that is kept for others.
    */
   readonly yields?: boolean
+  /** Whether any ban of the prefix that is in force stays in its place. */
+  readonly unlessBanned?: boolean
 }
 
 /**
@@ -54,17 +56,18 @@ export interface BanRefusal {
 
 /**
  * Result of a request. `absent`: the prefix to remove was not banned. `refused`: the ban would cut guarded peers, or cover
- * an address of this host. Of a request that yields, `kept`: another ban of the prefix is in force, and stays; `enforced`: it
- * replaced one that only observed. `full`, `no-memory`: the kernel rejected the new ban; existing bans stay in force.
+ * an address of this host. `kept`: another ban of the prefix is in force, and stays. Of a request that yields, `enforced`: it
+ * replaced one that only observed; `replaced`: one by its author that ended earlier and had another reason. `full`, `no-memory`: the kernel rejected the new ban; existing bans stay in force.
  */
 export type BanOutcome =
   | { readonly result: BanResult }
   | { readonly result: 'refused'; readonly reasons: readonly BanRefusal[] }
 
-type BanResult = 'added' | 'refreshed' | 'enforced' | 'removed' | 'absent' | 'kept' | 'full' | 'no-memory'
+type BanResult = 'added' | 'refreshed' | 'enforced' | 'replaced' | 'removed' | 'absent' | 'kept' | 'full' | 'no-memory'
 
 /** Whether a request made a ban where none of its kind was in force. */
-export const isNewBan = ({ result }: BanOutcome): boolean => result === 'added' || result === 'enforced'
+export const isNewBan = ({ result }: BanOutcome): boolean =>
+  result === 'added' || result === 'enforced' || result === 'replaced'
 
 /** An address that a ban should not cover, and a description of it. */
 export interface Protected {

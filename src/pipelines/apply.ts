@@ -187,6 +187,13 @@ export function applyDesired(
   return interruptible(host, () => applyInSession(host, desired, approve, accepted, early, request, held))
 }
 
+/** Restores bans that are still to be restored; a failure is a warning. */
+async function withSavedBans(host: Host, { persist }: Desired, applied: Applied): Promise<Applied> {
+  const late = await restoreBans(host, persist)
+  if (late.length === 0) return applied
+  return { ...applied, plan: { ...applied.plan, warnings: [...applied.plan.warnings, ...late] }, late }
+}
+
 async function applyInSession(
   host: Host,
   desired: Desired,
@@ -208,7 +215,8 @@ async function applyInSession(
       if (!keepsHealth) await restHealth(session.paths, live)
       const served = servedOf(live)
       await forgetReverted(host)
-      return { plan, result: { ...UNCHANGED, pending }, links: live.links, committed: committedOf(live), served }
+      const unchanged = { plan, result: { ...UNCHANGED, pending }, links: live.links, committed: committedOf(live) }
+      return withSavedBans(host, desired, { ...unchanged, served })
     }
     refusePending(pending)
     if (plan.cuts) refuse(guardCuts(plan.cuts, accepted.allowedCuts, desired.provenance))
@@ -220,10 +228,7 @@ async function applyInSession(
       ({ served }) => served.generation,
     )
     await forgetReverted(host)
-    const late = await restoreBans(host, desired.persist, live.committed === undefined)
-    return late.length === 0
-      ? applied
-      : { ...applied, plan: { ...applied.plan, warnings: [...plan.warnings, ...late] }, late }
+    return withSavedBans(host, desired, applied)
   }
   return early ? withEarly(early, body) : withLock(session, body)
 }

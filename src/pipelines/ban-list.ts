@@ -2,6 +2,7 @@
 
 import { XdpError } from '../diagnostics.ts'
 import { acquireBansLock } from '../kernel/host/lock.ts'
+import { noteChanges } from '../kernel/host/restoring.ts'
 import { listBans as readBans } from '../kernel/live/ban-list.ts'
 import { banGeneration } from '../kernel/live/ban-write.ts'
 import type { Ban, BanLabels, BanOutcome, BanRequest } from '../model/ban.ts'
@@ -49,6 +50,8 @@ const PART = 4096
 export async function liftBans(host: Host, session: BanSession, labels: BanLabels): Promise<Lifted> {
   const isMeant = ({ by, reason }: Ban): boolean =>
     (labels.by === '' || by === labels.by) && (labels.reason === '' || reason === labels.reason)
+  // Also bans of an earlier boot that are still to be restored.
+  await noteChanges(host, [{ op: 'remove', prefix: undefined, labels }])
   const requests = (await listBans(host))
     .filter(isMeant)
     .map(({ prefix }): BanRequest => ({ op: 'remove', prefix, ttlMs: 0 }))

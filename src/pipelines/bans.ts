@@ -6,6 +6,7 @@ import { CODES, type Code, fail } from '../diagnostics.ts'
 import { askDaemon, controlSocket } from '../kernel/host/control.ts'
 import { type Host, ownNetns, requireHost } from '../kernel/host/host.ts'
 import { ownAuthor, ownPeers, readDelicate } from '../kernel/host/protect.ts'
+import { noteChanges } from '../kernel/host/restoring.ts'
 import { banGenerations, banLockFile, MOST_REQUESTS, writeBans } from '../kernel/live/ban-write.ts'
 import { type Caution, readProtect } from '../kernel/live/protect.ts'
 import { runNow } from '../kernel/tools/now.ts'
@@ -120,6 +121,8 @@ export async function openWriter(host: Host): Promise<BanWriter> {
         return reasons.length > 0 ? { result: 'refused', reasons } : { result: 'absent' }
       })
       const wanted = orders.flatMap((_, i) => (outcomes[i]?.result === 'refused' ? [] : [i]))
+      const isOperators = ({ yields, unlessBanned }: BanOrder): boolean => !yields && !unlessBanned
+      await noteChanges(host, wanted.map((i) => orders[i] as BanOrder).filter(isOperators))
       for (let first = 0; first < wanted.length; first += MOST_REQUESTS) {
         const part = wanted.slice(first, first + MOST_REQUESTS)
         const results = await writePart(part.map((i) => orders[i] as BanOrder))

@@ -60,7 +60,7 @@ async function destroyInSession(host: Host, approve: Approve): Promise<Applied |
     }
     if (!(await approve(plan, live))) return 'declined'
     await execute(host, paths, lowerDestroy({ paths, plan, live }))
-    forgetSavedBans(host)
+    await forgetSavedBans(host)
     await removeLastApply(host)
     await removeStandings(host)
     await forgetReverted(host)

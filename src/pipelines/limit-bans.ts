@@ -1,7 +1,7 @@
 // Bans the sources that exceed a rate limit for too long: reports of the data plane become requests like those of
 // `xdp ban`, with the guard of every ban. The allowlist needs none: a limit counts no packet that it lets pass.
 
-import { countLimitBans, MANY_REPORTS, readOffenders } from '../kernel/live/offenders.ts'
+import { countLimitBans, MANY_REPORTS, type Offender, readOffenders } from '../kernel/live/offenders.ts'
 import { type BanLabels, type BanOrder, type BanOutcome, isNewBan } from '../model/ban.ts'
 import { NO_ALLOWED_CUTS } from '../model/contact.ts'
 import type { Served } from '../model/live.ts'
@@ -31,6 +31,10 @@ function banningLimits({ slots, rateLimits }: Limits): Map<number, LimitBan['lim
 
 export const hasLimitBans = (limits: Limits): boolean => banningLimits(limits).size > 0
 
+/** Sorts limits by how much their bans do: those that drop before those that observe, and the longest first. */
+export const compareBans = (left: LimitBan['limit'], right: LimitBan['limit']): number =>
+  Number(left.action === 'observe') - Number(right.action === 'observe') || right.ban.forMs - left.ban.forMs
+
 /** Bans for the limits that are in force. */
 export interface LimitBanner {
   /** Bans the sources that have exceeded one of the limits for long enough. Throws XdpError. */
@@ -49,10 +53,14 @@ export function limitBanner(host: Host): LimitBanner {
     const labels = new Map(
       [...limits].map(([slot, { name }]) => [slot, { by: RATE_BAN_AUTHOR, reason: rateBanReason(name) }]),
     )
-    const offenders = await readOffenders(paths, generation, after)
-    if (offenders.length === 0) return []
-    const orders = offenders.map(({ slot, source }) => {
-      const limit = limits.get(slot) as LimitBan['limit']
+    const limitOf = ({ slot }: Offender): LimitBan['limit'] => limits.get(slot) as LimitBan['limit']
+    const reports = await readOffenders(paths, generation, after)
+    if (reports.length === 0) return []
+    // Several limits may report one source: the ban that stands is made first, so that it is the one that counts.
+    const offenders = reports.toSorted((left, right) => compareBans(limitOf(left), limitOf(right)))
+    const orders = offenders.map((offender) => {
+      const { slot, source } = offender
+      const limit = limitOf(offender)
       const prefix = prefixOf(source, source.family === 4 ? limit.prefix.v4 : limit.prefix.v6)
       return orderOf(prefix, limit, labels.get(slot) as BanLabels)
     })
@@ -62,12 +70,12 @@ export function limitBanner(host: Host): LimitBanner {
     for (const [i, { slot }] of offenders.entries())
       if (isNewBan(outcomes[i] as BanOutcome)) added.set(slot, (added.get(slot) ?? 0) + 1)
     if (added.size > 0) await countLimitBans(paths, generation, added)
-    const made = offenders.map(({ slot }, i) => ({
-      limit: limits.get(slot) as LimitBan['limit'],
+    const made = offenders.map((offender, i) => ({
+      limit: limitOf(offender),
       prefix: (orders[i] as BanOrder).prefix,
       outcome: outcomes[i] as BanOutcome,
     }))
-    return made.length < MANY_REPORTS ? made : [...made, ...(await banSome(generation, limits))]
+    return reports.length < MANY_REPORTS ? made : [...made, ...(await banSome(generation, limits))]
   }
   return { ban: (limits) => interruptible(host, () => banSome(limits.generation, banningLimits(limits))) }
 }

@@ -269,3 +269,35 @@ test('a ban that yields replaces bans of its author, except one that drops by on
   expect(await bans.banYielding({ prefix: over })).toEqual(['added'])
   expect(await bans.state()).toMatchObject({ entries: 2, live: 2 })
 })
+
+test('a ban unless the prefix is banned replaces none that is in force', async () => {
+  await plane.loadState(policy('pass'))
+  const [known, over, free] = ['192.0.2.1', '192.0.2.2', '192.0.2.3'] as const
+  await bans.ban({ prefix: known, observe: true }, { prefix: over, ttlMs: 200 })
+  await expect.poll(async () => (await bans.state()).live, { interval: 10 }).toBe(1)
+  const unlessBanned = true
+  expect(await bans.ban(...[known, over, free, free].map((prefix) => ({ prefix, unlessBanned })))).toEqual([
+    'kept',
+    'added',
+    'added',
+    'kept',
+  ])
+  const [judged] = await plane.run([{ frame: frame(from(known), udp()) }])
+  expect(judged?.explanation?.reason).toBe('ban-observed')
+  expect(await bans.state()).toMatchObject({ entries: 3, live: 3 })
+})
+
+test('of two bans by one author that yield, the one that ends later stands, and says that it replaced another reason', async () => {
+  await plane.loadState(policy('pass'))
+  const prefix = '192.0.2.1'
+  const [short, long] = [
+    { prefix, ttlMs: 60_000, reason: 'short' },
+    { prefix, ttlMs: 3_600_000, reason: 'long' },
+  ]
+  expect(await bans.banYielding(short, long, short, long)).toEqual(['added', 'replaced', 'kept', 'refreshed'])
+  expect(await bans.banYielding({ ...long, reason: 'another' })).toEqual(['replaced'])
+  const forever = { prefix, reason: 'for ever' }
+  expect(await bans.banYielding(forever, long, forever)).toEqual(['replaced', 'kept', 'refreshed'])
+  expect(await bans.banYielding({ ...forever, observe: true, reason: 'observed' })).toEqual(['kept'])
+  expect(await bans.state()).toMatchObject({ entries: 1, live: 1 })
+})

@@ -2,6 +2,7 @@
 // allowlist, nor one that somebody else has banned otherwise.
 
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { inTurns } from '../support/depth.ts'
 import { Lab } from '../support/hosts.ts'
 import { Watching } from '../support/watching.ts'
 
@@ -84,6 +85,41 @@ test('a source that goes on beyond the rate is banned while a daemon runs, and n
   expect(rate_limits[0]?.bans).toBe(2)
   expect(await lab.ok('status')).toMatch(/^pings .* 2$/m)
   expect(await lab.ok('unban', '--by', 'rate-limit')).toContain('Lifted 2 bans')
+  expect(await watching.end()).toBe(0)
+  watching = undefined
+})
+
+inTurns('of two limits that report a source at once, the longer ban stands, and log and counters say so', async () => {
+  const limit = (name: string, rate: number, time: string): string =>
+    `  - { name: ${name}, protocol: icmp, packets_per_second: ${rate}, burst: 1, ban: { for: ${time}, after: 1s } }\n`
+  const config = CONFIG.slice(0, CONFIG.indexOf('  - {'))
+  lab.write('xdp.yaml', `${config}${limit('long', 4, '24h')}${limit('short', 1, '10m')}`)
+  watching = await Watching.ready(lab)
+  await lab.ok('unban', '--all')
+  const sources = [PLAIN, KNOWN, OBSERVED]
+  const pings = sources.map((source) => lab.ping(HOST, { source, count: 100 }))
+  const banned = new Set<string>()
+  while (banned.size < sources.length) {
+    const { message } = await watching.hear('banned')
+    const [, names = ''] = /^rate limit long: banned (.*) for 1 d$/.exec(message) ?? []
+    for (const name of names.split(', ')) if (name !== '') banned.add(name)
+  }
+  await Promise.all(pings)
+  const all = await bans()
+  expect(all.map(({ prefix, reason }) => [prefix, reason])).toEqual(
+    sources.map((source) => [`${source}/32`, 'rate limit long']),
+  )
+  expect(Math.min(...all.map(({ ttl_left }) => ttl_left))).toBeGreaterThan(80_000)
+  const { rate_limits } = JSON.parse(await lab.ok('stats', '--json')) as {
+    rate_limits: { name: string; bans: number }[]
+  }
+  expect(rate_limits.map(({ name, bans: made }) => [name, made])).toEqual([
+    ['long', sources.length],
+    ['short', 0],
+  ])
+  expect(watching.count('banned')).toBe(
+    watching.lines.filter(({ message }) => /limit long: banned/.test(message)).length,
+  )
   expect(await watching.end()).toBe(0)
   watching = undefined
 })

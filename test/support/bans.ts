@@ -14,6 +14,9 @@ export interface Banning {
   readonly prefix: string
   readonly ttlMs?: number
   readonly observe?: boolean
+  readonly unlessBanned?: boolean
+  /** Of a ban that yields, by default `a limit`. */
+  readonly reason?: string
 }
 
 type Result = BanOutcome['result']
@@ -43,15 +46,17 @@ export function bansOf(plane: DataPlane): Bans {
     program: (_, program) => plane.program(program),
   }
   const access = { paths, lock: undefined, netns: 1n }
-  const write = async (requests: readonly BanRequest[], labels: BanLabels): Promise<readonly Result[]> => {
-    const orders = requests.map((request) => ({ ...request, labels, allowed: EVERY_CUT, peers: [] }))
+  /** `labels`: of each request, or of all. */
+  const write = async (requests: readonly BanRequest[], ...labels: BanLabels[]): Promise<readonly Result[]> => {
+    const labelsOf = (i: number): BanLabels => labels[i] ?? (labels[0] as BanLabels)
+    const orders = requests.map((request, i) => ({ ...request, labels: labelsOf(i), allowed: EVERY_CUT, peers: [] }))
     const results = await writeBans(access, [1], orders, 1_700_000_000)
     if (results === 'elsewhere') throw new Error('the data plane belongs to another namespace')
     return results
   }
   const remove = (prefix: string): BanRequest => ({ op: 'remove', prefix: parse(prefix), ttlMs: 0 })
-  const add = ({ prefix, ttlMs = 0, observe = false }: Banning, yields: boolean): BanRequest => ({
-    ...{ op: 'add', prefix: parse(prefix), ttlMs, observe, yields },
+  const add = ({ prefix, ttlMs = 0, observe = false, unlessBanned = false }: Banning, yields: boolean): BanRequest => ({
+    ...{ op: 'add', prefix: parse(prefix), ttlMs, observe, yields, unlessBanned },
   })
   return {
     ban: (...wanted) =>
@@ -62,7 +67,7 @@ export function bansOf(plane: DataPlane): Bans {
     banYielding: (...wanted) =>
       write(
         wanted.map((one) => add(one, true)),
-        { reason: 'a limit', by: 'limits' },
+        ...wanted.map(({ reason = 'a limit' }) => ({ reason, by: 'limits' })),
       ),
     unban: (...prefixes) => write(prefixes.map(remove), { reason: '', by: '' }),
     unbanOf: (labels, ...prefixes) => write(prefixes.map(remove), { reason: '', by: '', ...labels }),

@@ -92,8 +92,10 @@ async function apply(
   else showWarnings(context, late)
   const saved = planned && { path: file as string, sha256: planned.sha256, accepted: acceptedFlags(planned.accepted) }
   if (context.flags.json) context.stdout(renderApplyJson(result, saved))
-  else if (!result.changed) context.stdout(show(plan, context.color.stdout) + waiting(result))
-  else context.stdout(renderApply(result, { path: config.path, color: context.color.stdout }, saved))
+  else if (!result.changed) {
+    const warnings = plan.warnings.filter((warning) => !late.includes(warning))
+    context.stdout(show({ ...plan, warnings }, context.color.stdout) + waiting(result))
+  } else context.stdout(renderApply(result, { path: config.path, color: context.color.stdout }, saved))
   return result.rolled_back ? EXIT.failed : EXIT.ok
 }
 

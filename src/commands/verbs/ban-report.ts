@@ -48,6 +48,7 @@ export class BanTally {
     absent: 0,
     kept: 0,
     enforced: 0,
+    replaced: 0,
     rejected: 0,
     refused: 0,
     failed: 0,

@@ -57,6 +57,7 @@ const OUTCOMES: Readonly<Record<number, BanOutcome['result']>> = {
   [BAN_RESULT.NO_MEMORY]: 'no-memory',
   [BAN_RESULT.KEPT]: 'kept',
   [BAN_RESULT.ENFORCED]: 'enforced',
+  [BAN_RESULT.REPLACED]: 'replaced',
 }
 
 const PROGRAMS = Object.values(BANS.programs)
@@ -131,14 +132,19 @@ export function banKey({ family, start, length }: Prefix): BanKey {
   return { high: (word(0) << 32n) | word(1), low: (word(2) << 32n) | word(3), family, length }
 }
 
+const flagsOf = ({ observe, yields, unlessBanned }: BanOrder): number =>
+  (observe ? BAN_FLAG.OBSERVE : 0) | (yields ? BAN_FLAG.YIELD : 0) | (unlessBanned ? BAN_FLAG.UNLESS_BANNED : 0)
+
 /** A request in bytes without key and time: requests mostly share their labels. */
-function commonBytes({ op, observe, yields, labels: { reason, by } }: BanOrder): Uint8Array<ArrayBuffer> {
+function commonBytes(order: BanOrder): Uint8Array<ArrayBuffer> {
+  const { op, labels } = order
+  const { reason, by } = labels
   const bytes = new Uint8Array(banRequestCodec.size)
   const key = { high: 0n, low: 0n, family: 0, length: 0 }
   const conditions = (reason === '' ? 0 : BAN_MATCH_REASON) | (by === '' ? 0 : BAN_MATCH_BY)
   const common =
     op === 'add'
-      ? { op: BAN_OP.ADD, match: 0, flags: (observe ? BAN_FLAG.OBSERVE : 0) | (yields ? BAN_FLAG.YIELD : 0) }
+      ? { op: BAN_OP.ADD, match: 0, flags: flagsOf(order) }
       : { op: BAN_OP.REMOVE, match: conditions, flags: 0 }
   const request = { key, ttl: 0n, result: BAN_RESULT.NONE, reason, by, ...common }
   banRequestCodec.encode(request, new DataView(bytes.buffer))
@@ -154,8 +160,8 @@ export function encodeRequests(requests: readonly BanOrder[], netns: bigint, now
   let last: BanOrder | undefined
   let common = new Uint8Array()
   for (const [index, request] of requests.entries()) {
-    const { op, prefix, ttlMs, labels, observe, yields } = request
-    const isLike = last?.labels === labels && last.op === op && last.observe === observe && last.yields === yields
+    const { op, prefix, ttlMs, labels } = request
+    const isLike = last?.labels === labels && last.op === op && flagsOf(last) === flagsOf(request)
     if (!isLike) common = commonBytes(request)
     last = request
     const at = banHeaderCodec.size + index * size

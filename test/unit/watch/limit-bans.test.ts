@@ -4,7 +4,7 @@ import { expect, test } from 'vitest'
 import type { BanOutcome } from '../../../src/model/ban.ts'
 import type { Served } from '../../../src/model/live.ts'
 import type { RateLimit } from '../../../src/model/rate-limit.ts'
-import type { LimitBan } from '../../../src/pipelines/limit-bans.ts'
+import { compareBans, type LimitBan } from '../../../src/pipelines/limit-bans.ts'
 import type { Host } from '../../../src/pipelines/session.ts'
 import { renderEventJson } from '../../../src/render/watch.ts'
 import type { WatchEvent } from '../../../src/report/watch.ts'
@@ -72,4 +72,16 @@ test('bans that replace observed ones are reported like new ones, and bans that 
     ...bansOf(DNS, 2, { result: 'kept' }, '203.0.113'),
   ])
   expect(messages).toEqual(['rate limit dns: banned 192.0.2.0 for 10 min'])
+})
+
+test('a ban that replaces a shorter one of another limit is reported', async () => {
+  expect(await messagesOf(bansOf(DNS, 1, { result: 'replaced' }))).toEqual([
+    'rate limit dns: banned 192.0.2.0 for 10 min',
+  ])
+})
+
+test('of limits that report one source, the one whose ban stands is the first', () => {
+  const [short, long] = [DNS, { ...DNS, name: 'long', ban: { forMs: 86_400_000, afterMs: 3000 } }]
+  const observing = { ...long, name: 'observing', action: 'observe' as const }
+  expect([observing, short, long].toSorted(compareBans)).toEqual([long, short, observing])
 })
