@@ -108,8 +108,19 @@ function oneCore(outputs) {
     return core.filter((source) => always.includes(source) || (isNeeded && light.includes(source)))
   }
   const tiers = tiersOf(outputs, needs, entries, core)
-  const wholeTiers = (path) =>
-    tiers.filter((tier) => needs.get(path).filter((source) => tier.includes(source)).length >= MOST * tier.length)
+  const importers = new Map(commands.map((path) => [path, []]))
+  for (const path of entries) {
+    const imports = staticOutputs(outputs, path).flatMap((output) => outputs[output].imports)
+    for (const { kind, path: next } of imports) if (kind === 'dynamic-import') importers.get(next)?.push(path)
+  }
+  /** Whether an entry loads all of a tier: it needs most of it, or a part of what has loaded it already. */
+  const loads = (path, tier, seen = []) => {
+    const needed = needs.get(path)?.filter((source) => tier.includes(source)).length ?? 0
+    if (needed >= MOST * tier.length) return true
+    if (needed === 0 || direct.includes(path) || seen.includes(path)) return false
+    return importers.get(path).every((one) => loads(one, tier, [...seen, path]))
+  }
+  const wholeTiers = (path) => tiers.filter((tier) => loads(path, tier))
   const imports = new Map(
     commands.map((path) => [
       outputs[path].entryPoint,
