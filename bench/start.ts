@@ -45,7 +45,7 @@ const subjects = {
 function ofExecutable(path: string | undefined): Readonly<Record<string, readonly string[]>> {
   if (path === undefined) return {}
   const run = (...args: readonly string[]): string[] =>
-    host.xdp(...args).flatMap((word) => (word === process.execPath ? [path] : /\/cli\.js$/.test(word) ? [] : [word]))
+    host.xdp(...args).flatMap((word) => (word === process.execPath ? [path] : /\/xdp\.js$/.test(word) ? [] : [word]))
   return {
     'executable: plan (no changes)': run('plan', '--detailed-exitcode', '-f', file),
     'executable: ban': run('ban', '198.18.0.1', '--ttl', '1h'),

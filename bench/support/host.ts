@@ -105,7 +105,7 @@ export function makeHost(device = 'eth0'): Host {
       return path
     },
     in: (...argv) => sh('nsenter', `--net=/run/netns/${netns}`, ...argv),
-    xdp: (...args) => [...enter, process.execPath, join(directory, 'dist', 'cli.js'), '--bpffs', bpffs, ...args],
+    xdp: (...args) => [...enter, process.execPath, join(directory, 'dist', 'xdp.js'), '--bpffs', bpffs, ...args],
   }
 }
 

@@ -21,6 +21,8 @@ const OPTIONS = {
   format: 'esm',
   platform: 'node',
   target: 'node20',
+  // The ES modules of the package, of which the bundle contains only what is used.
+  alias: { yaml: at('node_modules/yaml/browser/dist/index.js') },
   chunkNames: '[name]-[hash]',
   minifySyntax: true,
   // Reading the code takes a large part of a short command's time.
@@ -52,11 +54,31 @@ const staticSources = (outputs, entry) =>
 /** The command that must start fastest: fail2ban runs it for each address. */
 const FASTEST = 'src/commands/verbs/ban.ts'
 
+/** Commands whose modules are kept together beyond those of the fastest: the config, then observation and planner. */
+const TIERS = ['src/commands/verbs/validate.ts', 'src/commands/verbs/plan.ts']
+
+/** A command that needs this share of a tier's modules loads all of them. */
+const MOST = 0.3
+
+/** The modules of each tier that are in no earlier one, and shared. */
+function tiersOf(outputs, needs, entries, core) {
+  const taken = new Set(core)
+  return TIERS.map((command) => {
+    const entry = entries.find((path) => outputs[path].entryPoint === command)
+    if (entry === undefined) throw new ScriptError(`${command} is no entry of the bundle`)
+    const own = Object.keys(outputs[entry].inputs)
+    const tier = needs.get(entry).filter((source) => !taken.has(source) && !own.includes(source))
+    for (const source of tier) taken.add(source)
+    return tier
+  })
+}
+
 /**
  * An esbuild plugin that puts the modules that every run loads, and those of the fastest command, into few chunks: reading
  * a file takes Node as long as compiling 10 kB of code. esbuild makes a chunk for each set of entries that share modules,
  * so the commands import them all. Those that load nothing of the kernel (`validate`, completion) import only what any of
- * them needs, and only what every run loads if they need nothing else: they run at each key of an editor or shell.
+ * them needs, and only what every run loads if they need nothing else: they run at each key of an editor or shell. A command
+ * that reads the config, or also plans, loads most of the modules of TIERS, and so all of them, for the same reason.
  *
  * @param outputs of a build without this plugin
  */
@@ -85,10 +107,24 @@ function oneCore(outputs) {
     const isNeeded = light.some((source) => needs.get(path).includes(source))
     return core.filter((source) => always.includes(source) || (isNeeded && light.includes(source)))
   }
+  const tiers = tiersOf(outputs, needs, entries, core)
+  const importers = new Map(commands.map((path) => [path, []]))
+  for (const path of entries) {
+    const imports = staticOutputs(outputs, path).flatMap((output) => outputs[output].imports)
+    for (const { kind, path: next } of imports) if (kind === 'dynamic-import') importers.get(next)?.push(path)
+  }
+  /** Whether an entry loads all of a tier: it needs most of it, or a part of what has loaded it already. */
+  const loads = (path, tier, seen = []) => {
+    const needed = needs.get(path)?.filter((source) => tier.includes(source)).length ?? 0
+    if (needed >= MOST * tier.length) return true
+    if (needed === 0 || direct.includes(path) || seen.includes(path)) return false
+    return importers.get(path).every((one) => loads(one, tier, [...seen, path]))
+  }
+  const wholeTiers = (path) => tiers.filter((tier) => loads(path, tier))
   const imports = new Map(
     commands.map((path) => [
       outputs[path].entryPoint,
-      coreOf(path).map((source) => {
+      [...coreOf(path), ...wholeTiers(path).flat()].map((source) => {
         const attributes = source.endsWith('.json') ? " with { type: 'json' }" : ''
         return `import ${JSON.stringify(at(source))}${attributes}\n`
       }),

@@ -1,4 +1,5 @@
 // One executable: Node with the bundle, V8's code of it, the BPF objects and the schemas.
+import { createHash } from 'node:crypto'
 import {
   chmodSync,
   copyFileSync,
@@ -21,8 +22,23 @@ import { nodeFor } from './node.mjs'
 const NOTE = 'NODE_SEA_BLOB'
 const SWITCH = 'NODE_SEA_FUSE_fce680ab2cc467b6e072b8b5df1996b2'
 
-/** Flags of V8 and Node for every run. V8's code belongs to these flags. */
-const FLAGS = []
+/**
+ * Flags of V8 and Node for every run. V8's code belongs to these flags. Nearly all that a start allocates stays, so that V8
+ * would copy it several times while the space for new objects, in MiB, grows to this size, which it would have in the end.
+ */
+const FLAGS = ['--min-semi-space-size=16']
+
+/** The objects whose digest identifies the programs of a generation, as in src/kernel/tools/object.ts. */
+const PROGRAMS = ['xdp.bpf.o', 'explain.bpf.o']
+
+const DIGEST = 'bpf/digest'
+
+/** Their digest, which no start has to compute. */
+function digestOfPrograms(dist) {
+  const hash = createHash('sha256')
+  for (const name of PROGRAMS) hash.update(readFileSync(join(dist, 'bpf', name)))
+  return hash.digest().subarray(0, 16)
+}
 
 /** The executable with the switch on. Throws ScriptError unless there is exactly one. */
 function switchedOn(executable) {
@@ -44,7 +60,8 @@ async function blobOf(directory, dist, runner) {
   for (const folder of ['bpf', 'schemas']) mkdirSync(join(directory, folder))
   for (const path of shippedFiles(dist)) copyFileSync(join(dist, path), join(directory, path))
   copyFileSync(join(dist, 'NOTICES.txt'), join(directory, 'NOTICES.txt'))
-  const assets = [...names, ...names.map((name) => `${name}.code`), ...shippedFiles(dist), 'NOTICES.txt']
+  writeFileSync(join(directory, DIGEST), digestOfPrograms(dist))
+  const assets = [...names, ...names.map((name) => `${name}.code`), ...shippedFiles(dist), DIGEST, 'NOTICES.txt']
   const config = {
     main: 'loader.cjs',
     output: 'blob',

@@ -31,9 +31,10 @@ import { restoreBans } from './ban-keep.ts'
 import { computing } from './computing.ts'
 import { forgetReverted, readConfirmation, refusePending, settlePending, startClock } from './confirm.ts'
 import { remember } from './history.ts'
-import { isIdle, loweringOf, type Made, makePlan, targetOf } from './prepare.ts'
+import { isIdle, type Made, makePlan } from './prepare.ts'
 import type { Held } from './saved-plan.ts'
 import { type Host, interruptible, now, openSession, refuse, type Session, sessionOf, withLock } from './session.ts'
+import { loweringOf, targetOf } from './target.ts'
 
 export type { Committed, Early }
 

@@ -1,22 +1,19 @@
 // The pipeline of plan: observe → guard → diff, and → lower if the commands are requested.
 
-import { printSteps } from '../kernel/execute/execute.ts'
-import { lower } from '../kernel/execute/lower.ts'
 import type { Desired } from '../model/desired.ts'
 import type { Live } from '../model/live.ts'
 import type { PlanBasis } from '../model/saved-plan.ts'
 import type { Plan } from '../plan/change.ts'
 import { type Accepted, NONE_ACCEPTED } from '../plan/feeds.ts'
-import { isIdle, loweringOf, makePlan, makeReport, targetOf } from './prepare.ts'
-import { basisOf } from './saved-plan.ts'
-import { type Host, interruptible, now, openSession } from './session.ts'
+import { isIdle, type Made, makePlan, makeReport } from './prepare.ts'
+import { type Host, interruptible, now, openSession, type Session } from './session.ts'
 
 export interface Planned {
   readonly plan: Plan
   readonly live: Live
   readonly inSync: boolean
-  /** Commands that apply would run, computed on demand. */
-  readonly commands: readonly string[]
+  /** Computes the commands that apply would run. */
+  readonly commands: () => Promise<readonly string[]>
   /** The basis of a saved plan; only if the caller asked for it. */
   readonly basis: PlanBasis | undefined
 }
@@ -42,15 +39,23 @@ export function reportDrift(host: Host, desired: Desired, accepted: Accepted): P
 async function planInSession(host: Host, desired: Desired, accepted: Accepted, isSaved: boolean): Promise<Planned> {
   const session = await openSession(host, 'pins')
   const made = await makePlan(session, desired, { now: now(), ...accepted })
-  const basis = isSaved ? await basisOf(session, desired, made) : undefined
+  const basis = isSaved ? await (await import('./saved-plan.ts')).basisOf(session, desired, made) : undefined
   return {
     plan: made.plan,
     live: made.live,
     basis,
     inSync: isIdle(made.plan, made.live),
-    get commands() {
-      if (made.plan.changes.length === 0) return []
-      return printSteps(lower(loweringOf(session, made, targetOf(made, true))))
-    },
+    commands: () => commandsOf(session, made),
   }
+}
+
+/** The commands of an apply. Loads its code, which other plans need not. */
+async function commandsOf(session: Session, made: Made): Promise<readonly string[]> {
+  if (made.plan.changes.length === 0) return []
+  const [{ printSteps }, { lower }, { loweringOf, targetOf }] = await Promise.all([
+    import('../kernel/execute/execute.ts'),
+    import('../kernel/execute/lower.ts'),
+    import('./target.ts'),
+  ])
+  return printSteps(lower(loweringOf(session, made, targetOf(made, true))))
 }

@@ -1,6 +1,6 @@
 // The file that `xdp` of the npm package starts with, as a Node of any version would run it.
 import { execFile, spawnSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import ts from 'typescript'
@@ -79,6 +79,24 @@ test.runIf(spawnSync('python3', ['--version']).status === 0)(
 
 test.each(['20.19.0', '22.0.0', '30.1.0'])('Node %s starts xdp', async (version) => {
   expect(await launch(version, 'plan')).toMatchObject({ status: 0, stdout: 'started\n', stderr: '' })
+})
+
+test.each([
+  { mode: 0o700, kept: 'code' },
+  { mode: 0o770, kept: undefined },
+  { mode: 0o707, kept: undefined },
+])('code is kept in a cache of mode $mode: $kept', async ({ mode, kept }) => {
+  const cache = mkdtempSync(join(folder, 'cache-'))
+  chmodSync(cache, mode)
+  writeFileSync(
+    join(folder, 'record.cjs'),
+    'require("node:module").enableCompileCache = (directory) => console.log(directory)',
+  )
+  const stdout = await new Promise<string>((resolve) => {
+    const options = { cwd: folder, env: { ...process.env, CACHE_DIRECTORY: cache } }
+    execFile(process.execPath, ['--require', './record.cjs', 'xdp.js'], options, (_error, text) => resolve(text))
+  })
+  expect(stdout).toBe(`${kept === undefined ? '' : `${join(cache, kept)}\n`}started\n`)
 })
 
 test('has no syntax that Node 10 does not know, and none of modules alone', () => {

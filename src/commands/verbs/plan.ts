@@ -4,19 +4,20 @@ import { EXIT, type Exit, fail } from '../../diagnostics.ts'
 import type { Desired } from '../../model/desired.ts'
 import { planDesired, reportDrift } from '../../pipelines/plan.ts'
 import { withTools } from '../../pipelines/tools.ts'
-import { renderPlan } from '../../render/plan.ts'
-import { renderPlanJson, savedPlanJson } from '../../render/plan-json.ts'
+import type { Plan } from '../../plan/change.ts'
+import { type PlanView, renderPlan } from '../../render/plan.ts'
 import type { Context } from '../cli/context.ts'
 import type { Arguments, Options } from '../cli/flag.ts'
 import type { PLAN_FLAGS } from '../cli/flags.ts'
 import { acceptedBy } from './accepted.ts'
-import { checkAgainst, planAgainst } from './against.ts'
 import { load } from './config.ts'
 import { withHeld } from './held.ts'
-import { checkTarget, savePlan } from './saved-plan.ts'
+import type { Saved, Saving } from './saved-plan.ts'
 import { onlyTargets } from './targets.ts'
 
 type PlanOptions = Options<typeof PLAN_FLAGS>
+type Shown = Parameters<typeof renderPlan>[0]
+type View = Omit<PlanView, 'color'>
 
 const excludeEachOther = (left: string, right: string, hint: string) =>
   fail('E300', `${left} and ${right} exclude each other`, hint)
@@ -32,9 +33,8 @@ function checkFlags({ full, summary, out, target, commands, 'drift-only': isDrif
 
 export async function run(context: Context, { options }: Arguments<typeof PLAN_FLAGS>): Promise<Exit> {
   checkFlags(options)
-  checkAgainst(options)
   if (options.against !== undefined) return offline(context, options, options.against)
-  if (options.out !== undefined) checkTarget(options.out)
+  if (options.out !== undefined) (await import('./saved-plan.ts')).checkTarget(options.out)
   return withTools(() => (options['drift-only'] ? drift(context, options) : plan(context, options)))
 }
 
@@ -44,6 +44,23 @@ const viewOf = ({ config, provenance }: Desired, { full, summary }: PlanOptions,
   detail: full ? ('full' as const) : summary ? ('summary' as const) : ('normal' as const),
   total,
 })
+
+// Code for JSON, saved plans and --against is loaded where it is asked for: most plans do without.
+
+/** Prints a plan. */
+async function show({ flags, stdout, color }: Context, plan: Shown, view: View): Promise<void> {
+  if (!flags.json) return stdout(renderPlan(plan, { ...view, color: color.stdout }))
+  const { renderPlanJson } = await import('../../render/plan-json.ts')
+  stdout(renderPlanJson(plan, view))
+}
+
+async function save(saving: Saving, plan: Plan, view: Pick<View, 'provenance' | 'detail'>): Promise<Saved> {
+  const [{ savePlan }, { savedPlanJson }] = await Promise.all([
+    import('./saved-plan.ts'),
+    import('../../render/plan-json.ts'),
+  ])
+  return savePlan(saving, savedPlanJson(plan, view))
+}
 
 const exitOf = (options: PlanOptions, differences: readonly unknown[]): Exit =>
   options['detailed-exitcode'] && differences.length > 0 ? EXIT.changesPending : EXIT.ok
@@ -59,11 +76,10 @@ async function plan(context: Context, options: PlanOptions): Promise<Exit> {
   const saved =
     options.out === undefined
       ? undefined
-      : savePlan({ path: options.out, loaded, planned: made, accepted }, savedPlanJson(noted, base))
+      : await save({ path: options.out, loaded, planned: made, accepted }, noted, base)
   const changes = { ...noted, warnings: [...noted.warnings, ...(saved?.warnings ?? [])] }
-  const commands = options.commands ? made.commands : undefined
-  const view = { ...base, color: context.color.stdout, commands, saved }
-  context.stdout(context.flags.json ? renderPlanJson(changes, view) : renderPlan(changes, view))
+  const commands = options.commands ? await made.commands() : undefined
+  await show(context, changes, { ...base, commands, saved })
   return exitOf(options, changes.changes)
 }
 
@@ -74,19 +90,19 @@ async function drift(context: Context, options: PlanOptions): Promise<Exit> {
   const shown = onlyTargets(made.plan, options.target, desired.state, made.live)
   const found = { ...shown, changes: shown.changes.filter(({ origin }) => origin?.drifted), warnings: [] }
   const base = viewOf(desired, options, made.plan.changes.length)
-  const view = { ...base, color: context.color.stdout, commands: undefined, isDriftOnly: true }
-  context.stdout(context.flags.json ? renderPlanJson(found, view) : renderPlan(found, view))
+  await show(context, found, { ...base, commands: undefined, isDriftOnly: true })
   return exitOf(options, found.drift)
 }
 
 /** The plan against a file, without the kernel. */
 async function offline(context: Context, options: PlanOptions, path: string): Promise<Exit> {
+  const { checkAgainst, planAgainst } = await import('./against.ts')
+  checkAgainst(options)
   const { loaded, plan: made, before, ...sides } = await planAgainst(context, path, acceptedBy(options))
   const { desired, warnings } = loaded
   const shown = onlyTargets(made, options.target, desired.state, before)
   const plan = { ...shown, warnings: [...warnings, ...shown.warnings] }
   const base = viewOf(desired, options, made.changes.length)
-  const view = { ...base, color: context.color.stdout, commands: undefined, offline: sides, earlier: before.provenance }
-  context.stdout(context.flags.json ? renderPlanJson(plan, view) : renderPlan(plan, view))
+  await show(context, plan, { ...base, commands: undefined, offline: sides, earlier: before.provenance })
   return exitOf(options, plan.changes)
 }

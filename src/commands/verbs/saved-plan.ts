@@ -120,7 +120,7 @@ function warningsOf({ plan, live }: Planned, { provenance }: Desired, { allowedC
 }
 
 /** A plan that is to be saved. */
-interface Saving {
+export interface Saving {
   readonly path: string
   readonly loaded: Pick<Loaded, 'desired' | 'inputs'>
   readonly planned: Planned

@@ -18,6 +18,8 @@ import { prune } from './prune.ts'
 const NAME = 'xdp.bpf.o'
 /** The programs of a generation, in objects that are loaded concurrently. */
 const NAMES = [NAME, 'explain.bpf.o'] as const
+/** The digest of NAMES in the executable, which `npm run package` makes as digestOf does. */
+const DIGEST_NAME = 'bpf/digest'
 /** Programs that move content between maps: see carry.ts. */
 const CARRY_NAME = 'carry.bpf.o'
 /** Programs that list bans: see ban-list.ts. */
@@ -56,9 +58,9 @@ function digestOf(contents: readonly Uint8Array[]): Buffer {
   return hash.digest().subarray(0, 16)
 }
 
-function objectIn(directory: string, contents: readonly Uint8Array[], digest: Buffer): BpfObject {
+function objectIn(directory: string, objects: readonly ObjectFile[], digest: Buffer): BpfObject {
   return {
-    objects: NAMES.map((name, i) => ({ path: `${directory}${name}`, content: contents[i] as Uint8Array })),
+    objects,
     carryPath: `${directory}${CARRY_NAME}`,
     bansPath: `${directory}${BANS_NAME}`,
     checkPath: `${directory}${CHECK_NAME}`,
@@ -68,12 +70,24 @@ function objectIn(directory: string, contents: readonly Uint8Array[], digest: Bu
   }
 }
 
+/** An object in the executable, which is copied out of it when it is used: most commands need its digest alone. */
+const shippedObject = (directory: string, name: string): ObjectFile => ({
+  path: `${directory}${name}`,
+  get content() {
+    const content = shipped(`bpf/${name}`)
+    if (content === undefined) throw fail('E110', `${name} is missing in the executable`, REPAIR)
+    return content
+  },
+})
+
 /** The object of the executable; its other objects have no files until `place` makes them. */
 function ofExecutable(): BpfObject | undefined {
-  const contents = NAMES.map((name) => shipped(`bpf/${name}`)).filter((content) => content !== undefined)
-  if (contents.length < NAMES.length) return undefined
-  const digest = digestOf(contents)
-  return objectIn(placeOf(digest.toString('hex')), contents, digest)
+  const content = shipped(DIGEST_NAME)
+  if (content === undefined) return undefined
+  const digest = Buffer.from(content)
+  const directory = placeOf(digest.toString('hex'))
+  const objects = NAMES.map((name) => shippedObject(directory, name))
+  return objectIn(directory, objects, digest)
 }
 
 /** Finds and identifies the object. Throws E110 if it is missing. */
@@ -83,7 +97,8 @@ export async function loadObject(): Promise<BpfObject> {
   for (const directory of PLACES) {
     try {
       const contents = await Promise.all(NAMES.map((name) => readFile(`${directory}${name}`)))
-      return objectIn(directory, contents, digestOf(contents))
+      const objects = NAMES.map((name, i) => ({ path: `${directory}${name}`, content: contents[i] as Uint8Array }))
+      return objectIn(directory, objects, digestOf(contents))
     } catch {}
   }
   throw fail('E110', `${NAME} is not where it was installed (${PLACES[0]}${NAME})`, REPAIR)

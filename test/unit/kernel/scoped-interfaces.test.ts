@@ -3,7 +3,7 @@
 import { expect, test } from 'vitest'
 import { buildProbes } from '../../../src/kernel/live/probe.ts'
 import type { Live } from '../../../src/model/live.ts'
-import { needsGeneration } from '../../../src/pipelines/prepare.ts'
+import { needsGeneration } from '../../../src/pipelines/target.ts'
 import { plan } from '../../../src/plan/plan.ts'
 import { ANY, desired, link, list, live, PROGRAM, scoped, state } from '../../support/states.ts'
 
