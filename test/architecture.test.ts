@@ -175,7 +175,7 @@ const EXTERNALS: Readonly<Record<string, readonly string[]>> = {
     'node:zlib',
   ],
   import: ['yaml'],
-  kernel: ['node:*'],
+  kernel: ['execa', 'node:*'],
   pipelines: ['node:crypto', 'node:path'],
   features: [],
   watch: [
@@ -393,7 +393,7 @@ describe('rooms', () => {
   })
 
   test('only kernel/ starts processes', () => {
-    const spawning = /^(node:child_process|node:worker_threads|node:cluster)$/
+    const spawning = /^(execa|node:child_process|node:worker_threads|node:cluster)$/
     const guilty = sources.filter((source) => imports(source).some(({ specifier }) => spawning.test(specifier)))
     expect(guilty.filter((source) => source.top !== 'kernel').map(({ name }) => name)).toEqual([])
   })

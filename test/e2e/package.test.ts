@@ -82,5 +82,5 @@ test('runs with only Node in the PATH', async () => {
 
 test('the license notices name every bundled package', () => {
   const notices = readFileSync(join(ROOT, 'dist/NOTICES.txt'), 'utf8')
-  for (const bundled of ['diff', 'yaml']) expect(notices).toContain(`\n${bundled} `)
+  for (const bundled of ['execa', 'yaml']) expect(notices).toContain(`\n${bundled} `)
 })

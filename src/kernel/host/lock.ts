@@ -4,8 +4,8 @@
 import { access, constants, readFile, writeFile } from 'node:fs/promises'
 import { userInfo } from 'node:os'
 import { setTimeout as delay } from 'node:timers/promises'
+import { execa } from 'execa'
 import { fail, XdpError } from '../../diagnostics.ts'
-import { type Child, type Ended, startChild } from '../tools/child.ts'
 import { killGroup, within } from '../tools/deadline.ts'
 import { explain, instanceFile, runDirectory } from '../tools/exchange.ts'
 import { writeHint } from '../tools/permission.ts'
@@ -144,6 +144,12 @@ const HOLD = ': >"$0"; echo locked; exec cat'
 /** Time to end by itself for the process that holds the lock. */
 const RELEASE_MS = 2000
 
+const spawnHolder = (argv: readonly string[]) =>
+  execa(findTool('flock'), argv, {
+    ...{ env: toolEnvironment(), extendEnv: false, reject: false, detached: true, buffer: false },
+    ...{ stdin: 'pipe', stdout: 'pipe' },
+  })
+
 /** Undefined on timeout, or if `signal` ended the wait. On success, removes the note of the last holder. */
 async function tryLock(file: string, timeoutMs: number, signal?: AbortSignal): Promise<Lock | undefined> {
   const wait = timeoutMs === 0 ? ['--nonblock'] : ['--timeout', `${timeoutMs / 1000}`]
@@ -152,28 +158,30 @@ async function tryLock(file: string, timeoutMs: number, signal?: AbortSignal): P
   const stop = (): void => void kill()
   // Started by `within`, which throws after an interrupt: a process without a waiting parent would keep the lock.
   const start = () => {
-    const child = startChild(findTool('flock'), argv, toolEnvironment(), ['pipe', 'pipe', 'ignore'])
+    const child = spawnHolder(argv)
     kill = () => killGroup(child.pid)
     signal?.addEventListener('abort', stop)
-    const locked = new Promise<{ child: Child }>((resolve) => child.stdout?.once('data', () => resolve({ child })))
-    return { result: Promise.race<{ child: Child } | Ended>([locked, child.exited]), kill }
+    const locked = new Promise<{ child: typeof child }>((resolve) =>
+      child.stdout.once('data', () => resolve({ child })),
+    )
+    return { result: Promise.race([locked, child]), kill }
   }
   const outcome = await within({ tool: 'flock', argv }, start, timeoutMs).finally(() =>
     signal?.removeEventListener('abort', stop),
   )
   if ('child' in outcome) {
     const { child } = outcome
-    const ended = child.exited.then(() => undefined)
+    const ended = child.then(() => undefined)
     return {
       ended,
       release: async () => {
-        child.stdin?.end()
+        child.stdin.end()
         const isLate = await Promise.race([ended, delay(RELEASE_MS, true, { ref: false })])
         if (isLate) await kill()
       },
     }
   }
-  const { exitCode, code } = outcome
+  const { exitCode, code } = outcome as { exitCode?: number; code?: string }
   if (exitCode === CONFLICT || signal?.aborted) return undefined
   if (exitCode === NOT_OPENED) throw fail('E104', `no permission to open the lock file ${file}`, writeHint())
   // The holder empties the file, which a read-only file system refuses after it was opened for the lock.

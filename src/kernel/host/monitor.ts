@@ -1,8 +1,8 @@
 // Netlink events from `ip monitor`, as they happen. They are hints only: the kernel may drop events, so no caller may
 // rely on receiving all of them.
 
+import { execa } from 'execa'
 import { XdpError } from '../../diagnostics.ts'
-import { type Child, startChild, textOf } from '../tools/child.ts'
 import { findTool, toolEnvironment } from '../tools/places.ts'
 import { stderrWords } from '../tools/spawn.ts'
 
@@ -94,11 +94,18 @@ export function readEvents(kinds: readonly MonitorObject[]): (text: string) => R
 }
 
 /** Starts the process; the reason if a tool is missing, which can be installed while the daemon runs. */
-function startMonitor(kinds: readonly MonitorObject[]): Child | string {
+function startMonitor(kinds: readonly MonitorObject[]) {
   const words = ['-o', 'monitor', 'label', ...kinds.map((kind) => OBJECTS[kind])]
   try {
-    const argv = ['--pdeathsig', 'KILL', findTool('ip'), ...words]
-    return startChild(findTool('setpriv'), argv, toolEnvironment(), ['ignore', 'pipe', 'pipe'])
+    return execa(findTool('setpriv'), ['--pdeathsig', 'KILL', findTool('ip'), ...words], {
+      env: toolEnvironment(),
+      extendEnv: false,
+      stdin: 'ignore',
+      reject: false,
+      detached: true,
+      buffer: { stdout: false },
+      encoding: 'utf8',
+    })
   } catch (error) {
     if (error instanceof XdpError) return error.message
     throw error
@@ -116,14 +123,12 @@ export function monitorKernel(
   const child = startMonitor(kinds)
   if (typeof child === 'string') return { ended: Promise.resolve(child), stop: () => undefined }
   const read = readEvents(kinds)
-  child.stdout?.setEncoding('utf8').on('data', (text: string) => {
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
     const found = read(text)
     if (found.size > 0) onEvents(found)
   })
   return {
-    ended: Promise.all([child.closed, textOf(child.stderr)]).then(
-      ([{ words }, stderr]) => stderrWords(stderr) || words || 'it ended',
-    ),
-    stop: () => child.kill('SIGKILL'),
+    ended: child.then(({ stderr, shortMessage }) => stderrWords(stderr) || (shortMessage ?? 'it ended')),
+    stop: () => void child.kill('SIGKILL'),
   }
 }

@@ -6,7 +6,7 @@
 // ended. Input and output of commands go through files in a directory on tmpfs. Commands run concurrently.
 
 import { readFileSync, rmSync, statfsSync, writeFileSync } from 'node:fs'
-import { startChild } from './child.ts'
+import { execa } from 'execa'
 import { killGroup, within } from './deadline.ts'
 import { findTool, notInstalled, toolEnvironment } from './places.ts'
 import { CommandError, type Input, type Output, spawnChild, useRunner } from './spawn.ts'
@@ -74,7 +74,16 @@ export function openHelper(
   environment: Readonly<Record<string, string>> = toolEnvironment(),
 ): Helper {
   let directory: Promise<string> | undefined
-  const shell = startChild(findTool('sh'), ['-c', LOOP], environment, ['pipe', 'pipe', 'ignore'])
+  const shell = execa(findTool('sh'), ['-c', LOOP], {
+    env: environment,
+    extendEnv: false,
+    stdin: 'pipe',
+    stdout: 'pipe',
+    stderr: 'ignore',
+    reject: false,
+    detached: true,
+    buffer: false,
+  })
   /** By number of a command; undefined: the shell has ended, and the command may or may not have run. */
   const waiting = new Map<string, (exitCode: number | undefined) => void>()
   let last = 0
@@ -82,7 +91,7 @@ export function openHelper(
   let isGone = false
   /** Why this process killed the shell: a command did not end in time, or an interrupt. */
   let cause: Error | undefined
-  shell.stdout?.setEncoding('utf8').on('data', (text: string) => {
+  shell.stdout.setEncoding('utf8').on('data', (text: string) => {
     const lines = (rest + text).split('\n')
     rest = lines.pop() ?? ''
     for (const line of lines) {
@@ -91,7 +100,9 @@ export function openHelper(
       waiting.delete(number)
     }
   })
-  const ended = shell.closed.then(() => {
+  // Writing to a shell that has ended fails here; `ended` answers its commands.
+  shell.stdin.on('error', () => undefined)
+  const ended = shell.then(() => {
     isGone = true
     restore()
     for (const answer of waiting.values()) answer(undefined)
@@ -102,7 +113,7 @@ export function openHelper(
     const number = `${++last}`
     return new Promise((resolve) => {
       waiting.set(number, resolve)
-      shell.stdin?.write(`${command(number)}\n`)
+      shell.stdin.write(`${command(number)}\n`)
     })
   }
   const run = async (tool: string, argv: readonly string[], input?: Input): Promise<Output> => {
@@ -120,10 +131,9 @@ export function openHelper(
     // All commands are in the group of the shell: it ends with the one that hangs, and is not needed for the others.
     const exitCode = await within({ tool, argv, input: typeof input === 'string' ? input : undefined }, () => ({
       result: ask((number) => `{ ${words} ${streams}; echo "${number} $?"; } &`),
-      kill: async (why) => {
+      kill: (why) => {
         cause ??= why
-        await killGroup(shell.pid)
-        shell.drop()
+        return killGroup(shell.pid)
       },
     }))
     if (exitCode === undefined) {
@@ -139,7 +149,7 @@ export function openHelper(
     ended,
     async close() {
       restore()
-      shell.stdin?.end()
+      shell.stdin.end()
       await ended
       const place = await directory?.catch(() => undefined)
       if (place !== undefined) discard(place)

@@ -1,7 +1,6 @@
 // Starts one bpftool or ip process, and reports its failure. lock.ts and monitor.ts start processes that keep running.
 
 import { type Code, type Diagnostic, XdpError } from '../../diagnostics.ts'
-import { startChild, textOf } from './child.ts'
 import { killGroup, toolTimeoutMs, within } from './deadline.ts'
 import { refusalHint } from './permission.ts'
 import { findTool, notInstalled, toolDirectories, toolEnvironment } from './places.ts'
@@ -76,20 +75,31 @@ export async function spawnChild(
   variables: Readonly<Record<string, string>> = {},
 ): Promise<Output> {
   const path = findTool(tool)
-  const environment = { ...toolEnvironment(), ...variables }
-  const call = { tool, argv, input: typeof input === 'string' ? input : undefined }
-  const [{ exitCode, signal, code, words }, stdout, stderr] = await within(call, () => {
-    const child = startChild(path, argv, environment, [input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'])
-    child.stdin?.end(input)
+  // Not imported above: short commands use another runner, and do without its code.
+  const { execa } = await import('execa')
+  const result = await within({ tool, argv, input: typeof input === 'string' ? input : undefined }, () => {
+    const child = execa(path, argv, {
+      env: { ...toolEnvironment(), ...variables },
+      extendEnv: false,
+      ...(input === undefined ? { stdin: 'ignore' as const } : { input }),
+      reject: false,
+      detached: true,
+      stripFinalNewline: false,
+      maxBuffer: 1 << 30,
+    })
     const kill = async (): Promise<void> => {
       await killGroup(child.pid)
-      child.drop()
+      // A process that left the group may keep the pipes open.
+      for (const stream of [child.stdin, child.stdout, child.stderr]) stream?.destroy()
+      child.unref()
     }
-    return { result: Promise.all([child.closed, textOf(child.stdout), textOf(child.stderr)]), kill }
+    return { result: child, kill }
   })
-  if (exitCode !== undefined) return { stdout, stderr, exitCode }
-  if (code === 'ENOENT' || code === 'EACCES') throw notInstalled(tool, code === 'EACCES')
-  throw new CommandError([tool, ...argv].join(' '), signal ? 128 : 1, words)
+  if (result.exitCode === undefined) {
+    if (result.code === 'ENOENT' || result.code === 'EACCES') throw notInstalled(tool, result.code === 'EACCES')
+    throw new CommandError([tool, ...argv].join(' '), result.signal ? 128 : 1, result.shortMessage ?? '')
+  }
+  return { stdout: result.stdout, stderr: result.stderr, exitCode: result.exitCode }
 }
 
 let runner: Runner = spawnChild
