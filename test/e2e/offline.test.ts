@@ -241,7 +241,11 @@ test('why --against answers for the host of a state as why does there', async ()
   const asked = (text: string): Answer => check('why', text) as Answer
   /** Facts that only the kernel has. */
   const comparable = ({ live, desired }: Answer) => ({
-    live: { ...live, proven: null, rate_limits: live.rate_limits.map((one) => ({ ...one, used: null })) },
+    live: {
+      ...live,
+      proven: null,
+      rate_limits: live.rate_limits.map((one) => ({ ...one, used: null, exceeds: null })),
+    },
     desired,
   })
   for (const question of sample(QUESTIONS, 5)) {
