@@ -14,7 +14,8 @@ const GROUPS = [
   ['strange-frames', 'match', 'balance-standby', 'import', 'mode-change'],
   ['watch-services', 'feeds', 'sshd', 'balance-edits'],
   ['socketless', 'interfaces', 'established', 'reads'],
-  ['stats', 'watch-edits', 'ansible', 'environment', 'balance-path-mtu'],
+  ['stats', 'watch-edits', 'balance-path-mtu'],
+  ['ansible', 'environment'],
   ['rate-limits', 'cuts', 'confirm'],
   ['systemd', 'doctor'],
 ].map((names) => names.map((name) => `test/e2e/${name}.test.ts`))
