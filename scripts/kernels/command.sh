@@ -80,11 +80,11 @@ stacked() {
 	/xdp --file /stacked.yaml "$@"
 }
 # $1: a pattern; $2…: what prints it.
-tells() {
+says() {
 	pattern=$1
 	shift
-	"$@" >/tmp/told 2>&1
-	grep -q "$pattern" /tmp/told || { cat /tmp/told; return 1; }
+	"$@" >/tmp/said 2>&1
+	grep -q "$pattern" /tmp/said || { cat /tmp/said; return 1; }
 }
 fails_as_before() {
 	! "$@" >/tmp/failed 2>&1 && ! /bin/ip link show dev bond7 | grep -q ' xdp ' && return
@@ -101,8 +101,8 @@ for member in veth7 tap7; do
 	/bin/ip link set $member down
 	/bin/ip link set $member master bond7
 done
-check "bond: plan names the member without native XDP" tells 'W208.*veth7 (veth), tap7 (gretap).*tap7: a device of the kind gretap' stacked plan
-check "bond: doctor does" tells 'its member tap7 has no native XDP' stacked doctor
+check "bond: plan names the member without native XDP" says 'W208.*veth7 (veth), tap7 (gretap).*tap7: a device of the kind gretap' stacked plan
+check "bond: doctor does" says 'its member tap7 has no native XDP' stacked doctor
 check "bond: apply fails and leaves it as it was" fails_as_before stacked apply --auto-approve
 /bin/ip link del tap7
 check "bond: plan warns of nothing then" sh -c '! /xdp --file /stacked.yaml plan 2>&1 | grep W208'
@@ -111,8 +111,8 @@ check "bond: destroy" prints /tmp/bond stacked destroy --auto-approve
 /bin/ip link del bond7
 /bin/ip link add bond7 type bond mode balance-alb
 /bin/ip link set bond7 up
-check "bond: plan names a mode without native XDP" tells 'W208.*in mode balance-alb has no native XDP' stacked plan
+check "bond: plan names a mode without native XDP" says 'W208.*in mode balance-alb has no native XDP' stacked plan
 /bin/ip link del bond7
 /bin/ip link add bond7 type bond mode balance-xor xmit_hash_policy vlan+srcmac
 /bin/ip link set bond7 up
-check "bond: plan names a hash without native XDP" tells 'W208.*xmit_hash_policy vlan+srcmac has no native XDP' stacked plan
+check "bond: plan names a hash without native XDP" says 'W208.*xmit_hash_policy vlan+srcmac has no native XDP' stacked plan

@@ -45,7 +45,7 @@ export const CONFIRM = { least: 1000, most: 86_400_000, text: 'from 1s to 24h' }
 
 type Before = Pick<Confirmation, 'previous'>
 
-/** What happens without a confirmation, as a clause. */
+/** The event without a confirmation, as a clause. */
 export const returns = ({ previous }: Before): string =>
   previous === 0 ? 'its programs are detached' : `generation ${previous} returns`
 
@@ -53,6 +53,6 @@ export const returns = ({ previous }: Before): string =>
 export const returned = ({ previous }: Before): string =>
   previous === 0 ? 'its programs were detached' : `generation ${previous} returned`
 
-/** What is in force then, as a clause. */
+/** The policy in force then, as a clause. */
 export const inForceAgain = ({ previous }: Before): string =>
   previous === 0 ? 'no policy is in force' : `generation ${previous} is in force again`

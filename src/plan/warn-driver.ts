@@ -19,7 +19,7 @@ export function hintOfTags(devices: readonly string[], { drivers }: Pick<Live, '
 /** The largest MTU of ordinary Ethernet, which every driver with native XDP accepts. */
 const ETHERNET_MTU = 1500
 
-/** What apply does on an interface without native XDP. */
+/** The reaction of apply to an interface without native XDP. */
 export const effectOf = (modes: Attachment['modes']): string =>
   modes.includes('generic') ? 'apply will use generic mode' : 'apply will probably fail'
 

@@ -3,6 +3,7 @@
 
 import { readFile } from 'node:fs/promises'
 import { BadAnswer, list, optional, record, type ShapeOf, text } from '../../abi/answer.ts'
+import { DEVICES, deviceNames } from '../../abi/device-names.ts'
 import type { Address } from '../../model/address.ts'
 import { BY_BYTES, objectionToLabel, type Protected } from '../../model/ban.ts'
 import type { SocketEnd } from '../../model/live.ts'
@@ -31,19 +32,17 @@ const read = (text: string | undefined): Address[] => {
   return address ? [addressOf(unmapped(address.words))] : []
 }
 
-/** Names of the interfaces of this namespace, as the kernel itself lists them. */
-const deviceNames = async (): Promise<readonly string[]> =>
-  (await readFile('/proc/self/net/dev', 'utf8')).split('\n').flatMap((line) => /^ *([^ |:]+):/.exec(line)?.[1] ?? [])
+const readDeviceNames = async (): Promise<readonly string[]> => deviceNames(await readFile(DEVICES, 'utf8'))
 
 /**
  * All addresses of this host in this namespace, with their interface. Throws E131 if an interface is missing that exists
  * all the time: entries with `destination: host` would lose its addresses.
  */
 async function addressesByInterface(): Promise<ShapeOf<typeof addresses>> {
-  const before = await deviceNames()
+  const before = await readDeviceNames()
   const found = await askIp(addresses, 'addr', 'show')
   const names = new Set(found.map(({ ifname }) => ifname))
-  const after = new Set(await deviceNames())
+  const after = new Set(await readDeviceNames())
   const missing = before.filter((name) => after.has(name) && !names.has(name))
   return understand('ip', 'ip addr show', () => {
     if (missing.length > 0) throw new BadAnswer(`it lacks ${missing.join(', ')}`)

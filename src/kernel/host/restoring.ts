@@ -25,7 +25,7 @@ interface Noted extends BanLabels {
   readonly prefix: string | null
 }
 
-/** What a restore has to know. `boot`: that of this kernel; `of`: that of the saved bans. */
+/** The facts of a restore. `boot`: that of this kernel; `of`: that of the saved bans. */
 interface Begun {
   readonly boot: string
   readonly of: string
@@ -49,7 +49,7 @@ function parseLine(line: string): unknown {
   }
 }
 
-/** The restore that has begun and is not complete; undefined: there is none. */
+/** The restore that has begun and is not complete, if one has. */
 export async function readRestoring(which: Which): Promise<Restoring | undefined> {
   let text: string
   try {

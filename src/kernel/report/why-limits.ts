@@ -17,7 +17,7 @@ import type { explainPacket } from '../live/probe.ts'
 import type { Observation } from '../observe/observe.ts'
 import { questionOf } from './why-otherwise.ts'
 
-/** What a key has used of a limit. `share`: of its burst, 0 to 1. */
+/** How much a key has used of a limit. `share`: of its burst, 0 to 1. */
 export interface Used {
   readonly share: number
   readonly exceeds: boolean

@@ -6,8 +6,10 @@ import type { Desired } from '../../model/desired.ts'
 import { type Origin, originOf } from '../../model/provenance.ts'
 import { contains, WIDTH } from '../../model/ranges.ts'
 import { type ScopedSet, type State, scopeKey } from '../../model/state.ts'
-import { formatRange } from '../../model/text.ts'
-import type { Covering, Everywhere, Judgement } from '../../report/result.ts'
+import { formatAddress, formatRange } from '../../model/text.ts'
+import { withNextHops } from '../../plan/next-hops.ts'
+import { adviceFor } from '../../plan/own-vip.ts'
+import type { Covering, Everywhere, Judgement, WhyResult } from '../../report/result.ts'
 import { anomaliesMet } from '../../semantics/anomalies-met.ts'
 import {
   type Circumstances,
@@ -58,6 +60,23 @@ export function merged<T extends Judgement>(
     return { ...judgement, interfaces } as unknown as T
   })
   return { ...(first as T), elsewhere: others }
+}
+
+/** Both judgements, with advice on the service that decides. `live`: the host, with next hops for the services of the state. */
+export function answerOf(
+  { source }: Query,
+  judgements: Pick<WhyResult, 'live' | 'desired'>,
+  { services: all }: Pick<State, 'services'>,
+  live: Parameters<typeof adviceFor>[2],
+  around: Parameters<typeof withNextHops>[1],
+): WhyResult {
+  const services = withNextHops(all, around)
+  const service = services.get((judgements.desired ?? judgements.live)?.service ?? '')
+  return {
+    address: formatAddress(source.family, source.words),
+    advice: service ? adviceFor(service, source, live) : [],
+    ...judgements,
+  }
 }
 
 /** An interface to judge a packet on, or one that stands for all. */
@@ -111,7 +130,7 @@ export interface Terms {
   readonly desired: Desired | undefined
   /** A ban decides about some packets of the source. */
   readonly isBanned?: boolean
-  /** What the packet's key has used of each limit. */
+  /** How much the packet's key has used of each limit. */
   readonly used?: Parameters<typeof limitsOf>[5]
 }
 

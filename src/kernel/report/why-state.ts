@@ -7,15 +7,12 @@ import type { ExportedState, Unknown } from '../../model/exported.ts'
 import type { Live } from '../../model/live.ts'
 import { addressTextsOf } from '../../model/service.ts'
 import type { State } from '../../model/state.ts'
-import { formatAddress } from '../../model/text.ts'
-import { withNextHops } from '../../plan/next-hops.ts'
 import { strangers } from '../../plan/offline.ts'
-import { adviceFor } from '../../plan/own-vip.ts'
 import { some } from '../../plan/words.ts'
 import type { LiveJudgement, WhyResult } from '../../report/result.ts'
 import { judge } from '../../semantics/judge.ts'
 import { ASSUMED_HOP, desiredJudgement } from './why-file.ts'
-import { decidedBy, type Local, merged, partsOf, placeInTables, type Query } from './why-parts.ts'
+import { answerOf, decidedBy, type Local, merged, partsOf, placeInTables, type Query } from './why-parts.ts'
 import { generationOn, placesFor } from './why-places.ts'
 import { balancedPart } from './why-services.ts'
 
@@ -113,13 +110,9 @@ export function explainState(facts: StateFacts, desired: Desired | undefined, qu
   const ours = liveJudgement(facts, desired, query)
   const around = desired && surroundingsOf(live, desired)
   const wanted = desired && around && desiredJudgement(desired, around, query, {})
-  const services = withNextHops((desired?.state ?? live.state).services, around ?? live)
-  const service = services.get((wanted ?? ours)?.service ?? '')
+  const judgements = { live: ours, desired: wanted }
   return {
-    address: formatAddress(query.source.family, query.source.words),
-    advice: service ? adviceFor(service, query.source, live) : [],
-    live: ours,
-    desired: wanted,
+    ...answerOf(query, judgements, desired?.state ?? live.state, live, around ?? live),
     offline: {
       unread: undefined,
       against: { kind: 'state', path, state: exported },

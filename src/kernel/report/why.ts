@@ -6,9 +6,7 @@ import type { Paths } from '../../abi/paths.ts'
 import type { Place } from '../../abi/place.ts'
 import { FILTER } from '../../features/filter.ts'
 import type { Desired } from '../../model/desired.ts'
-import { formatAddress, formatRange, type Prefix } from '../../model/text.ts'
-import { withNextHops } from '../../plan/next-hops.ts'
-import { adviceFor } from '../../plan/own-vip.ts'
+import { formatRange, type Prefix } from '../../model/text.ts'
 import type { Verdict } from '../../report/reason.ts'
 import type { LiveJudgement, WhyResult } from '../../report/result.ts'
 import { type Circumstances, type Ingress, judge } from '../../semantics/judge.ts'
@@ -21,7 +19,7 @@ import { type Observation, observe, refuseOtherNamespace } from '../observe/obse
 import { desiredJudgement } from './why-file.ts'
 import { type Used, usedOf } from './why-limits.ts'
 import { maybeBanned } from './why-otherwise.ts'
-import { decidedBy, type Local, merged, type Named, partsOf, placeInTables, type Query } from './why-parts.ts'
+import { answerOf, decidedBy, type Local, merged, type Named, partsOf, placeInTables, type Query } from './why-parts.ts'
 import { generationOn, placesFor } from './why-places.ts'
 import { agreesWithTables, balancedPart, liveBalanced } from './why-services.ts'
 import { askWithSockets, socketsOf } from './why-sockets.ts'
@@ -169,12 +167,5 @@ export async function explain(
   refuseOtherNamespace(live)
   const { judgement: ours, sockets } = await liveJudgement(paths, live, desired, query)
   const wanted = desired && desiredJudgement(desired, live, query, sockets)
-  const services = withNextHops((desired?.state ?? live.state).services, live)
-  const service = services.get((wanted ?? ours)?.service ?? '')
-  return {
-    address: formatAddress(query.source.family, query.source.words),
-    advice: service ? adviceFor(service, query.source, live) : [],
-    live: ours,
-    desired: wanted,
-  }
+  return answerOf(query, { live: ours, desired: wanted }, desired?.state ?? live.state, live, live)
 }

@@ -2,6 +2,7 @@
 
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { DEVICES, deviceNames } from '../../../abi/device-names.ts'
 import { OWN_DIRECTORY } from '../../../abi/directory.ts'
 import type { Names } from './complete.ts'
 
@@ -14,12 +15,7 @@ function orNone(read: () => readonly string[]): readonly string[] {
 }
 
 export const HOST_NAMES: Names = {
-  // Not /sys/class/net, which shows the network namespace that sysfs was mounted in.
-  interfaces: () =>
-    orNone(() => {
-      const lines = readFileSync('/proc/self/net/dev', 'utf8').split('\n')
-      return lines.flatMap((line) => /^ *([^ |:]+):/.exec(line)?.[1] ?? [])
-    }),
+  interfaces: () => orNone(() => deviceNames(readFileSync(DEVICES, 'utf8'))),
   instances: (bpffs) =>
     orNone(() =>
       readdirSync(join(bpffs, OWN_DIRECTORY), { withFileTypes: true }).flatMap((entry) =>
