@@ -4,9 +4,9 @@ import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { bareRoot } from '../support/debian.ts'
-import { built } from '../support/executable.ts'
 import { ETH0, Lab, type Output } from '../support/hosts.ts'
-import { Machine, QUICK_ANSIBLE, RELEASES } from '../support/machine.ts'
+import { type Machine, QUICK_ANSIBLE, RELEASES } from '../support/machine.ts'
+import { machineWithDeb } from '../support/package.ts'
 
 const ROLE = resolve(import.meta.dirname, '../../examples/ansible')
 const HOST = '192.0.2.1'
@@ -30,14 +30,8 @@ describe.each(RELEASES)('Debian $release', ({ release, boots }) => {
     lab = new Lab([ETH0])
     // debootstrap does not see that python3-cffi-backend provides what python3-cryptography depends on.
     const found = await bareRoot(release, 'ansible-core', 'python3', 'python3-cffi-backend')
-    const packages = await built()
-    if ('reason' in found || typeof packages === 'string') {
-      machine = 'reason' in found ? found.reason : String(packages)
-      return
-    }
-    machine = await Machine.make({ packages: [], lab, boots, base: found.root })
+    machine = await machineWithDeb('/srv/admin/xdp.deb', found, { lab, boots })
     if (typeof machine === 'string') return
-    machine.copy(packages.deb, '/srv/admin/xdp.deb')
     machine.copy(ROLE, '/srv/admin/ansible')
     if (boots) await machine.boot()
   })

@@ -4,9 +4,9 @@ import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { emptyRoot } from '../support/debian.ts'
-import { built } from '../support/executable.ts'
 import { ETH0, Lab, type Output } from '../support/hosts.ts'
-import { Machine, RELEASES } from '../support/machine.ts'
+import { type Machine, RELEASES } from '../support/machine.ts'
+import { machineWithDeb } from '../support/package.ts'
 
 const PAGE = readFileSync(resolve(import.meta.dirname, '../../docs/install.md'), 'utf8')
 const HOST = '192.0.2.1'
@@ -41,15 +41,8 @@ describe.each(RELEASES)('Debian $release', ({ release, boots }) => {
 
   beforeAll(async () => {
     lab = new Lab([ETH0])
-    const found = await emptyRoot(release)
-    const packages = await built()
-    if ('reason' in found || typeof packages === 'string') {
-      machine = 'reason' in found ? found.reason : String(packages)
-      return
-    }
-    machine = await Machine.make({ packages: [], lab, boots, base: found.root })
+    machine = await machineWithDeb('/srv/admin/xdp-as-code_0.1.0_amd64.deb', await emptyRoot(release), { lab, boots })
     if (typeof machine === 'string') return
-    machine.copy(packages.deb, '/srv/admin/xdp-as-code_0.1.0_amd64.deb')
     for (const path of ['/etc/resolv.conf', '/etc/hosts']) machine.write(path, readFileSync(path, 'utf8'))
     // Nobody answers questions here.
     machine.write('/etc/apt/apt.conf.d/50test', 'APT::Get::Assume-Yes "true";\nDpkg::Use-Pty "false";\n')

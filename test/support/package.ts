@@ -13,6 +13,8 @@ import {
 } from 'node:fs'
 import { basename, join, resolve } from 'node:path'
 import { execa } from 'execa'
+import type { bareRoot } from './debian.ts'
+import { built } from './executable.ts'
 import type { Lab } from './hosts.ts'
 import { Machine } from './machine.ts'
 
@@ -73,4 +75,18 @@ export async function pack(directory: string): Promise<Packed> {
   const [{ files: entries, filename }] = packed
   copyFileSync(join(cache, filename), join(directory, filename))
   return { tarball: join(directory, filename), paths: entries.map(({ path }) => path) }
+}
+
+/** A machine of a Debian root, with the present package as the file `path`; a text: why there is none. */
+export async function machineWithDeb(
+  path: string,
+  found: Awaited<ReturnType<typeof bareRoot>>,
+  { lab, boots }: { readonly lab: Lab; readonly boots: boolean },
+): Promise<Machine | string> {
+  const packages = await built()
+  if ('reason' in found) return found.reason
+  if (typeof packages === 'string') return packages
+  const machine = await Machine.make({ packages: [], lab, boots, base: found.root })
+  if (typeof machine !== 'string') machine.copy(packages.deb, path)
+  return machine
 }
