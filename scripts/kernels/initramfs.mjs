@@ -1,4 +1,5 @@
 // An in-memory root file system for the guest: busybox, bpftool, ip and ping with their libraries, and given files.
+import { execFileSync } from 'node:child_process'
 import { readFileSync, realpathSync, writeFileSync } from 'node:fs'
 import { attempt, ScriptError, which } from '../lib/run.mjs'
 import { MODULE } from './fetch.mjs'
@@ -47,12 +48,14 @@ export async function program(name) {
 }
 
 /** The content of a kernel module, decompressed. */
-async function contentOf(path) {
-  const tool = { '.xz': 'xz', '.zst': 'zstd' }[/\.(?:xz|zst)$/.exec(path)?.[0]]
+function contentOf(path) {
+  const tool = { '.xz': 'xz', '.zst': 'zstd', '.gz': 'gzip' }[/\.(?:xz|zst|gz)$/.exec(path)?.[0]]
   if (!tool) return readFileSync(path)
-  const { status, output } = await attempt(tool, ['-dkf', path])
-  if (status !== 0) throw new ScriptError(`${tool}: ${output}`)
-  return readFileSync(path.replace(/\.(?:xz|zst)$/, ''))
+  try {
+    return execFileSync(tool, ['-dc', path], { maxBuffer: 2 ** 30, stdio: ['ignore', 'pipe', 'pipe'] })
+  } catch (error) {
+    throw new ScriptError(`${tool}: ${error.stderr?.toString().trim() || error.message}`)
+  }
 }
 
 /** Modules that a module needs, as modpost lists them in it. */
@@ -66,17 +69,17 @@ const plain = (name) => name.replaceAll('-', '_')
  * The named modules of a kernel with all that they need, as entries whose names sort in the order in which to load them.
  * One that the kernel lacks is built in, or missing.
  */
-export async function modules(paths, wanted) {
+export function modules(paths, wanted) {
   const byName = new Map(paths.map((path) => [plain(MODULE.exec(path)[1]), path]))
   const order = new Map()
-  const visit = async (name) => {
+  const visit = (name) => {
     const path = byName.get(plain(name))
     if (path === undefined || order.has(path)) return
-    const content = await contentOf(path)
-    for (const need of needsOf(content)) await visit(need)
+    const content = contentOf(path)
+    for (const need of needsOf(content)) visit(need)
     order.set(path, content)
   }
-  for (const name of wanted) await visit(name)
+  for (const name of wanted) visit(name)
   return [...order].map(([path, data], i) => [
     `modules/${String(i).padStart(3, '0')}-${MODULE.exec(path)[1]}.ko`,
     { data, mode: 0o644 },

@@ -43,7 +43,7 @@ async function test() {
   entries.set('guest.sh', { data: readFileSync(at('scripts/kernels/ipvs-guest.sh')), mode: 0o644 })
   entries.set('keepalived.conf', { data: Buffer.from(judge.CONFIGURATION), mode: 0o644 })
   const initrd = at('build/kernels/ipvs.initrd')
-  writeArchive(initrd, new Map([...entries, ...(await modules(kernel.modules, MODULES))]))
+  writeArchive(initrd, new Map([...entries, ...modules(kernel.modules, MODULES)]))
   const log = at('build/kernels/ipvs.log')
   const started = Date.now()
   const { output, timedOut } = await boot({ image: kernel.image, initrd, log, limit: LIMIT })

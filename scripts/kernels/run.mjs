@@ -1,8 +1,9 @@
-// npm run test:kernels [-- KERNEL…|all] [--scope=SCOPE] [--record]: boots Debian's kernels in QEMU. On each, every program
-// loads and judges packets, links are filtered, and the executable filters and balances on virtio_net in native mode.
-// Without names: the programs on Linux 6.1, and another part in turns; with THOROUGH=1 or `all` the whole matrix (matrix.mjs
-// has kernels and scopes). `--record`, and `all`, write test/kernels/results.json, from which the build makes
-// docs/compatibility.md. Ends with `N passed, N failed[, N skipped]`; without QEMU or a kernel it skips, with the reason.
+// npm run test:kernels [-- KERNEL…|all] [--scope=SCOPE] [--record], or [-- --image=FILE [--modules=DIR]]: boots Debian's
+// kernels in QEMU. On each, every program loads and judges packets, links are filtered, and the executable filters and
+// balances on virtio_net in native mode. Without names: the programs on Linux 6.1, and another part in turns; with THOROUGH=1
+// or `all` the whole matrix (matrix.mjs has kernels and scopes). `--image`: a kernel in a file of this host (own.mjs).
+// `--record`, and `all`, write test/kernels/results.json, from which the build makes docs/compatibility.md. Ends with
+// `N passed, N failed[, N skipped]`; without QEMU or a kernel it skips, with the reason.
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { relative } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -19,6 +20,7 @@ import { plansFor } from './guests.mjs'
 import { modules, writeArchive } from './initramfs.mjs'
 import { instructionsOf, judge } from './judge.mjs'
 import { FLOOR, KERNELS, kernelNamed, SCOPES, TURNS } from './matrix.mjs'
+import { ownKernel } from './own.mjs'
 import { RESULTS, recorded, summaryOf } from './results.mjs'
 
 const total = { passed: 0, failed: 0, skipped: 0 }
@@ -41,7 +43,7 @@ async function testGuest(kernel, plan, context) {
     skip(`Linux ${kernel.release}: ${name}: ${error.message}`)
     return { results: [], instructions: {} }
   }
-  writeArchive(initrd, new Map([...entries, ...(await modules(kernel.modules, needed))]))
+  writeArchive(initrd, new Map([...entries, ...modules(kernel.modules, needed)]))
   const started = Date.now()
   const log = `${path}.log`
   const ran = await boot({ image: kernel.image, initrd, log, limit, ...machine })
@@ -58,11 +60,11 @@ async function testGuest(kernel, plan, context) {
 
 /** Tests one kernel; returns the record of it, also of one that is not to be had. */
 async function testKernel(wanted, scope, context) {
-  const { name, series, architecture } = wanted
+  const { name, series, architecture, own } = wanted
   let kernel
   let plans
   try {
-    kernel = await fetchKernel(series, { architecture })
+    kernel = own ?? (await fetchKernel(series, { architecture }))
     plans = await plansFor({ release: kernel.release, architecture }, scope, { ...context, skip })
   } catch (error) {
     if (!(error instanceof Unavailable) && !(error instanceof ScriptError)) throw error
@@ -79,7 +81,11 @@ async function needs(names) {
 }
 
 /** The kernels to test, each with its scope. */
-async function wantedKernels(names, scope) {
+async function wantedKernels(names, scope, files) {
+  if (files.image !== undefined) {
+    const own = ownKernel(files.image, files.modules)
+    return [[{ name: own.release, architecture: 'amd64', own }, scope]]
+  }
   if (names.includes('all') || (names.length === 0 && process.env.THOROUGH === '1')) {
     return KERNELS.map((kernel) => [kernel, 'whole'])
   }
@@ -91,10 +97,10 @@ async function wantedKernels(names, scope) {
   ]
 }
 
-async function everything(names, { scope: given, isRecording }) {
+async function everything(names, { scope: given, isRecording, files }) {
   if (process.arch !== 'x64') return skip(`the guests are made on x86-64, this is ${process.arch}`)
   if (!hasApt()) return skip('the kernels come from Debian packages, and this system has no apt')
-  const wanted = await wantedKernels(names, given)
+  const wanted = await wantedKernels(names, given, files)
   try {
     await needs(wanted.map(([{ name }]) => name))
   } catch (error) {
@@ -120,12 +126,20 @@ function write(record) {
 }
 
 try {
-  const options = { record: { type: 'boolean', default: false }, scope: { type: 'string', default: 'whole' } }
+  const options = {
+    ...{ record: { type: 'boolean', default: false }, scope: { type: 'string', default: 'whole' } },
+    ...{ image: { type: 'string' }, modules: { type: 'string' } },
+  }
   const { positionals: names, values } = parseArgs({ options, allowPositionals: true })
   if (!SCOPES.includes(values.scope)) throw new ScriptError(`"${values.scope}" is no scope: ${SCOPES.join(', ')}`)
   const isRecording = values.record || names.includes('all')
   if (isRecording && values.scope !== 'whole') throw new ScriptError('only the whole scope can be recorded')
-  await everything(names, { scope: values.scope, isRecording })
+  const files = { image: values.image, modules: values.modules }
+  if (files.image !== undefined && (names.length > 0 || isRecording)) {
+    throw new ScriptError('--image tests one kernel, and its result is not recorded')
+  }
+  if (files.modules !== undefined && files.image === undefined) throw new ScriptError('--modules needs --image')
+  await everything(names, { scope: values.scope, isRecording, files })
 } catch (error) {
   total.failed++
   console.log(error instanceof ScriptError ? `error: ${error.message}` : error)
