@@ -1,7 +1,11 @@
 // The scripts of `npm run test:kernels`: what they read from the console of a guest, and what they record.
-import { describe, expect, test } from 'vitest'
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, expect, onTestFinished, test } from 'vitest'
 import { instructionsOf, judge } from '../../scripts/kernels/judge.mjs'
 import { isBelowFloor, kernelNamed } from '../../scripts/kernels/matrix.mjs'
+import { ownKernel } from '../../scripts/kernels/own.mjs'
 import { recorded, summaryOf } from '../../scripts/kernels/results.mjs'
 
 const CONSOLE = `kernel 6.1.0-57-cloud-amd64
@@ -77,5 +81,53 @@ describe('making the record', () => {
   test('a series that the matrix does not have is one for x86-64', () => {
     expect(kernelNamed('6.18')).toEqual({ name: '6.18', series: '6.18', architecture: 'amd64' })
     expect(kernelNamed('arm64')).toMatchObject({ series: '6.1', architecture: 'arm64' })
+  })
+})
+
+describe('a kernel in a file', () => {
+  const place = (): string => {
+    const directory = mkdtempSync(join(tmpdir(), 'xdp-kernel-'))
+    onTestFinished(() => rmSync(directory, { recursive: true }))
+    return directory
+  }
+
+  /** The first bytes of an image, with its version 0x120 bytes after the boot sector. */
+  function image(version: string): Buffer {
+    const bytes = Buffer.alloc(0x400)
+    bytes.write('HdrS', 0x202)
+    bytes.writeUInt16LE(0x120, 0x20e)
+    bytes.write(`${version}\0`, 0x320)
+    return bytes
+  }
+
+  test('has the release of its header, and the modules below its directory', () => {
+    const directory = place()
+    writeFileSync(join(directory, 'vmlinuz'), image('6.8.0-45-generic (buildd@lcy02) #45-Ubuntu SMP'))
+    mkdirSync(join(directory, 'kernel/net'), { recursive: true })
+    writeFileSync(join(directory, 'kernel/net/veth.ko.zst'), '')
+    writeFileSync(join(directory, 'kernel/net/Makefile'), '')
+    symlinkSync(directory, join(directory, 'build'))
+    expect(ownKernel(join(directory, 'vmlinuz'), directory)).toEqual({
+      release: '6.8.0-45-generic',
+      suite: undefined,
+      image: join(directory, 'vmlinuz'),
+      modules: [join(directory, 'kernel/net/veth.ko.zst')],
+    })
+  })
+
+  test.each([
+    ['of another format', Buffer.from('#!/bin/sh\n')],
+    ['without a version', image('custom')],
+  ])('%s is refused', (_, bytes) => {
+    const path = join(place(), 'vmlinuz')
+    writeFileSync(path, bytes)
+    expect(() => ownKernel(path)).toThrow('no kernel for x86-64 (bzImage)')
+  })
+
+  test('that does not exist, or whose modules do not, is refused', () => {
+    const directory = place()
+    expect(() => ownKernel(join(directory, 'vmlinuz'))).toThrow('cannot be read: ENOENT')
+    writeFileSync(join(directory, 'vmlinuz'), image('6.8.0'))
+    expect(() => ownKernel(join(directory, 'vmlinuz'), join(directory, 'modules'))).toThrow('modules does not exist')
   })
 })
