@@ -2,7 +2,7 @@
 // The process around a run: streams, signals, prompt and exit status. No other file touches `process`.
 
 import { once } from 'node:events'
-import { fstatSync } from 'node:fs'
+import { fstatSync, writeSync } from 'node:fs'
 import { isatty } from 'node:tty'
 import { createScreen, type Screen } from './commands/cli/screen.ts'
 import { main, type Output } from './commands/main.ts'
@@ -47,9 +47,15 @@ function outlive(): AbortSignal {
 
 // EPIPE: the reader has closed the pipe (`xdp plan | head`), which is no error; further output is dropped. EIO: the
 // terminal is gone, so the run stops as after SIGHUP.
-function onFault(error: NodeJS.ErrnoException): void {
-  if (error.code === 'EIO') interruption.abort('SIGHUP')
-  else if (error.code !== 'EPIPE') throw error
+function onFault({ code }: NodeJS.ErrnoException, lose: (code: string) => void): void {
+  if (code === 'EIO') interruption.abort('SIGHUP')
+  else if (code !== 'EPIPE') lose(code ?? 'unknown error')
+}
+
+/** Writes to a file or device. Node's stream would throw here on a full disk, in the middle of an apply. */
+function writeWhole(descriptor: number, text: string): void {
+  const bytes = Buffer.from(text)
+  for (let done = 0; done < bytes.length; ) done += writeSync(descriptor, bytes, done)
 }
 
 /** Whether a descriptor is the stream to the journal of systemd, which $JOURNAL_STREAM names as `device:inode`. */
@@ -63,12 +69,25 @@ function isJournal(descriptor: number): boolean {
 /** Node makes a standard stream when it is first used, which takes time, so unused ones are never touched. */
 function output(stream: () => NodeJS.WriteStream, descriptor: number): Output {
   let opened: NodeJS.WriteStream | undefined
+  let lost: string | undefined
+  const lose = (code: string): void => {
+    lost ??= code
+  }
+  const isTTY = isatty(descriptor)
+  const stats = fstatSync(descriptor)
+  const isFile = stats.isFile() || (stats.isCharacterDevice() && !isTTY)
   return {
     write(text) {
-      opened ??= stream().on('error', onFault)
-      opened.write(text)
+      try {
+        if (isFile) return writeWhole(descriptor, text)
+        opened ??= stream().on('error', (error) => onFault(error, lose))
+        opened.write(text)
+      } catch (error) {
+        lose((error as NodeJS.ErrnoException).code ?? 'unknown error')
+      }
     },
-    isTTY: isatty(descriptor),
+    lost: () => lost,
+    isTTY,
     isJournal: isJournal(descriptor),
   }
 }
@@ -112,7 +131,7 @@ async function* chunksOfStdin(): AsyncGenerator<Uint8Array> {
 const isDrawable = isatty(1) && !['', 'dumb', 'unknown'].includes(process.env['TERM'] ?? '')
 
 function openScreen(): Screen {
-  process.stdout.on('error', onFault)
+  process.stdout.on('error', (error) => onFault(error, () => undefined))
   const screen = createScreen(process.stdin, process.stdout, {
     suspend: () => process.kill(process.pid, 'SIGTSTP'),
     onContinue: (listener) => process.on('SIGCONT', listener),

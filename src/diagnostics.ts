@@ -258,6 +258,7 @@ export const CODES = {
   W271: { name: 'limits-everything-together', exit: EXIT.ok },
   W272: { name: 'host-without-addresses', exit: EXIT.ok },
   W275: { name: 'sources-decided-before', exit: EXIT.ok },
+  W276: { name: 'output-lost', exit: EXIT.ok },
   W277: { name: 'mtu-above-native', exit: EXIT.ok },
   W280: { name: 'other-build', exit: EXIT.ok },
   W281: { name: 'old-state', exit: EXIT.ok },

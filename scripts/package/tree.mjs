@@ -62,6 +62,9 @@ export function settle(directory, seconds) {
 const withSchema = (text) =>
   text.replace(/^# yaml-language-server: .*\n/, `# yaml-language-server: $schema=/${SHARED}/xdp.schema.json\n`)
 
+/** A unit that runs the executable of the package, whatever program of its name is in /usr/local. */
+const withPath = (unit) => unit.replace(/^(Exec\w+=-?)xdp /gm, '$1/usr/bin/xdp ')
+
 /** Writes the tree of an architecture, with the executable at a path. */
 export async function writeTree(root, arch, executable) {
   const put = (path, content, mode = 0o644) => {
@@ -74,7 +77,7 @@ export async function writeTree(root, arch, executable) {
   chmodSync(join(root, 'usr/bin/xdp'), 0o755)
   put(CONFIG, read('packaging/debian/xdp.yaml'))
   for (const unit of ['xdp.service', 'xdp-watch.service']) {
-    put(`usr/lib/systemd/system/${unit}`, read(`examples/systemd/${unit}`))
+    put(`usr/lib/systemd/system/${unit}`, withPath(read(`examples/systemd/${unit}`).toString()))
   }
   for (const page of ['xdp.8', 'xdp.yaml.5']) {
     put(`usr/share/man/man${page.at(-1)}/${page}.gz`, packed(read(`dist/man/${page}`)))

@@ -20,9 +20,18 @@ export type ShapeOf<S extends Shape<unknown>> = ReturnType<S>
 
 const MOST_SHOWN = 60
 
+/** JSON of a value; it may be nested more deeply than JSON.stringify can follow. */
+function textOf(value: unknown): string {
+  try {
+    return JSON.stringify(value)
+  } catch {
+    return Array.isArray(value) ? '[…]' : '{…}'
+  }
+}
+
 function shown(value: unknown): string {
   if (value === undefined) return 'nothing'
-  const text = JSON.stringify(value)
+  const text = textOf(value)
   return text.length > MOST_SHOWN ? `${text.slice(0, MOST_SHOWN)} …` : text
 }
 

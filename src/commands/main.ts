@@ -23,6 +23,8 @@ import { COMMANDS, GUARD_COMMAND } from './table.ts'
 export interface Output {
   readonly write: (text: string) => void
   readonly isTTY: boolean
+  /** The first error that kept a part of it from being written, unless the reader did not want it; absent in tests. */
+  readonly lost?: () => string | undefined
   /** Whether it is the journal of systemd; absent in tests. */
   readonly isJournal?: boolean
 }
@@ -205,6 +207,25 @@ function stacks(error: unknown): string {
   return `${lines.join('\ncaused by ')}\n`
 }
 
+/** Commands that change the kernel: their exit status says what became of that. */
+const CHANGING: ReadonlySet<string> = new Set([
+  ...['apply', 'confirm', 'watch', 'ban', 'unban', 'destroy', 'rollback', GUARD],
+])
+
+/** Reports output that could not be written, on a full disk for example. Returns the exit status. */
+function withLoss(exit: Exit, { flags, command }: Invocation, { stdout, stderr }: Terminal): Exit {
+  const code = stdout.lost?.()
+  if (code === undefined) return exit
+  const message = `the output could not be written: ${code}`
+  const isDone = !flags.help && !flags.version && CHANGING.has(command?.name ?? '')
+  const hint = 'the exit status says what was done; `xdp status` shows what is in force'
+  const lost: Diagnostic = isDone
+    ? { code: 'W276', severity: 'warning', message, hint }
+    : { code: 'E405', severity: 'error', message }
+  stderr.write(renderDiagnostics([lost], { color: false, omitted: 0 }))
+  return isDone || exit !== EXIT.ok ? exit : EXIT.failed
+}
+
 /** Runs a command. Never throws: returns the exit status, and writes errors to stderr, with --json to stdout. */
 export async function main(terminal: Terminal): Promise<Exit> {
   const { argv, env, stdout, stderr, signal } = terminal
@@ -215,14 +236,15 @@ export async function main(terminal: Terminal): Promise<Exit> {
   const given = (flag: string): boolean => words.includes(flag)
   try {
     const commands = argv[0] === GUARD ? [GUARD_COMMAND] : COMMANDS
-    return await perform(parseArguments(argv, commands), terminal, progress)
+    const invocation = parseArguments(argv, commands)
+    return withLoss(await perform(invocation, terminal, progress), invocation, terminal)
   } catch (thrown) {
     progress.clear()
     const error = explain(thrown, signal)
     const { diagnostics, omitted } = error
     const color = wantsColor({ 'no-color': given('--no-color') }, env, stderr.isTTY)
     if (given('--json')) stdout.write(renderErrorJson(diagnostics, omitted))
-    else stderr.write(renderDiagnostics(diagnostics, { color, omitted }))
+    if (!given('--json') || stdout.lost?.()) stderr.write(renderDiagnostics(diagnostics, { color, omitted }))
     if (given('--debug')) stderr.write(stacks(thrown))
     return error.exit
   } finally {

@@ -2,6 +2,7 @@
 // the guard of every ban. A file of an earlier boot is to be restored, and is replaced only once that is complete; every apply
 // and every save tries again until then. A file that cannot be used is a warning: no policy depends on it.
 
+import { confirmationOf, pinPaths } from '../abi/paths.ts'
 import { type Diagnostic, XdpError } from '../diagnostics.ts'
 import {
   isSettled,
@@ -17,6 +18,7 @@ import { hostIdentity } from '../kernel/host/identity.ts'
 import { acquireLock } from '../kernel/host/lock.ts'
 import { beginRestoring, concernedBy, endRestoring, readRestoring, textOf } from '../kernel/host/restoring.ts'
 import { shielded } from '../kernel/tools/interrupt.ts'
+import { list } from '../kernel/tools/pins.ts'
 import type { Ban, BanLabels, BanOrder, BanOutcome } from '../model/ban.ts'
 import { NO_ALLOWED_CUTS } from '../model/contact.ts'
 import type { Desired } from '../model/desired.ts'
@@ -177,6 +179,7 @@ async function restoreFrom(host: Host, file: string, boot: string): Promise<Rest
       const message = `not all saved bans in ${file} were restored: the kernel has no memory for them`
       return { warnings: [unkept(message, AGAIN)], rest: saved }
     }
+    if (await mayVanish(host)) return { warnings: lostOf(orders, outcomes), rest: saved }
     const trouble = await save(host, file, (bans) => ({ boot, bans }))
     if (trouble === undefined) await endRestoring(host)
     return { warnings: [...lostOf(orders, outcomes), ...(trouble === undefined ? [] : [unkept(trouble, AGAIN)])] }
@@ -185,6 +188,12 @@ async function restoreFrom(host: Host, file: string, boot: string): Promise<Rest
     const message = `not all saved bans in ${file} were restored: ${whyOf(error)}`
     return { warnings: [unkept(message, AGAIN)], rest: saved }
   }
+}
+
+/** Whether the policy is a first one that waits for its confirmation: without it, the bans end with the policy. */
+async function mayVanish({ bpffs, instance }: Host): Promise<boolean> {
+  const names = await list(pinPaths(bpffs, instance).instance)
+  return names.some((name) => confirmationOf(name)?.previous === 0)
 }
 
 interface Written {

@@ -6,6 +6,7 @@ import { execute } from '../kernel/execute/execute.ts'
 import { lowerDestroy } from '../kernel/execute/lower.ts'
 import { requireHost } from '../kernel/host/host.ts'
 import { removeLastApply } from '../kernel/host/last-apply.ts'
+import { hasEnded } from '../kernel/host/namespaces.ts'
 import { removeStandings } from '../kernel/host/standings.ts'
 import { listBans as readBans } from '../kernel/live/ban-list.ts'
 import { bansInForce, reachesBans } from '../kernel/live/bans.ts'
@@ -43,13 +44,22 @@ async function endingBans(paths: Paths, { instance, committed }: Observation): P
   return [{ code: 'W252', severity: 'warning', message, hint: '`xdp bans --json` lists them' }]
 }
 
+/**
+ * Refuses an instance of another network namespace, unless that has ended: then only pins are left, or its devices came here
+ * with their programs.
+ */
+function refuseOther(live: Observation): void {
+  const refused = guardNamespace(live)
+  if (refused.length > 0 && (live.netns === undefined || !hasEnded(live.netns))) refuse(refused)
+}
+
 async function destroyInSession(host: Host, approve: Approve): Promise<Applied | 'declined'> {
   const session = await openSession(host, 'attachments')
   const { paths } = session
   return withLock(session, async () => {
     refusePending(await settlePending(session))
     const live = await observe(paths, host)
-    refuse(guardNamespace(live))
+    refuseOther(live)
     const planned = planDestroy(live)
     const plan = { ...planned, warnings: [...planned.warnings, ...(await endingBans(paths, live))] }
     if (isIdle(plan, live)) {

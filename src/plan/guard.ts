@@ -99,7 +99,7 @@ export function guardNamespace(live: Pick<Live, 'netns' | 'ownNetns'>): Diagnost
       message: `this instance belongs to network namespace ${live.netns}, but the command runs in ${live.ownNetns}`,
       hint:
         'enter that namespace (`nsenter --net=/run/netns/NAME xdp …`), or use a separate `--instance NAME` here; ' +
-        'if that namespace no longer exists, remove xdp-as-code/INSTANCE from the bpffs',
+        'if it has ended, `xdp destroy` removes the instance; a container cannot see that: remove xdp-as-code/INSTANCE from the bpffs',
     },
   ]
 }

@@ -8,6 +8,7 @@ import { createHash } from 'node:crypto'
 import { BadAnswer, between, flag, list, optional, record, type Shape, type ShapeOf, text } from '../abi/answer.ts'
 import { fail, type XdpError } from '../diagnostics.ts'
 import { FACT_KINDS, type FactKind, type PlanInput, type SavedPlan } from '../model/saved-plan.ts'
+import { isTooDeep } from './depth.ts'
 
 /** The word by which a document says what it is. */
 const KIND = 'xdp-saved-plan'
@@ -136,7 +137,7 @@ function parse(path: string, bytes: Uint8Array): Readonly<Record<string, unknown
 
 /** Throws E243 for a format that this build does not know. */
 function checkFormat(path: string, { format_version: version }: Readonly<Record<string, unknown>>): void {
-  const [, major] = /^(\d+)\.\d+$/.exec(typeof version === 'string' ? version : '') ?? []
+  const [, major] = /^(\d{1,6})\.\d{1,6}$/.exec(typeof version === 'string' ? version : '') ?? []
   if (major === undefined) throw notAPlan(path, 'its format_version is not MAJOR.MINOR')
   if (major === FORMAT.major) return
   const what = `${path} has format ${version}, and this xdp reads ${FORMAT.major}.x`
@@ -154,6 +155,7 @@ export const wasPlan = (bytes: Uint8Array): boolean => Buffer.from(bytes).includ
 export function openPlan(path: string, bytes: Uint8Array): SavedPlan {
   const document = parse(path, bytes)
   checkFormat(path, document)
+  if (isTooDeep(document)) throw notAPlan(path, 'it is nested too deeply')
   let read: ShapeOf<typeof shape>
   try {
     read = shape(document)

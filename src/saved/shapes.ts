@@ -1,14 +1,18 @@
 // Shapes of the objects of the model in an exported state, and the JSON that they are written as. Names are in snake case;
 // addresses, prefixes and ranges are texts; fields without a value are absent.
 
-import { bad, between, flag, list, optional, type Shape, text } from '../abi/answer.ts'
+import { bad, between, flag, list, optional, record, type Shape, text } from '../abi/answer.ts'
 import { FORWARDING_MODES } from '../features/forwarding/forwarding.ts'
 import type { Address, AddressSet, Family, Ranges } from '../model/address.ts'
-import { type Policy, SETTING_NAMES, SETTINGS } from '../model/policy.ts'
+import { ANOMALY_NAMES, parseAnomaly } from '../model/anomaly.ts'
+import type { IcmpKind } from '../model/packet-match.ts'
+import { ESSENTIAL_GROUPS, type Policy } from '../model/policy.ts'
+import { parseProtect, protectText } from '../model/protect.ts'
 import { normalize, WIDTH } from '../model/ranges.ts'
 import type { RateLimit } from '../model/rate-limit.ts'
 import type { Backend, NextHop, Service } from '../model/service.ts'
 import type { Attachment, ChainedProgram, List, Program, Scope } from '../model/state.ts'
+import { parseSyn, synText } from '../model/syn-protection.ts'
 import { formatAddress, parseAddress, parseRange, rangeTexts } from '../model/text.ts'
 
 const snake = (name: string): string => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
@@ -71,6 +75,20 @@ const ranges =
 
 export const addressSet = object<AddressSet>({ v4: ranges(4), v6: ranges(6) })
 
+const byte = between(0, 255)
+
+const icmpFields = object<IcmpKind>({
+  v4: optional(byte),
+  code4: optional(byte),
+  v6: optional(byte),
+  code6: optional(byte),
+} as Fields<IcmpKind>)
+
+const icmpKind: Shape<IcmpKind> = (value, at) => {
+  const kind = icmpFields(value, at)
+  return kind.v4 === undefined && kind.v6 === undefined ? bad(at, 'a type of ICMP or ICMPv6', value) : kind
+}
+
 const scope: Shape<Scope> = object<Scope>({
   protocol: (value, at) => (value === 'any' || value === 'icmp' ? value : between(0, 255)(value, at)),
   sourcePorts: list(portRange),
@@ -82,16 +100,7 @@ const scope: Shape<Scope> = object<Scope>({
   match: optional(
     object<NonNullable<Scope['match']>>({
       tcpFlags: optional(object({ mask: between(1, 255), value: between(0, 255) })),
-      icmp: optional(
-        list(
-          object({
-            v4: optional(between(0, 255)),
-            code4: optional(between(0, 255)),
-            v6: optional(between(0, 255)),
-            code6: optional(between(0, 255)),
-          }),
-        ),
-      ),
+      icmp: optional(list(icmpKind)),
       length: optional(portRange),
       ttl: optional(portRange),
       dscp: optional(list(between(0, 63))),
@@ -191,23 +200,39 @@ export const attachment = object<Attachment>({
 
 export const program = object<Program>({ digest: text, abi: number })
 
-const settingLike =
-  (initial: unknown): Shape<unknown> =>
-  (value, at) => {
-    if (Array.isArray(initial)) return list(text)(value, at)
-    return typeof value === typeof initial ? value : bad(at, `a ${typeof initial}`, value)
-  }
+/** A text that a check accepts. */
+const form =
+  (wanted: string, isOne: (value: string) => boolean): Shape<string> =>
+  (value, at) =>
+    typeof value === 'string' && isOne(value) ? value : bad(at, wanted, value)
+
+const verdict = oneOf('pass', 'drop')
+
+function isSyn(value: string): boolean {
+  const parsed = parseSyn(value)
+  return value === '' || (parsed !== undefined && synText(parsed) === value)
+}
+
+function isProtect(value: string): boolean {
+  const parsed = parseProtect(value)
+  return parsed !== undefined && protectText(parsed) === value
+}
 
 /** Settings have their own names in the model already. */
-export const policy: Shape<Policy> = (value, at = '') => {
-  if (typeof value !== 'object' || value === null) return bad(at, 'an object', value)
-  const own = SETTING_NAMES.map((name) => [
-    name,
-    settingLike(SETTINGS[name].initial)((value as Record<string, unknown>)[name], `${at}.${name}`),
-  ])
-  // Each setting has been read by the type of its initial value.
-  return Object.fromEntries(own) as Policy
+const SETTING_SHAPES: { readonly [K in keyof Policy]: Shape<Policy[K]> } = {
+  default: verdict,
+  unparsed: verdict,
+  established: oneOf('pass', 'judge'),
+  essential: list(oneOf(...ESSENTIAL_GROUPS)),
+  anomalies: list(form('an anomaly', (value) => ANOMALY_NAMES.includes(parseAnomaly(value).name))),
+  flows: number,
+  bans: number,
+  hash_key: form('a fingerprint of 8 hex digits', (value) => /^([0-9a-f]{8})?$/.test(value)),
+  protect: list(form('a protected prefix', isProtect)),
+  syn_protection: form('a mode, a threshold and ports', isSyn),
 }
+
+export const policy: Shape<Policy> = record(SETTING_SHAPES)
 
 const isRanges = (value: object): value is Ranges => 'family' in value && 'start' in value && 'end' in value
 const isAddress = (value: object): value is Address => 'family' in value && 'words' in value

@@ -7,6 +7,7 @@ import type { Confirmation } from '../model/confirmation.ts'
 import type { ExportedState } from '../model/exported.ts'
 import type { AttachedProgram, Link, Live, LiveChain, Slots, TcpSettings } from '../model/live.ts'
 import type { State } from '../model/state.ts'
+import { isTooDeep } from './depth.ts'
 import {
   address,
   addressList,
@@ -196,12 +197,13 @@ export function openState(path: string, bytes: Uint8Array): ExportedState | unde
   if (value === undefined) throw unusable(path, 'it is damaged or cut off')
   if (value['kind'] !== KIND) throw unusable(path, 'it is another output of xdp')
   const { format_version: version, kind: _, sha256, ...content } = value
-  if (typeof version !== 'string' || !version.startsWith(`${FORMAT.major}.`))
-    throw fail(
-      'E281',
-      `${path} has format ${version}, and this xdp reads ${FORMAT.major}.x`,
-      'use the xdp that exported it',
-    )
+  const [, major] = /^(\d{1,6})\.\d{1,6}$/.exec(typeof version === 'string' ? version : '') ?? []
+  if (major === undefined) throw unusable(path, 'its format_version is not MAJOR.MINOR')
+  if (major !== FORMAT.major) {
+    const what = `${path} has format ${version}, and this xdp reads ${FORMAT.major}.x`
+    throw fail('E281', what, 'use the xdp that exported it')
+  }
+  if (isTooDeep(content)) throw unusable(path, 'it is nested too deeply')
   if (digestOf(content) !== sha256) throw unusable(path, 'it was changed after it was exported')
   try {
     return document(content)

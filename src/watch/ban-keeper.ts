@@ -15,14 +15,21 @@ export interface BanKeeper {
   readonly close: () => Promise<void>
 }
 
-/** Keeps the bans of an instance. */
-export function keepBans(host: Host, scheduler: Scheduler, emit: (event: WatchEvent) => void): BanKeeper {
+/** Keeps the bans of an instance. Reports trouble that stays once. */
+export function keepBans(
+  host: Host,
+  scheduler: Scheduler,
+  emit: (event: WatchEvent) => void,
+  write = saveBans,
+): BanKeeper {
   let persist: Desired['persist']
   let saving: Promise<void> | undefined
+  let known: string | undefined
   const save = async (): Promise<void> => {
     const begun = scheduler.now()
-    const trouble = await saveBans(host, persist)
-    if (trouble !== undefined) emit({ event: 'trouble', what: trouble })
+    const trouble = await write(host, persist)
+    if (trouble !== undefined && trouble !== known) emit({ event: 'trouble', what: trouble })
+    known = trouble
     if (persist !== undefined) alarm.set(Math.max(EVERY_MS, SHARE * (scheduler.now() - begun)))
   }
   const alarm = createAlarm(scheduler, () => {

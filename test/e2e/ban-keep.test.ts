@@ -175,6 +175,32 @@ inTurns(
   },
 )
 
+inTurns(
+  'a first apply that is not confirmed leaves the saved bans to the next one, with what was changed meanwhile',
+  async () => {
+    lab.write('xdp.yaml', CONFIG)
+    const file = await savedFile()
+    save(file, [saved('198.51.100.7'), saved('198.51.100.8')])
+    await lab.ok('apply', '--auto-approve', '--confirm', '5m')
+    expect(own(await bans())).toEqual(['198.51.100.7/32', '198.51.100.8/32'])
+    await lab.ok('unban', '198.51.100.8')
+    await lab.ok('ban', '203.0.113.1')
+    // A daemon that stops saves both, for the same restore.
+    watching = new Watching(lab)
+    await watching.hear('started')
+    await watching.end('SIGTERM')
+    watching = undefined
+    expect(kept(file)).toEqual(['198.51.100.7/32', '203.0.113.1/32'])
+    await lab.ok('confirm', '--cancel')
+    await lab.ok('apply', '--auto-approve', '--confirm', 'off')
+    expect(own(await bans())).toEqual(['198.51.100.7/32', '203.0.113.1/32'])
+    // Now it is complete.
+    await lab.ok('unban', '203.0.113.1')
+    expect(await lab.ok('apply', '--auto-approve')).toContain('No changes')
+    expect(own(await bans())).toEqual(['198.51.100.7/32'])
+  },
+)
+
 inTurns('bans of operators come back first, and those of limits leave an eighth of the table to others', async () => {
   lab.write('xdp.yaml', `${CONFIG}limits: { bans: 32 }\n`)
   const file = await savedFile()

@@ -222,6 +222,32 @@ inTurns('a command from another network namespace is refused', async () => {
   expect(failure.stderr).toContain('E201 wrong-namespace')
 })
 
+inTurns('destroy removes an instance once its network namespace has ended, and nothing else', async () => {
+  lab.write('xdp.yaml', config('  eth0: {}'))
+  await lab.ok('apply', '--auto-approve')
+  const before = attachedOn('eth0')
+  const netns = `${lab.host}x`
+  sh('ip', 'netns', 'add', netns)
+  try {
+    sh('ip', '-n', netns, 'link', 'add', 'eth0', 'type', 'veth', 'peer', 'name', 'other')
+    const [, , ...words] = lab.argv('apply', '--instance', 'other', '--auto-approve')
+    execFileSync('nsenter', [`--net=/run/netns/${netns}`, ...words], { cwd: lab.directory, stdio: 'pipe' })
+    expect((await lab.xdp('destroy', '--instance', 'other', '--auto-approve')).stderr).toContain('E201')
+  } finally {
+    sh('ip', 'netns', 'del', netns)
+  }
+  const destroy = ['destroy', '--instance', 'other', '--auto-approve'] as const
+  // A command in a separate pid namespace cannot see the holders of a network namespace.
+  const hidden = await lab.xdpWithin(['unshare', '--pid', '--fork', '--mount-proc'], ...destroy)
+  expect([hidden.exitCode, hidden.stderr]).toEqual([4, expect.stringContaining('E201')])
+  expect((await lab.xdp('apply', '--instance', 'other', '--auto-approve')).exitCode).toBe(4)
+  // The kernel ends it after the command that deletes it.
+  await expect.poll(async () => (await lab.xdp(...destroy)).exitCode).toBe(0)
+  expect(existsSync(join(lab.bpffs, 'xdp-as-code/other'))).toBe(false)
+  expect(attachedOn('eth0')).toEqual(before)
+  expect(await lab.ok('plan')).toContain('No changes.')
+})
+
 describe('--wait-interfaces', () => {
   const argv = ['apply', '--auto-approve', '--wait-interfaces']
 

@@ -6,6 +6,8 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { parse, stringify } from 'yaml'
 import { loadConfig } from '../../src/config/load.ts'
+import { DEFAULT_POLICY } from '../../src/model/policy.ts'
+import { shownPolicy } from '../../src/render/policy.ts'
 
 const ROOT = join(import.meta.dirname, '../..')
 const ROLE = join(ROOT, 'examples/ansible/roles/xdp')
@@ -37,6 +39,9 @@ withPython.each([
   [{ contents: '' }, 'unknown option contents; valid options are path, content'],
   [{ content: 5 }, 'content must be a string'],
   [{ accept_shrink: 'maybe' }, 'accept_shrink must be a boolean'],
+  [{ mode: 'u=rw' }, 'mode must be three octal digits'],
+  [{ path: '/' }, '/: Is a directory'],
+  [{ path: '/dev/null/xdp.yaml', content: 'x' }, '/dev/null: File exists'],
 ])('rejects %j', (options, message) => {
   const { status, answer } = call(options, 'exit 0')
   expect(status).toBe(1)
@@ -78,6 +83,32 @@ esac`
   expect(answer).toMatchObject({ failed: true, exit_status: 75, msg: 'error[E106 locked]: busy\nhint: wait' })
   expect(readFileSync(path, 'utf8')).toBe('old\n')
   expect(readdirSync(folder).toSorted()).toEqual(['xdp', 'xdp.yaml'])
+})
+
+withPython('a program of the name that is not this xdp is named, and nothing is written', () => {
+  for (const answer of ['', 'hello', '[]', '{"changes": []}', 'null']) {
+    const { status, answer: found } = call({ content: 'version: 1\n' }, `echo '${answer}'`)
+    expect([answer, status, found.msg]).toEqual([answer, 1, expect.stringContaining('printed no document of xdp')])
+  }
+  expect(readdirSync(folder)).toEqual(['xdp'])
+  expect(call({ content: 'x' }, 'echo "{broken"; echo why >&2; exit 3').answer).toMatchObject({
+    msg: 'why',
+    exit_status: 3,
+  })
+})
+
+withPython('refuses an old file that is no text, and shows keys in differences by their fingerprints', () => {
+  const path = join(folder, 'xdp.yaml')
+  writeFileSync(path, Buffer.from([0xff, 0xfe, 0x00]))
+  expect(call({ content: 'x' }, 'exit 0').answer.msg).toBe(`${path} is not UTF-8`)
+  const key = (digits: string): string => `balancer: { hash_key: ${digits.repeat(16)} }\n`
+  writeFileSync(path, key('0a'))
+  const plan = `echo '{"changes":[],"warnings":[]}'`
+  const { diff } = call({ content: key('0B'), ...CHECK }, plan).answer
+  const shown = (secret: string): string => shownPolicy({ ...DEFAULT_POLICY, hash_key: secret.repeat(16) }).hash_key
+  expect(diff).toMatchObject([
+    { before: expect.stringContaining(`(fingerprint ${shown('0a')})`), after: expect.stringContaining(shown('0b')) },
+  ])
 })
 
 test('the role installs its own version, and its example is a valid config', async () => {

@@ -1,7 +1,7 @@
 // The process: streams, pipes, signals, exit status. Runs the bundle as it is shipped.
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { build } from 'esbuild'
@@ -53,6 +53,19 @@ test('writes the result to stdout, with exit status 0', async () => {
     stdout: 'xdp.yaml is valid: 1 interface, 1 list with 1 prefix, default pass.\n',
     stderr: '',
   })
+})
+
+test.runIf(existsSync('/dev/full'))('reports output that a full disk did not take, and does not crash', async () => {
+  const run = (line: string) =>
+    spawnSync('sh', ['-c', `"$0" "$1" ${line}`, process.execPath, CLI], { cwd: folder, encoding: 'utf8' })
+  const text = 'error[E405 cannot-write]: the output could not be written: ENOSPC\n'
+  for (const line of ['validate', 'schema', '--version', 'help apply', 'completion bash']) {
+    expect([line, run(`${line} >/dev/full`)]).toEqual([line, expect.objectContaining({ status: 1, stderr: text })])
+  }
+  const failed = run('validate -f none.yaml --json >/dev/full')
+  expect(failed).toMatchObject({ status: 66, stderr: expect.stringContaining('E001') })
+  expect(run('validate 2>/dev/full')).toMatchObject({ status: 0, stdout: expect.stringContaining('is valid') })
+  expect(run('validate -f none.yaml 2>/dev/full')).toMatchObject({ status: 66 })
 })
 
 test('writes errors to stderr without colour, with --json to stdout', async () => {

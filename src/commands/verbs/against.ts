@@ -73,11 +73,13 @@ async function againstConfig(context: Context, loaded: Loaded, path: string, acc
   return { loaded, against, unknown: unknownToConfig(desired), plan, before: other }
 }
 
+const LARGE_HINT = 'name a state (xdp status --state FILE) or a config'
+
 /** The file of --against, or stdin for `-`. `state` is undefined where it is no exported state. */
 async function readOther(context: Context, path: string) {
   const isStdin = path === '-'
   const bytes = isStdin ? await context.readInput() : readBytes(path, STATE_LIMIT)
-  if (isUnusable(bytes)) return refuse(bytes)
+  if (isUnusable(bytes)) return refuse(bytes.code === 'E003' ? { ...bytes, hint: LARGE_HINT } : bytes)
   const name = isStdin ? 'stdin' : path
   return { name, isStdin, state: openState(name, bytes) }
 }

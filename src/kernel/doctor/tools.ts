@@ -1,36 +1,10 @@
-// The tools that xdp runs, and the commands that install them.
+// The tools that xdp runs.
 
-import { readFile } from 'node:fs/promises'
 import { atLeast, parseVersion, type Version } from '../../model/version.ts'
 import type { Check } from '../../report/result.ts'
+import { installHint } from '../tools/packages.ts'
 import { type Output, tryTool } from '../tools/spawn.ts'
 import { bad, ok, warn } from './check.ts'
-
-export type Tool = 'bpftool' | 'ip' | 'flock' | 'ethtool'
-
-type Packages = Readonly<Record<Tool, string>>
-
-const COMMON: Packages = { bpftool: 'bpftool', ip: 'iproute2', flock: 'util-linux', ethtool: 'ethtool' }
-
-/** By ID or ID_LIKE of os-release(5); the first match wins. */
-const DISTRIBUTIONS: readonly { readonly ids: RegExp; readonly install: string; readonly packages: Packages }[] = [
-  { ids: /\bubuntu\b/, install: 'apt-get install', packages: { ...COMMON, bpftool: 'linux-tools-$(uname -r)' } },
-  { ids: /\bdebian\b/, install: 'apt-get install', packages: COMMON },
-  { ids: /\b(?:fedora|rhel|centos)\b/, install: 'dnf install', packages: { ...COMMON, ip: 'iproute' } },
-  { ids: /\bsuse\b/, install: 'zypper install', packages: COMMON },
-  { ids: /\barch\b/, install: 'pacman -S', packages: { ...COMMON, bpftool: 'bpf' } },
-  { ids: /\balpine\b/, install: 'apk add', packages: { ...COMMON, flock: 'flock' } },
-]
-
-/** The command that installs a tool, by the content of /etc/os-release. */
-export function installCommand(osRelease: string, tool: Tool): string {
-  const ids = [...osRelease.matchAll(/^ID(?:_LIKE)?="?([^"\n]*)"?$/gm)].map(([, id]) => id).join(' ')
-  const { install, packages } = DISTRIBUTIONS.find((one) => one.ids.test(ids)) ?? {
-    install: 'install the package',
-    packages: COMMON,
-  }
-  return `${install} ${packages[tool]}`
-}
 
 /** Oldest tested version of bpftool. */
 const BPFTOOL_TESTED: Version = [7, 1]
@@ -96,19 +70,18 @@ export interface Tools {
 }
 
 export async function checkTools(): Promise<Tools> {
-  const [bpftool, ip, flock, ethtool, osRelease] = await Promise.all([
+  const [bpftool, ip, flock, ethtool] = await Promise.all([
     tryTool('bpftool', 'version'),
     tryTool('ip', '-V'),
     tryTool('flock', '--version'),
     tryTool('ethtool', '--version'),
-    readFile('/etc/os-release', 'utf8').catch(() => ''),
   ])
   return {
     checks: [
-      checkBpftool(bpftool, installCommand(osRelease, 'bpftool')),
-      checkIp(ip, installCommand(osRelease, 'ip')),
-      checkFlock(flock, installCommand(osRelease, 'flock')),
-      checkEthtool(ethtool, installCommand(osRelease, 'ethtool')),
+      checkBpftool(bpftool, installHint('bpftool')),
+      checkIp(ip, installHint('ip')),
+      checkFlock(flock, installHint('flock')),
+      checkEthtool(ethtool, installHint('ethtool')),
     ],
     bpftool: bpftool?.exitCode === 0,
     ip: ip?.exitCode === 0,

@@ -8,6 +8,7 @@ import { execa } from 'execa'
 import { fail, XdpError } from '../../diagnostics.ts'
 import { killGroup, within } from '../tools/deadline.ts'
 import { explain, instanceFile, runDirectory } from '../tools/exchange.ts'
+import { installHint } from '../tools/packages.ts'
 import { writeHint } from '../tools/permission.ts'
 import { findTool, toolEnvironment } from '../tools/places.ts'
 import { spawnTool } from '../tools/spawn.ts'
@@ -193,7 +194,7 @@ async function tryLock(file: string, timeoutMs: number, signal?: AbortSignal): P
       code: 'E100',
       severity: 'error',
       message: `cannot lock ${file} with flock (${code ?? `exit status ${exitCode}`})`,
-      hint: 'apt-get install util-linux',
+      hint: installHint('flock'),
     },
   ])
 }

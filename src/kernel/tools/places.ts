@@ -3,6 +3,7 @@
 
 import { accessSync, constants, statSync } from 'node:fs'
 import { fail, type XdpError } from '../../diagnostics.ts'
+import { installHint } from './packages.ts'
 
 /** The variable that names directories to search first, separated by colons. */
 const VARIABLE = 'XDP_TOOLS_PATH'
@@ -13,29 +14,9 @@ const DIRECTORIES: readonly string[] = [
   ...['/usr/local/sbin', '/usr/local/bin'],
 ]
 
-/** Debian's packages of the tools that a command needs. */
-const PACKAGES: Readonly<Record<string, string>> = {
-  ip: 'iproute2',
-  flock: 'util-linux',
-  setsid: 'util-linux',
-  'systemd-run': 'systemd',
-  setpriv: 'util-linux',
-  nsenter: 'util-linux',
-  unshare: 'util-linux',
-  ipset: 'ipset',
-  nft: 'nftables',
-  'xdp-filter': 'xdp-tools',
-  'iptables-save': 'iptables',
-  ipvsadm: 'ipvsadm',
-  'ip6tables-save': 'iptables',
-  getent: 'libc-bin',
-  'systemd-notify': 'systemd',
-}
-
 /** E100. `isThere`: the file exists, but may not be executed. */
 export function notInstalled(tool: string, isThere: boolean): XdpError {
-  const hint = `apt-get install ${PACKAGES[tool] ?? 'bpftool'}`
-  return fail('E100', `${tool} is not installed${isThere ? ', or may not be executed' : ''}`, hint)
+  return fail('E100', `${tool} is not installed${isThere ? ', or may not be executed' : ''}`, installHint(tool))
 }
 
 /** The directories of tools, in the order of search. Throws E300 if XDP_TOOLS_PATH names one by a relative path. */

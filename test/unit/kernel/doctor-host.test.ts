@@ -5,8 +5,9 @@ import { isLocked } from '../../../src/kernel/doctor/instances.ts'
 import { checkHarden, checkJit, checkMemlock, checkTrial, checkVersion } from '../../../src/kernel/doctor/kernel.ts'
 import { inFstab, mountUnit, rootMount } from '../../../src/kernel/doctor/mount.ts'
 import { checkPermission, isPrivileged, isUserNamespace, parseStatus } from '../../../src/kernel/doctor/permission.ts'
-import { checkBpftool, checkEthtool, checkFlock, checkIp, installCommand } from '../../../src/kernel/doctor/tools.ts'
+import { checkBpftool, checkEthtool, checkFlock, checkIp } from '../../../src/kernel/doctor/tools.ts'
 import type { Trial } from '../../../src/kernel/doctor/trial.ts'
+import { installCommand } from '../../../src/kernel/tools/packages.ts'
 import { atLeast, parseVersion, type Version } from '../../../src/model/version.ts'
 
 const LOADED: Trial = { outcome: 'loaded', jited: true }
@@ -231,5 +232,19 @@ describe('tools', () => {
     ['', 'install the package bpftool'],
   ])('installs with %j', (osRelease, command) => {
     expect(installCommand(osRelease, 'bpftool')).toBe(command)
+  })
+
+  test.each([
+    ['debian', 'ip', 'apt-get install iproute2'],
+    ['debian', 'ipset', 'apt-get install ipset'],
+    ['fedora', 'ip', 'dnf install iproute'],
+    ['fedora', 'getent', 'dnf install glibc-common'],
+    ['"rocky"\nID_LIKE="rhel centos fedora"', 'flock', 'dnf install util-linux'],
+    ['arch', 'setpriv', 'pacman -S util-linux'],
+    ['alpine', 'setpriv', 'apk add setpriv'],
+    ['opensuse-leap\nID_LIKE="suse opensuse"', 'nft', 'zypper install nftables'],
+    ['nixos', 'nft', 'install the package nftables'],
+  ])('ID=%s has %s by %s', (id, tool, command) => {
+    expect(installCommand(`ID=${id}\n`, tool)).toBe(command)
   })
 })

@@ -87,6 +87,11 @@ test('survives other spaces and another order of keys', () => {
 
 test.each<[string, string | Uint8Array, Code]>([
   ['nothing', '', 'E240'],
+  [
+    'a deep list',
+    `{"format_version": "1.0", "kind": "xdp-saved-plan", "plan": ${'['.repeat(1e5)}${']'.repeat(1e5)}}`,
+    'E240',
+  ],
   ['a config', 'version: 1\n', 'E240'],
   ['bytes', Uint8Array.of(0xff, 0xfe, 0), 'E240'],
   ['a list', '[]', 'E240'],

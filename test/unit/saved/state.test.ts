@@ -1,5 +1,6 @@
 // The file of an exported state: a plan against what was read from it is the plan against the live state.
 
+import { createHash } from 'node:crypto'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { type Code, XdpError } from '../../../src/diagnostics.ts'
@@ -136,4 +137,48 @@ test('another file is no state, and a damaged or edited state is refused', () =>
   expect(codeOf(text.slice(0, -100))).toBe('E280')
   expect(codeOf(text.replace('192.0.2.254', '192.0.2.253'))).toBe('E280')
   expect(codeOf(text.replace('"format_version": "1.0"', '"format_version": "2.0"'))).toBe('E281')
+})
+
+/** A state with an edit whose digest is right. */
+function resealed(edit: (live: Record<string, unknown>) => void, more: Readonly<Record<string, unknown>> = {}): string {
+  const { format_version, kind, sha256: _, ...content } = JSON.parse(sealState(exported(FULL)))
+  edit(content.live)
+  const sha256 = createHash('sha256').update(JSON.stringify(content)).digest('hex')
+  return JSON.stringify({ format_version, kind, sha256, ...content, ...more })
+}
+
+test.each([
+  ['default', 'reject'],
+  ['essential', ['nat']],
+  ['anomalies', ['smurf']],
+  ['hash_key', '2001:db8::/64'],
+  ['protect', ['192.0.2.9 tcp tcp']],
+  ['syn_protection', 'auto 2000 443,'],
+  ['flows', -1],
+])('a state whose %s is %j is refused', (name, value) => {
+  const edit = ({ state }: Record<string, unknown>) =>
+    Object.assign((state as { policy: object }).policy, { [name]: value })
+  expect(codeOf(resealed(() => undefined))).toBeUndefined()
+  expect(codeOf(resealed(edit))).toBe('E280')
+})
+
+test('a match of an ICMP type without a number is refused', () => {
+  const scope = { protocol: 'icmp', source_ports: [], destination_ports: [], match: { icmp: [{}] } }
+  const sets = [{ scope, addresses: { v4: [], v6: [] } }]
+  const edit = ({ state }: Record<string, unknown>) =>
+    Object.assign(state as object, { lists: { x: { kind: 'blocklist', name: 'x', sets } } })
+  expect(codeOf(resealed(edit))).toBe('E280')
+})
+
+test('a document of any depth, or without a version, is refused', () => {
+  const deep = `${'['.repeat(200_000)}${']'.repeat(200_000)}`
+  expect(codeOf(`{"format_version": "1.0", "kind": "xdp-state", "live": ${deep}}`)).toBe('E280')
+  const version = (value: unknown) => codeOf(resealed(() => undefined, { format_version: value }))
+  expect(['1.7', '2.0', { a: 1 }, '1.\u001b[31m', '1'].map(version)).toEqual([
+    undefined,
+    'E281',
+    'E280',
+    'E280',
+    'E280',
+  ])
 })

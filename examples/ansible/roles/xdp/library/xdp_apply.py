@@ -98,8 +98,10 @@ exit_status:
   type: int
 """
 
+import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import traceback
@@ -144,6 +146,8 @@ def read_options(path):
         if not isinstance(value, kind):
             raise Failure("%s must be a %s" % (name, NAMES[kind]))
         options[name] = value
+    if not re.fullmatch("0?[0-7]{3}", options["mode"]):
+        raise Failure('mode must be three octal digits in quotes, such as "0640"')
     options["path"] = os.path.abspath(options["path"])
     options["check"] = given.get("_ansible_check_mode", False)
     options["diff"] = given.get("_ansible_diff", False)
@@ -153,17 +157,21 @@ def read_options(path):
 def read(path):
     if not os.path.exists(path):
         return None
-    with open(path, encoding="utf-8", newline="") as file:
-        return file.read()
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            return file.read()
+    except UnicodeDecodeError:
+        raise Failure("%s is not UTF-8" % path)
 
 
 def beside(path):
     """A path in the same directory, because relative paths in a config start there; the dot hides it from patterns."""
-    return os.path.join(os.path.dirname(path), ".%s.%d" % (os.path.basename(path), os.getpid()))
+    name = ".%s.%s" % (os.path.basename(path), os.urandom(6).hex())
+    return os.path.join(os.path.dirname(path), name)
 
 
 def write(path, text, mode):
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8", newline="") as file:
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8", newline="") as file:
         file.write(text)
     os.chmod(path, mode)
 
@@ -171,8 +179,12 @@ def write(path, text, mode):
 def put(path, text, mode):
     """Writes a file atomically."""
     partial = beside(path)
-    write(partial, text, mode)
-    os.rename(partial, path)
+    try:
+        write(partial, text, mode)
+        os.rename(partial, path)
+    except OSError:
+        remove(partial)
+        raise
 
 
 def remove(path):
@@ -207,11 +219,25 @@ def xdp(options, file, command, *flags):
     output = ran.stdout.decode("utf-8", "replace").replace(file, options["path"])
     if ran.returncode == 0:
         return output
-    errors = json.loads(output).get("errors", []) if output.startswith("{") else []
+    try:
+        errors = json.loads(output).get("errors", [])
+    except (ValueError, AttributeError):
+        errors = []
     texts = [text_of(error) for error in errors if error["severity"] == "error"]
     words = ran.stderr.decode("utf-8", "replace").strip()
     message = "\n".join(texts) or words or "%s ended with status %d" % (options["executable"], ran.returncode)
     raise Failure(message, exit_status=ran.returncode, errors=errors)
+
+
+def document(options, output, *fields):
+    """The JSON document that xdp has printed."""
+    try:
+        found = json.loads(output)
+        if all(field in found for field in fields):
+            return found
+    except (ValueError, TypeError):
+        pass
+    raise Failure("%s printed no document of xdp: executable must name xdp-as-code" % options["executable"])
 
 
 def accepting(options):
@@ -222,7 +248,7 @@ def accepting(options):
 def plan(options, file):
     """The plan for a file, as data, and as text with --diff."""
     flags = accepting(options)
-    found = json.loads(xdp(options, file, "plan", "--json", *flags))
+    found = document(options, xdp(options, file, "plan", "--json", *flags), "changes", "warnings")
     shows = options["diff"] and len(found["changes"]) > 0
     return {
         "changes": [change["key"] for change in found["changes"]],
@@ -233,12 +259,26 @@ def plan(options, file):
 def apply(options):
     wait = ["--wait-interfaces", options["wait_interfaces"]] if "wait_interfaces" in options else []
     flags = ["--auto-approve", "--json", *wait, *accepting(options)]
-    return json.loads(xdp(options, options["path"], "apply", *flags))
+    return document(options, xdp(options, options["path"], "apply", *flags), "changed")
+
+
+def without_secrets(text):
+    """The text with the fingerprint that xdp shows in place of a hash key: differences go to logs."""
+
+    def shown(key):
+        return "(fingerprint %s)" % hashlib.sha256(("xdp " + key.group().lower()).encode()).hexdigest()[:8]
+
+    return re.sub(r"\b[0-9a-fA-F]{32}\b", shown, text)
 
 
 def difference(options, before, after, text):
     path = options["path"]
-    file = {"before_header": path, "after_header": path, "before": before or "", "after": after}
+    file = {
+        "before_header": path,
+        "after_header": path,
+        "before": without_secrets(before or ""),
+        "after": without_secrets(after),
+    }
     return ([] if before == after else [file]) + ([] if text is None else [{"prepared": text}])
 
 
@@ -303,6 +343,9 @@ def main():
         print(json.dumps(run(read_options(sys.argv[1]))))
     except Failure as failure:
         print(json.dumps(dict(failure.facts, failed=True, msg=str(failure))))
+        sys.exit(1)
+    except OSError as error:
+        print(json.dumps({"failed": True, "msg": "%s: %s" % (error.filename, error.strerror)}))
         sys.exit(1)
     except Exception:
         print(json.dumps({"failed": True, "msg": traceback.format_exc()}))
