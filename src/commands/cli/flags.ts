@@ -133,7 +133,7 @@ export const LIST_FLAGS = {
 } as const satisfies FlagSpecs
 
 export const APPROVE_FLAGS = {
-  'auto-approve': { type: 'boolean', help: 'do not ask for approval; required if stdin is no terminal' },
+  'auto-approve': { type: 'boolean', help: 'do not ask for approval; required if stdin is not a terminal' },
 } as const satisfies FlagSpecs
 
 const WAIT_FLAGS = {
@@ -234,7 +234,7 @@ export const UNBAN_FLAGS = {
 } as const satisfies FlagSpecs
 
 export const STATS_FLAGS = {
-  watch: { type: 'boolean', help: 'show rates until q is pressed; one snapshot if stdout is no terminal' },
+  watch: { type: 'boolean', help: 'show rates until q is pressed; one snapshot if stdout is not a terminal' },
   interval: { type: 'string', value: 'TIME', help: 'refresh interval of --watch; default: 1s' },
   format: {
     type: 'string',
