@@ -257,6 +257,8 @@ export const CODES = {
   W270: { name: 'limits-nothing', exit: EXIT.ok },
   W271: { name: 'limits-everything-together', exit: EXIT.ok },
   W272: { name: 'host-without-addresses', exit: EXIT.ok },
+  W273: { name: 'allowlist-beats-ban', exit: EXIT.ok },
+  W274: { name: 'blocked-by-config', exit: EXIT.ok },
   W275: { name: 'sources-decided-before', exit: EXIT.ok },
   W276: { name: 'output-lost', exit: EXIT.ok },
   W277: { name: 'mtu-above-native', exit: EXIT.ok },

@@ -176,6 +176,7 @@ async function perform({ flags, command, args }: Invocation, terminal: Terminal,
     stdout.write(await describeVersion(manifest.version, flags.json === true))
   } else if (flags.help) stdout.write(command ? renderCommandHelp(command) : renderHelp(COMMANDS))
   else if (command === undefined) {
+    if (flags.json) throw fail('E300', 'no command was given', '`xdp help` lists the commands')
     stderr.write(renderHelp(COMMANDS))
     return EXIT.usage
   } else {

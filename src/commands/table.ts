@@ -112,7 +112,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     summary: 'run as a daemon: apply every edit and repair drift',
     description: [
       'Runs until it is stopped. Applies every edit of the config and of the files it names, and repairs drift. Reports an invalid config once, and keeps the last valid policy in force until the config is fixed.',
-      'The programs stay attached after a stop, unless watch.on_stop says otherwise. SIGHUP reloads the config. Logs one event per line, as text on a terminal, else as JSON. Beside a daemon, `xdp destroy` and `xdp apply` of another config exit 75; all other commands work.',
+      'The programs stay attached after a stop, unless watch.on_stop says otherwise. SIGHUP reloads the config. Logs one event per line, as text on a terminal and in the journal, elsewhere as JSON. Beside a daemon, `xdp destroy` and `xdp apply` of another config exit 75; all other commands work.',
     ],
     flags: WATCH_FLAGS,
     examples: [
@@ -178,7 +178,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     summary: 'drop all packets from addresses, for a time',
     description: [
       'Bans are not part of the config: no plan shows them, no apply removes them, and they survive edits and program updates. A ban holds from the next packet until its time is over. The allowlist beats a ban. Banning a banned address again replaces its time, reason and author. With --observe packets are only counted, under the reason ban-observed, and go on.',
-      'Refuses with exit 4, unless --allow-cut or --force-cut is given, a ban that would cut a live SSH session, the default gateway, a resolver, or a source that `protect` of the live policy lists, and one that covers an address of this host. Bans the other addresses. Bans none of them if one is no address.',
+      'Refuses with exit 4, unless --allow-cut or --force-cut is given, a ban that would cut a live SSH session, the default gateway, a resolver, or a source that `protect` of the live policy lists, and one that covers an address of this host. Bans the other addresses. If one argument is not an address or CIDR, bans none. Warns of addresses that the allowlist passes anyway.',
     ],
     argument: {
       name: 'ADDRESS',

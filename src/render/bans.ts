@@ -76,6 +76,8 @@ export interface BanReport {
   readonly failed: number
   /** The first errors of rejected, refused and failed requests. */
   readonly errors: readonly Diagnostic[]
+  /** Bans that the allowlist beats, and addresses to unban that the file blocks. */
+  readonly warnings: readonly Diagnostic[]
 }
 
 /** One sentence for the successful requests; the errors cover the others. */
@@ -91,6 +93,7 @@ export function renderBanReport({ added, refreshed, removed, absent }: BanReport
 }
 
 export function renderBanReportJson(report: BanReport): string {
-  const { added, refreshed, removed, absent, rejected, refused, failed, errors } = report
-  return jsonDocument({ added, refreshed, removed, absent, rejected, refused, failed, errors: diagnosticsJson(errors) })
+  const { added, refreshed, removed, absent, rejected, refused, failed, errors, warnings } = report
+  const counts = { added, refreshed, removed, absent, rejected, refused, failed }
+  return jsonDocument({ ...counts, errors: diagnosticsJson(errors), warnings: diagnosticsJson(warnings) })
 }

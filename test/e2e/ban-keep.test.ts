@@ -269,9 +269,13 @@ inTurns('bans outlive a reboot', async () => {
   expect([blocked.exitCode, blocked.stderr]).toEqual([
     0,
     expect.stringMatching(
-      /^203\.0\.113\.9 is not banned, but in the list blocklist .*203\.0\.113\.0\/24 at .*xdp\.yaml:5\n$/,
+      /^warning\[W274 .*203\.0\.113\.9 is not banned; the blocklist .*203\.0\.113\.0\/24 at .*xdp\.yaml:5\n/,
     ),
   ])
+  expect(JSON.parse((await lab.xdp('unban', '203.0.113.9', '--json')).stdout)).toMatchObject({
+    absent: 1,
+    warnings: [{ code: 'W274' }],
+  })
   expect((await lab.xdp('unban', '203.0.114.9')).stderr).toBe('')
   expect((await lab.ok('bans', '--by', 'alice')).split('\n')).toHaveLength(3)
 

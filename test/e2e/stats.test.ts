@@ -353,7 +353,7 @@ describe('the live view', () => {
     expect(dumb.isTaken()).toBe(false)
   })
 
-  test('prints a snapshot if stdout is no terminal', async () => {
+  test('prints a snapshot if stdout is not a terminal', async () => {
     expect(await lab.ok('stats', '--watch')).toMatch(/^Generation \d+, applied /)
     expect(JSON.parse(await lab.ok('stats', '--watch', '--json'))).toMatchObject({ format_version: '1.0' })
   })

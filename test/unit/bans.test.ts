@@ -1,6 +1,6 @@
 // Bans without a kernel: parsing, addresses that a ban must not cover, and rendering.
 
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { parseTtl, readBanned, readLabels, readTtl } from '../../src/commands/verbs/ban-words.ts'
 import { XdpError } from '../../src/diagnostics.ts'
 import { sshPeers } from '../../src/kernel/host/protect.ts'
@@ -8,8 +8,10 @@ import { banKey, encodeRequests } from '../../src/kernel/live/ban-write.ts'
 import { type Ban, type BanOrder, coversAddress, parseBanned } from '../../src/model/ban.ts'
 import { NO_ALLOWED_CUTS } from '../../src/model/contact.ts'
 import { type Prefix, parseAddress, parsePrefix } from '../../src/model/text.ts'
+import { sparedIn } from '../../src/pipelines/ban-spared.ts'
 import { renderBanReport, renderBans, renderBansJson } from '../../src/render/bans.ts'
 import { formatDuration } from '../../src/render/duration.ts'
+import { ANY, list, scoped } from '../support/states.ts'
 
 const prefix = (text: string): Prefix => parsePrefix(text) as Prefix
 
@@ -140,8 +142,50 @@ test('lists bans as a table without control characters, and as JSON', () => {
 })
 
 test('a report is one sentence', () => {
-  const none = { added: 0, refreshed: 0, removed: 0, absent: 0, rejected: 0, refused: 0, failed: 0, errors: [] }
+  const none = {
+    added: 0,
+    refreshed: 0,
+    removed: 0,
+    absent: 0,
+    rejected: 0,
+    refused: 0,
+    failed: 0,
+    errors: [],
+    warnings: [],
+  }
   expect(renderBanReport(none)).toBe('Nothing changed.\n')
   expect(renderBanReport({ ...none, added: 1204, refreshed: 1 })).toBe('Banned 1,204 prefixes, refreshed 1 ban.\n')
   expect(renderBanReport({ ...none, absent: 1 })).toBe('There was no such ban.\n')
+})
+
+describe('an allowlist that beats a ban', () => {
+  const ssh = { protocol: 6, sourcePorts: [], destinationPorts: [{ first: 22, last: 22 }] } as const
+  const lists = [
+    list('allowlist', 'office', scoped(ANY, '192.0.2.16/28', '192.0.2.64/26', '2001:db8::/32')),
+    list('allowlist', 'admins', scoped(ssh, '10.1.0.0/16')),
+    list('blocklist', 'bad', scoped(ANY, '203.0.113.0/24')),
+  ]
+  const state = { lists: new Map(lists.map((one) => [one.name, one])) }
+
+  test.each([
+    ['192.0.2.15', []],
+    ['192.0.2.16', ['office any 192.0.2.16 whole']],
+    ['192.0.2.31', ['office any 192.0.2.31 whole']],
+    ['192.0.2.32', []],
+    ['192.0.2.20/30', ['office any 192.0.2.20/30 whole']],
+    ['192.0.2.0/24', ['office any 192.0.2.16/28']],
+    ['192.0.2.32/27', []],
+    ['192.0.2.128/25', []],
+    ['0.0.0.0/0', ['admins tcp dport 22 10.1.0.0/16', 'office any 192.0.2.16/28']],
+    ['10.1.2.3', ['admins tcp dport 22 10.1.2.3']],
+    ['203.0.113.9', []],
+    ['2001:db8:1::/48', ['office any 2001:db8:1::/48 whole']],
+    ['2001:db9::1', []],
+    ['2001:d00::/24', ['office any 2001:db8::/32']],
+  ])('of %s: %j', (banned, expected) => {
+    const found = sparedIn(state, prefix(banned)).map(
+      ({ list: name, packets, addresses, isWhole }) => `${name} ${packets} ${addresses}${isWhole ? ' whole' : ''}`,
+    )
+    expect(found.sort()).toEqual(expected)
+  })
 })

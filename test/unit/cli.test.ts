@@ -74,6 +74,10 @@ test('writes errors to stderr without colour, with --json to stdout', async () =
   const json = await xdp(['validate', '-f', 'none.yaml', '--json'])
   expect(json).toMatchObject({ status: 66, stderr: '' })
   expect(JSON.parse(json.stdout)).toMatchObject({ error: { code: 'E001' } })
+  const nothing = await xdp(['--json'])
+  expect(nothing).toMatchObject({ status: 64, stderr: '' })
+  expect(JSON.parse(nothing.stdout)).toMatchObject({ error: { code: 'E300' } })
+  expect(await xdp([])).toMatchObject({ status: 64, stdout: '', stderr: expect.stringContaining('Usage: xdp COMMAND') })
 })
 
 test('FORCE_COLOR colours a pipe', async () => {

@@ -41,6 +41,14 @@ test.each([
   [['why', '192.0.2.1', '--dport', '22'], '--destination-port'],
   [['why', '192.0.2.1', '--port', '22'], '--source-port'],
   [['apply', '--auto'], '--auto-approve'],
+  [['del', '192.0.2.1'], 'xdp unban'],
+  [['detach'], 'xdp destroy'],
+  [['config'], 'xdp validate'],
+  [['init'], 'version: 1'],
+  [['allow', '192.0.2.1'], 'allowlist'],
+  [['apply', '--force'], '--force-cut'],
+  [['plan', '--output', 'json'], '--json'],
+  [['ban', '192.0.2.1', '--timeout', '60'], '--ttl'],
 ])('%j points to %s', (argv, word) => {
   expect(hintOf(...argv)).toContain(word)
 })
@@ -58,6 +66,21 @@ test('no habit is a command or a flag, and every command and flag that a hint na
 test.each([
   ['whitelist: [192.0.2.1]', 'allowlist'],
   ['blacklist: [192.0.2.1]', 'blocklist'],
+  ['blocklist: [{ saddr: 192.0.2.1 }]', '"cidr"'],
+  ['blocklist: [{ cidr: 192.0.2.1, proto: tcp }]', '"protocol"'],
+  ['blocklist: [{ cidr: 192.0.2.1, protocol: [tcp, udp] }]', 'one entry for each protocol'],
+  ['blocklist: [{ cidr: 192.0.2.1, protocol: tcp, destination_port: ssh }]', 'getent services ssh'],
+  ['blocklist: [{ cidr: 192.0.2.1, action: accept }]', 'allowlist'],
+  ['blocklist: [evil.example.com]', '`host: evil.example.com`'],
+  ['blocklist: [RU]', '`country: RU`'],
+  ['blocklist: [AS64496]', '`asn: 64496`'],
+  ['blocklist: ["https://example.com/list.txt"]', '{ url: https://example.com/list.txt }'],
+  ['blocklist:\n- 192.0.2.1\n - 192.0.2.2', 'indent all entries'],
+  ['services: { web: { vip: 192.0.2.1, port: 80, protocol: tcp, mode: nat, backends: [10.0.0.1] } }', '"forwarding"'],
+  [
+    'services: { web: { vip: 192.0.2.1, port: 80, protocol: tcp, forwarding: nat, backends: [{ ip: 10.0.0.1 }] } }',
+    '"address"',
+  ],
   ['blocklist: [{ cidr: 192.0.2.1, protocol: tcp, port: 22 }]', 'destination_port'],
   ['blocklist: [{ cidr: 192.0.2.1, protocol: tcp, dport: 22 }]', 'destination_port'],
   ['blocklist: [{ cidr: 192.0.2.1, protocol: udp, sport: 53 }]', 'source_port'],

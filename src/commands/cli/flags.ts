@@ -66,7 +66,7 @@ export const CUT_FLAGS = {
     help: 'cut these peers although they are guarded (repeatable): ssh, gateway, dns, or an address or CIDR',
     completes: ['ssh', 'gateway', 'dns'],
   },
-  'force-cut': { type: 'boolean', help: 'cut any live connection and peer; of `ban`: also ban addresses of this host' },
+  'force-cut': { type: 'boolean', help: 'cut any live connection and guarded peer' },
 } as const satisfies FlagSpecs
 
 export const DIFF_FLAGS = {
@@ -133,7 +133,7 @@ export const LIST_FLAGS = {
 } as const satisfies FlagSpecs
 
 export const APPROVE_FLAGS = {
-  'auto-approve': { type: 'boolean', help: 'do not ask for approval; required if stdin is no terminal' },
+  'auto-approve': { type: 'boolean', help: 'do not ask for approval; required if stdin is not a terminal' },
 } as const satisfies FlagSpecs
 
 const WAIT_FLAGS = {
@@ -191,12 +191,16 @@ export const BAN_FLAGS = {
     value: 'TIME',
     help: 'duration of the ban: 30s, 10m, 1h, 7d, 2w; default: until it is lifted',
   },
-  for: { type: 'string', value: 'TIME', help: 'same as --ttl, in the word of `ban` in the config' },
+  for: { type: 'string', value: 'TIME', help: 'same as --ttl' },
   reason: { type: 'string', value: 'TEXT', help: 'reason, shown by `xdp bans`; at most 55 bytes' },
   by: { type: 'string', value: 'NAME', help: 'author, shown by `xdp bans`; at most 23 bytes' },
   observe: { type: 'boolean', help: 'count packets that it would drop, and let them go on' },
   stdin: { type: 'boolean', help: 'read lines of ADDRESS [TIME] from stdin' },
   ...CUT_FLAGS,
+  'force-cut': {
+    type: 'boolean',
+    help: 'cut any live connection and guarded peer, and ban addresses of this host too',
+  },
   force: { type: 'boolean', help: 'the earlier name of --force-cut' },
 } as const satisfies FlagSpecs
 
@@ -234,7 +238,7 @@ export const UNBAN_FLAGS = {
 } as const satisfies FlagSpecs
 
 export const STATS_FLAGS = {
-  watch: { type: 'boolean', help: 'show rates until q is pressed; one snapshot if stdout is no terminal' },
+  watch: { type: 'boolean', help: 'show rates until q is pressed; one snapshot if stdout is not a terminal' },
   interval: { type: 'string', value: 'TIME', help: 'refresh interval of --watch; default: 1s' },
   format: {
     type: 'string',
@@ -249,8 +253,8 @@ export const WHY_FLAGS = {
   protocol: {
     type: 'string',
     value: 'PROTOCOL',
-    help: 'tcp, udp, icmp or a number; ports require tcp or udp',
-    completes: ['tcp', 'udp', 'icmp'],
+    help: 'tcp, udp, icmp, gre, esp, ah, sctp or a number; ports require tcp or udp',
+    completes: ['tcp', 'udp', 'icmp', 'gre', 'esp', 'ah', 'sctp'],
   },
   'source-port': { type: 'string', value: 'PORT', help: 'source port of the packet' },
   destination: { type: 'string', value: 'ADDRESS', help: 'destination address of the packet' },

@@ -38,12 +38,12 @@ function unknownCommand(word: string, commands: Commands): XdpError {
 }
 
 function unknownFlag(raw: string, name: string, command: CommandSpec | undefined, commands: Commands): XdpError {
+  const habit = FLAG_HABITS[name]
   const owners = commands.filter(({ flags }) => name in flags).map((owner) => owner.name)
   if (owners.length > 0) {
     const message = command ? `${raw} is not a flag of \`xdp ${command.name}\`` : `${raw} needs a command`
-    return fail('E300', message, `it is a flag of ${listed(owners.map((owner) => `\`xdp ${owner}\``))}`)
+    return fail('E300', message, habit ?? `it is a flag of ${listed(owners.map((owner) => `\`xdp ${owner}\``))}`)
   }
-  const habit = FLAG_HABITS[name]
   if (habit !== undefined) return fail('E300', `${raw} is not a known flag`, habit)
   const known = [...Object.keys(GLOBAL_FLAGS), ...Object.keys(command?.flags ?? everyFlag(commands))]
   const [longer, ...others] = name.length > 1 ? known.filter((one) => one.startsWith(name)) : []

@@ -29,7 +29,7 @@ export function approver(context: Context, { command, question, auto, show }: Ap
   return async (plan) => {
     if (plan.changes.length === 0) return true
     if (!auto && !interactive) {
-      const why = flags['no-input'] ? '--no-input is set' : 'stdin or stderr is no terminal'
+      const why = flags['no-input'] ? '--no-input is set' : 'stdin or stderr is not a terminal'
       throw fail('E300', `\`xdp ${command}\` cannot ask for approval: ${why}`, HINTS[command])
     }
     if (!flags.json) stdout(`${show(plan, color.stdout)}\n`)

@@ -54,6 +54,7 @@ export class BanTally {
     failed: 0,
   }
   readonly #errors: Diagnostic[] = []
+  readonly #warnings: Diagnostic[] = []
   #failures = 0
   #worst: Exit = EXIT.ok
 
@@ -69,6 +70,11 @@ export class BanTally {
     for (const failure of failuresOf(request, outcome)) {
       this.#fail({ severity: 'error', ...failure, ...(at ? { at } : {}) })
     }
+  }
+
+  /** Shows a warning in the report; those after the first 20 are left out. */
+  warn(warning: Omit<Diagnostic, 'severity'>): void {
+    if (this.#warnings.length < MOST_ERRORS) this.#warnings.push({ severity: 'warning', ...warning })
   }
 
   /** Records the outcomes of requests, in their order. */
@@ -98,12 +104,13 @@ export class BanTally {
 
   /** Writes the report and returns the exit status. */
   report({ flags, stdout, stderr, color }: Context): Exit {
-    const report: BanReport = { ...this.#counts, errors: this.#errors }
+    const report: BanReport = { ...this.#counts, errors: this.#errors, warnings: this.#warnings }
     const omitted = this.#failures - this.#errors.length
     if (flags.json) stdout(renderBanReportJson(report))
     else {
       if (this.#errors.length > 0) stderr(renderDiagnostics(this.#errors, { color: color.stderr, omitted }))
       stdout(renderBanReport(report))
+      if (this.#warnings.length > 0) stderr(renderDiagnostics(this.#warnings, { color: color.stderr }))
     }
     return this.#worst
   }

@@ -1,7 +1,7 @@
 // xdp ban
 
 import { type Exit, fail } from '../../diagnostics.ts'
-import type { BanRequest } from '../../model/ban.ts'
+import type { BanOutcome, BanRequest } from '../../model/ban.ts'
 import { EVERY_CUT } from '../../model/contact.ts'
 import { openBans } from '../../pipelines/bans.ts'
 import type { Context } from '../cli/context.ts'
@@ -10,6 +10,9 @@ import type { BAN_FLAGS } from '../cli/flags.ts'
 import { allowedCutsBy } from './accepted.ts'
 import { BanTally } from './ban-report.ts'
 import { readBanned, readLabels, readTtl } from './ban-words.ts'
+
+const isInForce = (outcome: BanOutcome | undefined): boolean =>
+  outcome?.result === 'added' || outcome?.result === 'refreshed'
 
 export async function run(context: Context, { positionals, options }: Arguments<typeof BAN_FLAGS>): Promise<Exit> {
   const settings = {
@@ -33,6 +36,14 @@ export async function run(context: Context, { positionals, options }: Arguments<
     (prefix): BanRequest => ({ op: 'add', prefix, ttlMs, ...(observe ? { observe } : {}) }),
   )
   const bans = await openBans(context.host)
-  tally.addAll(requests, await bans.change(requests, settings.labels, settings.allowed))
+  const outcomes = await bans.change(requests, settings.labels, settings.allowed)
+  tally.addAll(requests, outcomes)
+  const banned = requests.filter((_, i) => isInForce(outcomes[i]))
+  const { warnOfAllowlist } = await import('./ban-spared.ts')
+  await warnOfAllowlist(
+    context,
+    banned.map(({ prefix }) => prefix),
+    tally,
+  )
   return tally.report(context)
 }

@@ -34,9 +34,13 @@ const IN_ERROR = 20
 /** The file that keepalived reads without an option. */
 const KEEPALIVED = '/etc/keepalived/keepalived.conf'
 
-function readFrom(text: string | undefined): SourceName {
+/** Throws E300 without a known tool. `file`: the argument, which may be the tool that --from should name. */
+function readFrom(text: string | undefined, file: string | undefined): SourceName {
   const choice = SOURCES.join(', ')
-  if (text === undefined) throw fail('E300', '`xdp import` needs --from', `write --from TOOL with one of ${choice}`)
+  if (text === undefined) {
+    const usage = file && isSource(file) ? `xdp import --from ${file}` : `write --from TOOL with one of ${choice}`
+    throw fail('E300', '`xdp import` needs --from', usage)
+  }
   if (isSource(text)) return text
   const meant = nearest(text, SOURCES)
   throw fail(
@@ -205,7 +209,7 @@ async function importAll(
   file: string | undefined,
   options: Options<typeof IMPORT_FLAGS>,
 ): Promise<Outcome> {
-  const from = readFrom(options.from)
+  const from = readFrom(options.from, file)
   for (const name of options.interface) checkInterface(name)
   const ignore = readIgnored(options.ignore)
   const [first, ...beside] = await read(from, file, context)

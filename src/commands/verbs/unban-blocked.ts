@@ -4,10 +4,11 @@ import { XdpError } from '../../diagnostics.ts'
 import { originOf } from '../../model/provenance.ts'
 import { formatRange, type Prefix } from '../../model/text.ts'
 import type { Context } from '../cli/context.ts'
+import type { BanTally } from './ban-report.ts'
 import { loadIfAny } from './config.ts'
 
-/** Says which entries of the file block the first address of each prefix. Says nothing about a file with mistakes. */
-export async function noteBlocked(context: Context, prefixes: readonly Prefix[]): Promise<void> {
+/** Warns of the entries of the file that block the first address of each prefix. Ignores a file with mistakes. */
+export async function warnOfBlocked(context: Context, prefixes: readonly Prefix[], tally: BanTally): Promise<void> {
   const loaded = await loadIfAny(context).catch((error: unknown) => {
     if (!(error instanceof XdpError)) throw error
     return undefined
@@ -19,8 +20,13 @@ export async function noteBlocked(context: Context, prefixes: readonly Prefix[])
     for (const { name } of blocklists) {
       const origin = originOf(provenance, name, family, start)
       if (!origin) continue
-      const title = formatRange(family, start, end)
-      context.stderr(`${title} is not banned, but in the list ${name} of the file: ${origin.entry} at ${origin.at}\n`)
+      const list = name === 'blocklist' ? 'the blocklist' : `blocklist ${name}`
+      const entry = `${origin.entry} at ${origin.at}`
+      tally.warn({
+        code: 'W274',
+        message: `${formatRange(family, start, end)} is not banned; ${list} of the config blocks it: ${entry}`,
+        hint: 'remove or narrow that entry, then run `xdp apply`',
+      })
     }
   }
 }

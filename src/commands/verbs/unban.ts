@@ -52,14 +52,14 @@ export async function run(context: Context, given: Given): Promise<Exit> {
   const bans = await openBans(context.host)
   const outcomes = await bans.change(requests, labels, EVERY_CUT)
   tally.addAll(requests, outcomes)
-  const exit = tally.report(context)
   const absent = requests.filter((_, i) => outcomes[i]?.result === 'absent')
-  if (absent.length > 0 && !context.flags.json) {
-    const { noteBlocked } = await import('./unban-blocked.ts')
-    await noteBlocked(
+  if (absent.length > 0) {
+    const { warnOfBlocked } = await import('./unban-blocked.ts')
+    await warnOfBlocked(
       context,
       absent.map(({ prefix }) => prefix),
+      tally,
     )
   }
-  return exit
+  return tally.report(context)
 }

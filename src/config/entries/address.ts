@@ -24,7 +24,7 @@ function splitPort(text: string): { readonly address: string; readonly port: num
 }
 
 /** Advice that fits an entry of a list and not an address. */
-const OF_LISTS = /source_port|a list|CIDR|range|per entry|empty list|`interfaces`/
+const OF_LISTS = /source_port|of the config|write addresses|CIDR|range|per entry|empty list|`interfaces`/
 
 /**
  * Reads a unicast address; undefined after an error.

@@ -185,7 +185,11 @@ const MISTAKES: readonly { readonly looks: RegExp; readonly hint: (text: string)
   { looks: /\s*-\s/, hint: () => 'write a range without spaces: 192.0.2.10-192.0.2.19' },
   { looks: /[\s,;]/, hint: () => 'write one address, CIDR or range per entry' },
   { looks: /^\[.*\]/, hint: () => 'write the address without brackets; ports go into source_port or destination_port' },
-  { looks: /^\w+:\/\//, hint: () => 'a list does not fetch URLs; write the addresses' },
+  {
+    looks: /^https:\/\/\S{1,200}$/,
+    hint: (text) => `write the addresses; \`{ url: ${text} }\` as an entry of the config downloads a list`,
+  },
+  { looks: /^\w+:\/\//, hint: () => 'write the addresses' },
   { looks: /^[\d.]+:\d+$/, hint: () => 'write the address alone; ports go into source_port or destination_port' },
   { looks: /%/, hint: () => 'write the address without its zone; `interfaces` names the interface' },
   { looks: /\*/, hint: () => 'write a CIDR instead of "*": 192.0.2.* is 192.0.2.0/24' },
@@ -199,7 +203,19 @@ const MISTAKES: readonly { readonly looks: RegExp; readonly hint: (text: string)
     looks: /^[0-9a-fA-F:.]*:[0-9a-fA-F:.]*$/,
     hint: () => 'an IPv6 address has eight groups, and "::" once for a run of zeros',
   },
-  { looks: /[a-z]/i, hint: () => 'a list does not resolve names; write the addresses' },
+  {
+    looks: /^[A-Z]{2}$/,
+    hint: (text) => `write addresses; for a country, \`country: ${text}\` as an entry of the config`,
+  },
+  {
+    looks: /^AS\d+$/i,
+    hint: (text) => `write addresses; for a network's own, \`asn: ${text.slice(2)}\` as an entry of the config`,
+  },
+  {
+    looks: /^(?=.{1,253}$)[\w-]+(?:\.[\w-]+)+$/,
+    hint: (text) => `write addresses; \`host: ${text}\` as an entry of the config looks the name up`,
+  },
+  { looks: /[a-z]/i, hint: () => 'write an address or CIDR, for example 192.0.2.0/24 or 2001:db8::/32' },
 ]
 
 function explainAddress(address: string, text: string): Explanation {

@@ -145,12 +145,12 @@ function addText(text: string, placed: Placed, draft: Draft, set: number, readin
     return
   }
   const { code, message, hint } = explainRange(text)
-  report.error(
-    code,
-    source.locate(placed.from, placed.to),
-    message,
-    LIKE_EVERY.test(text) ? 'for every source write any' : hint,
-  )
+  // YAML joins the lines of a plain text, most often because the dash of the next entry is indented differently.
+  const isJoined = !text.includes('\n') && source.text.slice(placed.from, placed.to).includes('\n')
+  const own = isJoined
+    ? 'the text goes on in the next line: indent all entries of the list alike'
+    : LIKE_EVERY.test(text) && 'for every source write any'
+  report.error(code, source.locate(placed.from, placed.to), message, own || hint)
 }
 
 /** Keys of an entry that name a source outside of the config. */

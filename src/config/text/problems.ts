@@ -68,7 +68,10 @@ export function unknownKey(context: Context, path: Path, key: string): void {
 export function isMistaken({ root }: Context, path: Path, key: string): boolean {
   const known = keysOf(path)
   const others = [...(at(root, path).fields?.keys() ?? [])].filter((other) => !known.includes(other))
-  return others.some((other) => nearest(other, [key]) !== undefined || unquotedAddress(other) !== undefined)
+  return others.some(
+    (other) =>
+      nearest(other, [key]) !== undefined || aliased(path, other) === key || unquotedAddress(other) !== undefined,
+  )
 }
 
 export function missingKey(context: Context, path: Path, key: string): void {
@@ -85,7 +88,8 @@ const SOURCES = ['cidr', 'cidrs', 'file', 'url', 'host', 'country', 'asn'] as co
 export function hasMistakenSource({ root }: Context, path: Path): boolean {
   const fields = at(root, path).fields ?? new Map<string, Placed>()
   const keys = [...fields.keys()]
-  const isMisspelt = (): boolean => keys.some((key) => nearest(key, SOURCES) !== undefined)
+  const isSource = (key: string | undefined): boolean => SOURCES.some((source) => source === key)
+  const isMisspelt = (): boolean => keys.some((key) => nearest(key, SOURCES) ?? isSource(aliased(path, key)))
   return (!SOURCES.some((key) => fields.has(key)) && isMisspelt()) || keys.some((key) => unquotedAddress(key))
 }
 
@@ -237,6 +241,7 @@ function hintFor(spec: Words, value: unknown, written: string): string | undefin
   if (typeof value === 'string') return hintForText(spec, value)
   if (Array.isArray(value) && value.length === 0)
     return hint?.startsWith('for example') ? `name at least one, ${hint}` : 'name at least one, or remove the key'
+  if (Array.isArray(value) && code === 'E029') return 'write one entry for each protocol'
   // Ports may be a word too, but mostly are numbers.
   return hint ?? (words && code !== 'E028' ? `write ${listed(words, 'or')}` : undefined)
 }
@@ -252,5 +257,7 @@ function hintForText({ words, code, hint }: Words, value: string): string | unde
       .split(',')
       .map((port) => port.trim())
       .join(', ')}]`
+  if (code === 'E028' && /^(?!(?:any|all)$)[a-z][a-z0-9-]+$/i.test(value))
+    return `write its number, which \`getent services ${value}\` shows`
   return hint ?? (words && `write ${listed(words, 'or')}`)
 }

@@ -25,6 +25,14 @@ function likelyCause(mode: AttachMode, errno: number, link: RawLink | undefined)
 /** A cause that lies in the program, not in the driver. */
 const LINEAR = '. Ours takes packets in one buffer here, because a program behind it does (`on_conflict: chain`)'
 
+/** How to permit another mode than those that the kernel refused. */
+function adviceOf(name: string, modes: readonly AttachMode[]): string {
+  if (modes.includes('generic')) return `to see what ${name} supports, run \`xdp doctor\``
+  const isTried = modes.includes('native')
+  const permitted = [...modes, isTried ? 'generic' : 'native'].join(', ')
+  return `to permit ${isTried ? 'the slower generic mode' : "the driver's native mode"}, write \`mode: [${permitted}]\` under ${name}`
+}
+
 /**
  * E102 (exit 69): the kernel's words and the likely cause for each mode, and the line of config that permits generic.
  *
@@ -36,20 +44,17 @@ export async function explainAttachFailure(
   isLinear = false,
 ): Promise<XdpError> {
   const link = (await readLinks()).get(name)
-  const causes = refusals.map(
-    ({ mode, error }) => `${mode}: ${error.words || error.message} (${likelyCause(mode, error.errno, link)})`,
-  )
   const modes = refusals.map(({ mode }) => mode)
-  const permitted = [...modes, 'generic'].join(', ')
-  const hint = modes.includes('generic')
-    ? `to see what ${name} supports, run \`xdp doctor\``
-    : `to permit the slower generic mode, write \`mode: [${permitted}]\` under ${name}`
+  const causes = refusals.map(({ mode, error }) => {
+    const cause = `${error.words || error.message} (${likelyCause(mode, error.errno, link)})`
+    return modes.length > 1 ? `${mode}: ${cause}` : cause
+  })
   return new XdpError([
     {
       code: 'E102',
       severity: 'error',
       message: `cannot attach to ${name} in ${modes.join(' or ')} mode: ${causes.join('; ')}${isLinear ? LINEAR : ''}`,
-      hint,
+      hint: adviceOf(name, modes),
     },
   ])
 }

@@ -39,8 +39,8 @@ describe('a word is completed to', () => {
     ['help ', COMMAND_NAMES],
     // The value of a flag is no command.
     ['--instance plan ', [...COMMAND_NAMES, 'help']],
-    ['why --protocol ', ['tcp', 'udp', 'icmp']],
-    ['why 192.0.2.1 --protocol=', ['--protocol=tcp', '--protocol=udp', '--protocol=icmp']],
+    ['why --protocol ', ['tcp', 'udp', 'icmp', 'gre', 'esp', 'ah', 'sctp']],
+    ['why 192.0.2.1 --protocol=', ['tcp', 'udp', 'icmp', 'gre', 'esp', 'ah', 'sctp'].map((one) => `--protocol=${one}`)],
     ['import --from ', ['ipset', 'nft', 'xdp-filter', 'iptables', 'keepalived', 'ipvsadm']],
     ['plan --target pol', ['policy', 'program', 'interface:', 'blocklist:', 'allowlist:', 'rate_limit:', 'service:']],
     ['plan --target interface:', ['interface:lo', 'interface:eth0.10']],

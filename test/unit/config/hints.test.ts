@@ -16,7 +16,7 @@ test.each([
   [rate('bits_per_second: 1.0001k'), 'E133', 'for example 64k, 500M or 1.5G'],
   [rate('bits_per_second: 1M, burst_bits: 12111'), 'E133', /^write at least 12112, or leave the key out/],
   [limit('protocol: tcp, destination_port: "22-"'), 'E028', 'write both ends, for example "22-65535"'],
-  [limit('protocol: tcp, destination_port: ssh'), 'E028', 'for example 22, "5900-5999" or [22, 3389]'],
+  [limit('protocol: tcp, destination_port: ssh'), 'E028', 'write its number, which `getent services ssh` shows'],
   [limit('destination: []'), 'E128', 'name at least one, for example `destination: 192.0.2.80`'],
   [limit('dscp: 64'), 'E127', 'for example `dscp: ef`'],
   [limit('dscp: []'), 'E127', 'name at least one, for example `dscp: ef`'],
