@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 // The process around a run: streams, signals, prompt and exit status. No other file touches `process`.
 
 import { once } from 'node:events'

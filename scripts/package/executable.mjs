@@ -54,7 +54,7 @@ const shippedFiles = (dist) =>
 
 /** The blob of Node's single executable applications. Paths in it are relative, so that it is the same in every build. */
 async function blobOf(directory, dist, runner) {
-  const names = await writeModules(directory, dist)
+  const names = writeModules(directory, dist)
   await compileModules(directory, runner, FLAGS)
   copyFileSync(at('scripts/package/loader.cjs'), join(directory, 'loader.cjs'))
   for (const folder of ['bpf', 'schemas']) mkdirSync(join(directory, folder))
