@@ -27,7 +27,7 @@ export async function runnerFor(arch, node) {
 }
 
 /** Writes V8's code of the modules in a directory, `NAME.code` for each. The seed makes it the same in every build. */
-export async function compileModules(directory, [file, ...words], flags) {
+export async function compileModules(directory, [file, ...words]) {
   const script = at('scripts/package/compile.cjs')
-  await run(file, [...words, ...flags, '--random-seed=1', script, directory])
+  await run(file, [...words, '--random-seed=1', script, directory])
 }
