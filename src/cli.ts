@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 // The process around a run: streams, signals, prompt and exit status. No other file touches `process`.
 
 import { once } from 'node:events'
@@ -66,6 +65,9 @@ function isJournal(descriptor: number): boolean {
   return stream === `${dev}:${ino}`
 }
 
+/** The standard streams for output that have been used. */
+const used = new Set<NodeJS.WriteStream>()
+
 /** Node makes a standard stream when it is first used, which takes time, so unused ones are never touched. */
 function output(stream: () => NodeJS.WriteStream, descriptor: number): Output {
   let opened: NodeJS.WriteStream | undefined
@@ -81,6 +83,7 @@ function output(stream: () => NodeJS.WriteStream, descriptor: number): Output {
       try {
         if (isFile) return writeWhole(descriptor, text)
         opened ??= stream().on('error', (error) => onFault(error, lose))
+        used.add(opened)
         opened.write(text)
       } catch (error) {
         lose((error as NodeJS.ErrnoException).code ?? 'unknown error')
@@ -131,7 +134,7 @@ async function* chunksOfStdin(): AsyncGenerator<Uint8Array> {
 const isDrawable = isatty(1) && !['', 'dumb', 'unknown'].includes(process.env['TERM'] ?? '')
 
 function openScreen(): Screen {
-  process.stdout.on('error', (error) => onFault(error, () => undefined))
+  used.add(process.stdout.on('error', (error) => onFault(error, () => undefined)))
   const screen = createScreen(process.stdin, process.stdout, {
     suspend: () => process.kill(process.pid, 'SIGTSTP'),
     onContinue: (listener) => process.on('SIGCONT', listener),
@@ -161,6 +164,10 @@ void main({
   outlive,
   self: [process.execPath, ...(isExecutable ? [] : [process.argv[1] ?? ''])],
 }).then((exit) => {
-  // Not process.exit(), which would drop pending output to a pipe.
   process.exitCode = exit
+  // Spares Node the end of its heap, once errors of the streams have been raised. It would drop output that a pipe has not
+  // taken yet, with which Node ends by itself.
+  setImmediate(() => {
+    if ([...used].every(({ writableLength }) => writableLength === 0)) process.exit()
+  })
 })

@@ -1,5 +1,5 @@
 // Starts xdp on a Node that is recent enough, and reports any other in one line. Written in the language of Node 10, which
-// Debian 10 has, and both a script and a module, because that Node knows no modules.
+// Debian 10 has.
 
 const NEEDED = [20, 19]
 const [major, minor] = process.versions.node.split('.').map(Number)
@@ -15,26 +15,5 @@ function refuse() {
   return process.stdout.write(`${JSON.stringify(document, null, 2)}\n`)
 }
 
-/**
- * Keeps V8's code of the modules in the cache, where Node can (22.8), so that later starts compile nothing. Node runs what it
- * finds there, so the directory must exist, belong to this user, and be closed to the writes of others.
- */
-function keepCode() {
-  if (process.getBuiltinModule === undefined) return
-  const { enableCompileCache } = process.getBuiltinModule('module')
-  const user = process.geteuid()
-  const cache = process.env.CACHE_DIRECTORY || (user === 0 ? '/var/cache/xdp' : undefined)
-  if (enableCompileCache === undefined || cache === undefined) return
-  try {
-    const { uid, mode } = process.getBuiltinModule('fs').lstatSync(cache)
-    if (uid === user && (mode & 0o022) === 0) enableCompileCache(`${cache}/code`)
-  } catch (_error) {
-    // There is no cache yet: the command that makes one will warn if it cannot.
-  }
-}
-
 if (major < NEEDED[0] || (major === NEEDED[0] && minor < NEEDED[1])) refuse()
-else {
-  keepCode()
-  void import('./cli.js')
-}
+else require('./loader.cjs').run(__dirname, './cli.js')

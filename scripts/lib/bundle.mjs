@@ -1,4 +1,4 @@
-// src/cli.ts with its dependencies → dist/, which runs on plain Node.
+// src/cli.ts with its dependencies → dist/, which runs on plain Node, and in the executable.
 import { chmodSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, relative } from 'node:path'
 import { at, root } from './paths.mjs'
@@ -6,11 +6,8 @@ import { ScriptError } from './run.mjs'
 import { digest, files, step } from './stamp.mjs'
 
 const OBJECTS = ['xdp', 'explain', 'carry', 'bans', 'check', 'kinds'].map((name) => `${name}.bpf.o`)
-const REQUIRE = [
-  "import { createRequire as __createRequire } from 'node:module'",
-  'const require = __createRequire(import.meta.url)',
-  '',
-].join('\n')
+/** The address of a module, in those that ask for it. */
+const ADDRESS = "const __url=require('node:url').pathToFileURL(__filename).href;"
 
 const OPTIONS = {
   absWorkingDir: root,
@@ -156,9 +153,16 @@ export function bundle() {
   )
   const schemas = readdirSync(at('build/schemas')).map((name) => `schemas/${name}`)
   const objects = OBJECTS.map((name) => `bpf/${name}`)
-  const outputs = ['xdp.js', 'cli.js', 'checker.js', ...objects, ...schemas, 'NOTICES.txt'].map((name) =>
-    at('dist', name),
-  )
+  const outputs = [
+    'xdp.js',
+    'loader.cjs',
+    'package.json',
+    'cli.js',
+    'checker.js',
+    ...objects,
+    ...schemas,
+    'NOTICES.txt',
+  ].map((name) => at('dist', name))
   return step('dist', { inputs, outputs }, async () => {
     const { build } = await import('esbuild')
     // Names the build by what it is made from, so that equal sources give equal bundles.
@@ -171,8 +175,12 @@ export function bundle() {
         throw new ScriptError(`esbuild:\n${lines.join('\n') || error.message}`)
       })
     const { outputFiles, metafile } = await make(oneCore((await make()).metafile.outputs))
+    const modules = await Promise.all(outputFiles.map(({ path, text }) => asScript(path, text)))
     for (const folder of ['dist/bpf', 'dist/schemas']) mkdirSync(at(folder), { recursive: true })
-    for (const { path, text } of outputFiles) write(path, text)
+    for (const { path, text } of modules) replace(path, text)
+    // Scripts, though package.json says otherwise.
+    replace(at('dist/package.json'), '{ "type": "commonjs" }\n')
+    replace(at('dist/loader.cjs'), readFileSync(at('src/loader.cjs'), 'utf8'))
     const kept = new Set(['xdp.js', ...outputFiles.map(({ path }) => basename(path))])
     for (const name of readdirSync(at('dist'))) if (name.endsWith('.js') && !kept.has(name)) rmSync(at('dist', name))
     for (const name of readdirSync(at('dist/bpf'))) if (!OBJECTS.includes(name)) rmSync(at('dist/bpf', name))
@@ -191,15 +199,22 @@ function replace(path, content, mode = 0o644) {
   renameSync(partial, path)
 }
 
-/** Writes one output file and makes it runnable: the entry is executable, and bundled CommonJS finds a `require`. */
-function write(path, text) {
-  const entry = basename(path) === 'cli.js'
-  const prelude = text.includes('Dynamic require of') ? REQUIRE : ''
-  replace(
-    path,
-    `${entry ? '#!/usr/bin/env node\n' : ''}${prelude}${text.replace(/^#!.*\n/, '')}`,
-    entry ? 0o755 : 0o644,
-  )
+/**
+ * A module as CommonJS: V8's code of modules can be kept only by Node 22.8 and newer, and a single executable application
+ * has no files to import.
+ */
+async function asScript(path, text) {
+  const { transform } = await import('esbuild')
+  const { code } = await transform(text, {
+    format: 'cjs',
+    platform: 'node',
+    target: OPTIONS.target,
+    minifySyntax: true,
+    minifyWhitespace: true,
+    supported: { 'dynamic-import': false },
+    define: { 'import.meta.url': '__url' },
+  })
+  return { path, text: `${text.includes('import.meta.url') ? ADDRESS : ''}${code}` }
 }
 
 /** The licences of every package in the bundle, which their terms require. */

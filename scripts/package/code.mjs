@@ -1,35 +1,20 @@
-// The modules of dist/ as the executable's loader runs them: each a function, as CommonJS, because a single executable
-// application has no files to import.
+// The modules of dist/ as the executable's loader runs them, each a function.
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { transform } from 'esbuild'
 import { at } from '../lib/paths.mjs'
 import { attempt, run, ScriptError, which } from '../lib/run.mjs'
 import { ARCHITECTURES } from './node.mjs'
 
 /** The file that Node starts in the npm package, and the executable does not have. */
 const LAUNCHER = 'xdp.js'
-const REQUIRE = /^import \{ createRequire as __createRequire \} from 'node:module'\nconst require = .*\n/m
-
-async function moduleOf(path) {
-  const text = readFileSync(path, 'utf8')
-    .replace(/^#!.*\n/, '')
-    .replace(REQUIRE, '')
-  const { code } = await transform(text, {
-    format: 'cjs',
-    platform: 'node',
-    target: 'node24',
-    minifyWhitespace: true,
-    supported: { 'dynamic-import': false },
-    define: { 'import.meta.url': '__url' },
-  })
-  return `(function(exports,require,module,__url){${code}\n})`
-}
 
 /** Writes the modules of a bundle into a directory. Returns their names. */
-export async function writeModules(directory, dist) {
+export function writeModules(directory, dist) {
   const names = readdirSync(dist).filter((name) => name.endsWith('.js') && name !== LAUNCHER)
-  await Promise.all(names.map(async (name) => writeFileSync(join(directory, name), await moduleOf(join(dist, name)))))
+  for (const name of names) {
+    const text = readFileSync(join(dist, name), 'utf8')
+    writeFileSync(join(directory, name), `(function(exports,require,module,__filename){${text}\n})`)
+  }
   return names.sort()
 }
 
@@ -42,7 +27,7 @@ export async function runnerFor(arch, node) {
 }
 
 /** Writes V8's code of the modules in a directory, `NAME.code` for each. The seed makes it the same in every build. */
-export async function compileModules(directory, [file, ...words], flags) {
+export async function compileModules(directory, [file, ...words]) {
   const script = at('scripts/package/compile.cjs')
-  await run(file, [...words, ...flags, '--random-seed=1', script, directory])
+  await run(file, [...words, '--random-seed=1', script, directory])
 }

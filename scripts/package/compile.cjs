@@ -1,4 +1,4 @@
-// Runs in the Node of the executable, with its flags: compiles each module in a directory, and writes V8's code of all its
+// Runs in the Node of the executable: compiles each module in a directory, and writes V8's code of all its
 // functions beside it. Another version, or other flags of V8, would not accept the code.
 const { readdirSync, readFileSync, writeFileSync } = require('node:fs')
 const { join } = require('node:path')

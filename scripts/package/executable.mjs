@@ -22,12 +22,6 @@ import { nodeFor } from './node.mjs'
 const NOTE = 'NODE_SEA_BLOB'
 const SWITCH = 'NODE_SEA_FUSE_fce680ab2cc467b6e072b8b5df1996b2'
 
-/**
- * Flags of V8 and Node for every run. V8's code belongs to these flags. Nearly all that a start allocates stays, so that V8
- * would copy it several times while the space for new objects, in MiB, grows to this size, which it would have in the end.
- */
-const FLAGS = ['--min-semi-space-size=16']
-
 /** The objects whose digest identifies the programs of a generation, as in src/kernel/tools/object.ts. */
 const PROGRAMS = ['xdp.bpf.o', 'explain.bpf.o']
 
@@ -54,8 +48,8 @@ const shippedFiles = (dist) =>
 
 /** The blob of Node's single executable applications. Paths in it are relative, so that it is the same in every build. */
 async function blobOf(directory, dist, runner) {
-  const names = await writeModules(directory, dist)
-  await compileModules(directory, runner, FLAGS)
+  const names = writeModules(directory, dist)
+  await compileModules(directory, runner)
   copyFileSync(at('scripts/package/loader.cjs'), join(directory, 'loader.cjs'))
   for (const folder of ['bpf', 'schemas']) mkdirSync(join(directory, folder))
   for (const path of shippedFiles(dist)) copyFileSync(join(dist, path), join(directory, path))
@@ -67,7 +61,7 @@ async function blobOf(directory, dist, runner) {
     output: 'blob',
     disableExperimentalSEAWarning: true,
     // NODE_OPTIONS is no setting of xdp.
-    execArgv: FLAGS,
+    execArgv: [],
     execArgvExtension: 'none',
     assets: Object.fromEntries(assets.sort().map((path) => [path, path])),
   }

@@ -16,7 +16,7 @@ function load(specifier) {
   loaded.set(name, module)
   // V8 compiles the text if it does not accept the code.
   const script = new vm.Script(bytes(name).latin1Slice(), { filename: name, cachedData: bytes(`${name}.code`) })
-  script.runInThisContext()(module.exports, load, module, `file:///xdp/${name}`)
+  script.runInThisContext()(module.exports, load, module, `/xdp/${name}`)
   return module.exports
 }
 

@@ -83,7 +83,7 @@ export async function writeTree(root, arch, executable) {
     put(`usr/share/man/man${page.at(-1)}/${page}.gz`, packed(read(`dist/man/${page}`)))
   }
   for (const [shell, path] of Object.entries(COMPLETIONS)) {
-    put(path, (await run(process.execPath, [at('dist/cli.js'), 'completion', shell])).stdout)
+    put(path, (await run(process.execPath, [at('dist/xdp.js'), 'completion', shell])).stdout)
   }
   put(`${SHARED}/xdp.schema.json`, read('dist/schemas/xdp.schema.json'))
   for (const page of walk(at('docs')).filter((name) => /\.(?:md|svg)$/.test(name))) {

@@ -31,7 +31,7 @@ function nextBuild(): string {
     writeFileSync(join(dist, name), next)
   }
   expect(patched).toBe(1)
-  return join(dist, 'cli.js')
+  return join(dist, 'xdp.js')
 }
 
 const blocked = async (): Promise<number> =>

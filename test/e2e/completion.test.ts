@@ -48,7 +48,7 @@ async function startBash(): Promise<Shell | undefined> {
   writeFileSync(join(folder, 'my site.yaml'), '')
   mkdirSync(join(folder, 'lists'))
   mkdirSync(join(folder, 'bin'))
-  symlinkSync(join(DIST, 'cli.js'), join(folder, 'bin/xdp'))
+  symlinkSync(join(DIST, 'xdp.js'), join(folder, 'bin/xdp'))
   writeFileSync(join(folder, 'rc'), `PS1='READY '\nbind 'set bell-style none'\n${STUB}\n${SCRIPTS['bash']}`)
   if (!isThere('bash') || !isThere('script')) return undefined
   const env = { PATH: `${join(folder, 'bin')}:${process.env['PATH']}`, HOME: folder }
@@ -62,7 +62,7 @@ beforeAll(async () => {
   machine = await Machine.make({ packages: ['zsh', 'fish'], lab })
   if (typeof machine === 'string') return
   machine.copy(DIST, '/usr/local/lib/xdp')
-  machine.write('/usr/local/bin/xdp', '#!/bin/sh\nexec node /usr/local/lib/xdp/cli.js "$@"\n', 0o755)
+  machine.write('/usr/local/bin/xdp', '#!/bin/sh\nexec node /usr/local/lib/xdp/xdp.js "$@"\n', 0o755)
   machine.write('/srv/admin/functions/_xdp', SCRIPTS['zsh'] ?? expect.unreachable())
   machine.write('/srv/admin/.zshrc', ZSHRC)
   machine.write('/srv/admin/xdp.fish', SCRIPTS['fish'] ?? expect.unreachable())
@@ -130,7 +130,7 @@ test('candidates are computed without code that not every command loads', () => 
     if (found.has(file)) return found
     found.add(file)
     const text = readFileSync(join(DIST, file), 'utf8')
-    for (const [, next = ''] of text.matchAll(/(?:from|import)"\.\/([^"]+)"/g)) loaded(next, found)
+    for (const [, next = ''] of text.matchAll(/=require\("\.\/([^"]+)"\)/g)) loaded(next, found)
     return found
   }
   // The chunk that all commands share, of which the smallest command loads nothing more.

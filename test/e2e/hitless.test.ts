@@ -49,7 +49,7 @@ test('a new build of the program takes over under traffic, and counters continue
   const status = async () => JSON.parse(await lab.ok('status', '--json'))
   await lab.ok('ban', '203.0.113.250', '--ttl', '1h', '--reason', 'a test')
   const before = await status()
-  lab.cli = join(other, 'cli.js')
+  lab.cli = join(other, 'xdp.js')
   await judged(lab, async () => {
     const plan = JSON.parse(await lab.ok('plan', '--json'))
     expect(plan.changes).toMatchObject([

@@ -39,6 +39,8 @@ afterAll(() => {
 test('the tarball has every file that running needs', () => {
   for (const path of [
     'dist/cli.js',
+    'dist/loader.cjs',
+    'dist/package.json',
     'dist/xdp.js',
     'dist/bpf/bans.bpf.o',
     'dist/bpf/carry.bpf.o',

@@ -15,7 +15,7 @@ import { lastApplyFile } from '../../src/kernel/host/last-apply.ts'
 export const EVERY_PIN = 1 + OWN_MAPS.length + PROGRAMS.length + SHARED_MAPS.length
 
 const run = promisify(execFile)
-export const CLI = fileURLToPath(new URL('../../dist/cli.js', import.meta.url))
+export const CLI = fileURLToPath(new URL('../../dist/xdp.js', import.meta.url))
 
 export interface Output {
   readonly exitCode: number

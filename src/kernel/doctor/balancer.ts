@@ -112,10 +112,7 @@ export async function checkBalancer(desired: State): Promise<Check[]> {
   if (desired.services.size === 0) return []
   const devices = await readLinks()
   const addresses = [...backendAddresses(desired.services.values())]
-  const [hops, forwards, filtersReversePath] = await Promise.all([
-    resolveNextHops(addresses, devices, { ask: false }),
-    readForwarding(),
-    isOn('ipv4/conf/all/rp_filter'),
-  ])
-  return judgeBalancer(desired, { ...hops, devices, forwards, filtersReversePath })
+  const hops = await resolveNextHops(addresses, devices, { ask: false })
+  const facts = { devices, forwards: readForwarding(), filtersReversePath: isOn('ipv4/conf/all/rp_filter') }
+  return judgeBalancer(desired, { ...hops, ...facts })
 }

@@ -8,7 +8,7 @@ import { readTcpSettings } from '../host/tcp-settings.ts'
 import { bad, ok, warn } from './check.ts'
 
 export const checkSyn = async ({ policy }: Pick<State, 'policy'>): Promise<Check[]> =>
-  policy?.syn_protection ? checkTcp(await readTcpSettings()) : []
+  policy?.syn_protection ? checkTcp(readTcpSettings()) : []
 
 export function checkTcp({ cookies, timestamps, loose }: Omit<TcpSettings, 'receiveMax'>): Check[] {
   const [ofCookies, ofOptions, ofTracking] = [

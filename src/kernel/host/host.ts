@@ -1,7 +1,7 @@
 // Preconditions of every command that touches the kernel: permission, and a bpffs for the pins.
 
-import { constants } from 'node:fs'
-import { access, readFile, readlink, statfs } from 'node:fs/promises'
+import { constants, readFileSync, readlinkSync, statfsSync } from 'node:fs'
+import { access } from 'node:fs/promises'
 import { fail } from '../../diagnostics.ts'
 import type { History } from '../../history/history.ts'
 import { type Capability, capabilitiesOf, has, permissionHint } from '../tools/permission.ts'
@@ -33,7 +33,7 @@ export interface Host extends Memory {
 const BPF_FS_MAGIC = 0xcafe4a11
 /** Effective capabilities of this process, as the bit set of the kernel. */
 export const effectiveCapabilities = async (): Promise<bigint> =>
-  capabilitiesOf(await readFile('/proc/self/status', 'utf8'))
+  capabilitiesOf(readFileSync('/proc/self/status', 'utf8'))
 
 /** Whether the process may load and attach XDP programs: it needs CAP_SYS_ADMIN, or CAP_BPF with CAP_NET_ADMIN. */
 export const maySteerXdp = (capabilities: bigint): boolean =>
@@ -45,7 +45,7 @@ export const mayOpenForeign = (capabilities: bigint): boolean => has(capabilitie
 /** Whether `path` is a mounted bpffs. */
 export async function isBpffs(path: string): Promise<boolean> {
   try {
-    return (await statfs(path)).type === BPF_FS_MAGIC
+    return statfsSync(path).type === BPF_FS_MAGIC
   } catch {
     return false
   }
@@ -53,7 +53,7 @@ export async function isBpffs(path: string): Promise<boolean> {
 
 /** Inode of the network namespace of this process; unique while the namespace exists. */
 export async function ownNetns(): Promise<bigint> {
-  const link = await readlink('/proc/self/ns/net')
+  const link = readlinkSync('/proc/self/ns/net')
   return BigInt(/\[(\d+)\]/.exec(link)?.[1] ?? '0')
 }
 

@@ -28,9 +28,9 @@ export function lastApplyFile({ bpffs, instance }: Which): string {
 export async function writeLastApply(which: Which, render: (self: ProcessIdentity) => string): Promise<void> {
   try {
     const directory = await runDirectory()
-    const text = render({ pid: process.pid, pid_namespace: await pidNamespace() })
+    const text = render({ pid: process.pid, pid_namespace: pidNamespace() })
     // The collector of exchange files recognises this name, in case this process is killed before the rename.
-    const partial = `${directory}/${await ownPrefix(process.pid)}last-apply`
+    const partial = `${directory}/${ownPrefix(process.pid)}last-apply`
     try {
       await writeFile(partial, text, { mode: 0o600 })
       await rename(partial, lastApplyFile(which))
@@ -52,7 +52,7 @@ export async function readLastApply(which: Which): Promise<LastApply | undefined
   try {
     const record = parseLastApply(await readFile(lastApplyFile(which), 'utf8'))
     if (record?.result !== 'running') return record
-    const gone = record.pid_namespace === (await pidNamespace()) && !isAlive(record.pid)
+    const gone = record.pid_namespace === pidNamespace() && !isAlive(record.pid)
     return gone ? { ...record, result: 'killed' } : record
   } catch {
     return undefined

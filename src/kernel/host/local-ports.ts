@@ -1,18 +1,18 @@
 // The local ports of connections that this host opens.
 
-import { readFile } from 'node:fs/promises'
 import type { PortRange } from '../../model/ports.ts'
+import { tryReadProc } from '../tools/proc.ts'
 
 /** net.ipv4.ip_local_port_range of this namespace, which holds for IPv6 too; the kernel's default if it is unreadable. */
-export async function readLocalPorts(): Promise<PortRange> {
-  const text = await readFile('/proc/sys/net/ipv4/ip_local_port_range', 'utf8').catch(() => '')
+export function readLocalPorts(): PortRange {
+  const text = tryReadProc('/proc/sys/net/ipv4/ip_local_port_range') ?? ''
   const [, first = '32768', last = '60999'] = /^(\d+)\s+(\d+)\s*$/.exec(text) ?? []
   return { first: Number(first), last: Number(last) }
 }
 
 /** net.ipv4.ip_local_reserved_ports of this namespace, which the kernel prints ascending; none if it is unreadable. */
-export async function readReservedPorts(): Promise<readonly PortRange[]> {
-  const text = await readFile('/proc/sys/net/ipv4/ip_local_reserved_ports', 'utf8').catch(() => '')
+export function readReservedPorts(): readonly PortRange[] {
+  const text = tryReadProc('/proc/sys/net/ipv4/ip_local_reserved_ports') ?? ''
   return [...text.matchAll(/(\d+)(?:-(\d+))?/g)].map(([, first, last = first]) => ({
     first: Number(first),
     last: Number(last),

@@ -41,10 +41,10 @@ export function operator(): Operator {
 
 export const ownProcess = async (): Promise<Writer> => ({
   pid: process.pid,
-  pid_namespace: await pidNamespace(),
+  pid_namespace: pidNamespace(),
   started: startOf(process.pid),
 })
 
 /** Whether that process still runs. */
 export const runs = async ({ pid, pid_namespace, started }: Writer): Promise<boolean> =>
-  pid_namespace === (await pidNamespace()) && startOf(pid) === started
+  pid_namespace === pidNamespace() && startOf(pid) === started

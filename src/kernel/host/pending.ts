@@ -54,7 +54,7 @@ function reviveSpecial(_: string, value: unknown): unknown {
 async function replaceFile(file: string, content: object): Promise<void> {
   await runDirectory()
   // The collector of exchange files recognises this name, in case this process is killed before the rename.
-  const partial = `${RUN}/${await ownPrefix(process.pid)}pending`
+  const partial = `${RUN}/${ownPrefix(process.pid)}pending`
   try {
     await writeFile(partial, JSON.stringify({ format: FORMAT, ...content }, replaceSpecial), { mode: 0o600 })
     await rename(partial, file)

@@ -2,7 +2,6 @@
 // own addresses, and SSH connections. The latter are read only if the file or the live state has services, so that other
 // configs do not pay for them.
 
-import { readFile } from 'node:fs/promises'
 import { release } from 'node:os'
 import type { Address } from '../../model/address.ts'
 import { membersOf } from '../../model/link.ts'
@@ -11,6 +10,7 @@ import { addressTextsOf, type LeavingBackend, type NextHop, type Service } from 
 import { formatAddress } from '../../model/text.ts'
 import { hopDrift, unresolvedOf } from '../../plan/next-hops.ts'
 import { askIpBatch } from '../tools/ip.ts'
+import { tryReadProc } from '../tools/proc.ts'
 import { readDrivers, readStripping } from './ethtool.ts'
 import { type RawLink, readLinks } from './links.ts'
 import { readLocalPorts, readReservedPorts } from './local-ports.ts'
@@ -49,21 +49,19 @@ const NOTHING: Omit<Surroundings, 'forwards' | 'localPorts' | 'reservedPorts' | 
 }
 
 /** Whether a switch under /proc/sys/net is 1. */
-export const isOn = async (path: string): Promise<boolean> =>
-  (await readFile(`/proc/sys/net/${path}`, 'utf8').catch(() => '0')).trim() === '1'
+export const isOn = (path: string): boolean => tryReadProc(`/proc/sys/net/${path}`)?.trim() === '1'
 
-export async function readForwarding(): Promise<Surroundings['forwards']> {
-  const [v4, v6] = await Promise.all([isOn('ipv4/ip_forward'), isOn('ipv6/conf/all/forwarding')])
-  return { v4, v6 }
-}
+export const readForwarding = (): Surroundings['forwards'] => ({
+  v4: isOn('ipv4/ip_forward'),
+  v6: isOn('ipv6/conf/all/forwarding'),
+})
 
 /** Interfaces of next hops on which the kernel accepts packets from its own addresses. */
-async function readAcceptsLocal(hops: Iterable<NextHop | undefined>): Promise<Surroundings['acceptsLocal']> {
+function readAcceptsLocal(hops: Iterable<NextHop | undefined>): Surroundings['acceptsLocal'] {
   const devices = [...new Set([...hops].flatMap((hop) => hop?.interface ?? []))]
-  const [isEverywhere, ...each] = await Promise.all(
-    ['all', ...devices].map((device) => isOn(`ipv4/conf/${device}/accept_local`)),
-  )
-  return new Set(devices.filter((_, i) => isEverywhere || each[i]))
+  const accepts = (device: string): boolean => isOn(`ipv4/conf/${device}/accept_local`)
+  const isEverywhere = accepts('all')
+  return new Set(devices.filter((device) => isEverywhere || accepts(device)))
 }
 
 /** VIPs inside the network of an interface that are not an address of this host, with that interface. */
@@ -139,13 +137,8 @@ export async function surroundingsOf(
   { kept }: Memory,
   tagged: readonly string[],
 ): Promise<Surroundings> {
-  const [forwards, localPorts, reservedPorts, tcp] = await Promise.all([
-    readForwarding(),
-    readLocalPorts(),
-    readReservedPorts(),
-    readTcpSettings(),
-  ])
-  const ports = { localPorts, reservedPorts, tcp }
+  const forwards = readForwarding()
+  const ports = { localPorts: readLocalPorts(), reservedPorts: readReservedPorts(), tcp: readTcpSettings() }
   if (desired.size === 0) {
     const stripping = tagged.length > 0 ? await readTagLoss(links, tagged) : NOTHING.stripping
     return { ...NOTHING, stripping, forwards, ...ports }
@@ -163,7 +156,7 @@ export async function surroundingsOf(
     readSshEnds(),
   ])
   const isOwn = ownAddresses.some((own) => vips.includes(text(own)))
-  const acceptsLocal = isOwn ? await readAcceptsLocal(hops.nextHops.values()) : new Set<string>()
+  const acceptsLocal = isOwn ? readAcceptsLocal(hops.nextHops.values()) : new Set<string>()
   const bootSeconds = monotonicSeconds()
   return { ...hops, ownAddresses, unanswered, stripping, forwards, acceptsLocal, sshEnds, bootSeconds, ...ports }
 }

@@ -1,7 +1,7 @@
 // Retries readings that an apply disturbs. Readers take no lock, so an apply may replace the generation that they read,
 // or be between its switch and its commit.
 
-import { stat } from 'node:fs/promises'
+import { statSync } from 'node:fs'
 import { setTimeout } from 'node:timers/promises'
 import { generationOf, type Paths } from '../../abi/paths.ts'
 import { type Code, XdpError } from '../../diagnostics.ts'
@@ -26,19 +26,20 @@ export interface SettledOptions<T> {
   readonly staged?: number | undefined
 }
 
+/** 0: it is gone. */
+function inodeOf(path: string): number {
+  try {
+    return statSync(path).ino
+  } catch {
+    return 0
+  }
+}
+
 /** The objects in the instance directory, as text: their names and inodes. */
 async function objectsOf({ instance }: Paths, staged: number | undefined): Promise<string> {
   const all = await list(instance)
   const names = all.filter((name) => staged === undefined || generationOf(name) !== staged).sort()
-  const inodes = await Promise.all(
-    names.map((name) =>
-      stat(`${instance}/${name}`).then(
-        ({ ino }) => ino,
-        () => 0,
-      ),
-    ),
-  )
-  return names.map((name, i) => `${name} ${inodes[i]}`).join()
+  return names.map((name) => `${name} ${inodeOf(`${instance}/${name}`)}`).join()
 }
 
 /** Whether an apply may be the cause of an error, and not the user (E112). */

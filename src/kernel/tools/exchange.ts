@@ -1,6 +1,8 @@
-// Our directory in /run for locks, and the files on a tmpfs through which bpftool reads and writes bulk data.
+// Our directory in /run for locks, and the files on a tmpfs through which bpftool reads and writes bulk data. A call to a
+// tmpfs takes less time than handing it to a thread of Node; only the removal of bulk data does not.
 
-import { lstat, mkdir, mkdtemp, readdir, readlink, rm, stat, statfs } from 'node:fs/promises'
+import { lstatSync, mkdirSync, mkdtempSync, readdirSync, readlinkSync, rmSync, type StatsFs, statfsSync } from 'node:fs'
+import { rm, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { fail, XdpError } from '../../diagnostics.ts'
 import { writeHint } from './permission.ts'
@@ -36,7 +38,7 @@ export function explain(error: unknown, directory: string = RUN): unknown {
 /** Creates the directory if it is missing, and returns it. Throws E104 or E115 if it cannot be written. */
 export async function runDirectory(): Promise<string> {
   try {
-    await mkdir(RUN, { recursive: true, mode: 0o700 })
+    mkdirSync(RUN, { recursive: true, mode: 0o700 })
     return RUN
   } catch (error) {
     throw explain(error)
@@ -50,11 +52,10 @@ export async function instanceFile(bpffs: string, instance: string, suffix: stri
 }
 
 /** Inode of our pid namespace: a process id is valid only in its namespace, and containers may share /run. */
-export const pidNamespace = async (): Promise<string> =>
-  /\[(\d+)\]/.exec(await readlink('/proc/self/ns/pid'))?.[1] ?? '0'
+export const pidNamespace = (): string => /\[(\d+)\]/.exec(readlinkSync('/proc/self/ns/pid'))?.[1] ?? '0'
 
 /** `exchange-PIDNS-PID-`: the prefix of names that are useless once the process has ended. */
-export const ownPrefix = async (pid: number): Promise<string> => `${PREFIX}${await pidNamespace()}-${pid}-`
+export const ownPrefix = (pid: number): string => `${PREFIX}${pidNamespace()}-${pid}-`
 
 /** Whether a process of our pid namespace exists. */
 export function isAlive(pid: number): boolean {
@@ -69,47 +70,47 @@ export function isAlive(pid: number): boolean {
 const leadIn = (directory: string): string => (directory === SHARED ? 'xdp-' : '')
 
 /** Removes the files of killed processes of this pid namespace, which take memory. */
-async function collect(directory: string): Promise<void> {
-  const namespace = `${leadIn(directory)}${PREFIX}${await pidNamespace()}-`
-  for (const name of await readdir(directory)) {
+function collect(directory: string): void {
+  const namespace = `${leadIn(directory)}${PREFIX}${pidNamespace()}-`
+  for (const name of readdirSync(directory)) {
     if (!name.startsWith(namespace)) continue
     const pid = Number.parseInt(name.slice(namespace.length), 10)
     if (isAlive(pid)) continue
     // Another user could replace its directory meanwhile, and misdirect the removal.
-    const isOurs = await lstat(`${directory}/${name}`).then(
-      ({ uid }) => uid === process.geteuid?.(),
-      () => false,
-    )
-    if (isOurs) await rm(`${directory}/${name}`, { recursive: true, force: true })
+    const owner = lstatSync(`${directory}/${name}`, { throwIfNoEntry: false })?.uid
+    if (owner === process.geteuid?.()) rmSync(`${directory}/${name}`, { recursive: true, force: true })
   }
 }
 
-const isTmpfs = async (directory: string): Promise<boolean> =>
-  statfs(directory).then(
-    ({ type }) => type === TMPFS,
-    () => false,
-  )
+/** Facts about the file system of a directory; undefined if there are none. */
+function fileSystem(directory: string): StatsFs | undefined {
+  try {
+    return statfsSync(directory)
+  } catch {
+    return undefined
+  }
+}
+
+const isTmpfs = (directory: string): boolean => fileSystem(directory)?.type === TMPFS
 
 /** Whether only root can replace our files there. */
-const isSafe = async (directory: string): Promise<boolean> =>
-  lstat(directory).then(
-    (stats) => stats.isDirectory() && stats.uid === 0 && (stats.mode & STICKY) !== 0,
-    () => false,
-  )
+function isSafe(directory: string): boolean {
+  const stats = lstatSync(directory, { throwIfNoEntry: false })
+  return stats?.isDirectory() === true && stats.uid === 0 && (stats.mode & STICKY) !== 0
+}
 
-const makeIn = async (directory: string): Promise<string> =>
-  mkdtemp(`${directory}/${leadIn(directory)}${await ownPrefix(process.pid)}`)
+const makeIn = (directory: string): string => mkdtempSync(`${directory}/${leadIn(directory)}${ownPrefix(process.pid)}`)
 
 /**
  * Makes a directory on the shared tmpfs; undefined without one that is safe and has room. systemd makes /run a tmpfs;
  * in a container it is often a disk, where each file takes fifty times as long.
  */
-async function makeShared(): Promise<string | undefined> {
-  if (!(await isTmpfs(SHARED)) || !(await isSafe(SHARED))) return undefined
+function makeShared(): string | undefined {
+  if (!isTmpfs(SHARED) || !isSafe(SHARED)) return undefined
   try {
-    await collect(SHARED)
-    const { bavail, bsize } = await statfs(SHARED)
-    return bavail * bsize < ROOM ? undefined : await makeIn(SHARED)
+    collect(SHARED)
+    const { bavail, bsize } = statfsSync(SHARED)
+    return bavail * bsize < ROOM ? undefined : makeIn(SHARED)
   } catch {
     return undefined
   }
@@ -122,28 +123,24 @@ async function makeShared(): Promise<string | undefined> {
 export async function exchangeDirectory(): Promise<string> {
   try {
     const run = await runDirectory()
-    await collect(run)
-    return ((await isTmpfs(run)) ? undefined : await makeShared()) ?? (await makeIn(run))
+    collect(run)
+    return (isTmpfs(run) ? undefined : makeShared()) ?? makeIn(run)
   } catch (error) {
     const explained = explain(error)
     const isUnwritable = explained instanceof XdpError && explained.diagnostics[0]?.code === 'E115'
-    const shared = isUnwritable ? await makeShared() : undefined
+    const shared = isUnwritable ? makeShared() : undefined
     if (shared === undefined) throw explained
     return shared
   }
 }
 
 /** Whether the file system of a directory has no room left. */
-const isFull = async (directory: string): Promise<boolean> =>
-  statfs(directory).then(
-    ({ bavail }) => bavail === 0,
-    () => false,
-  )
+const isFull = (directory: string): boolean => fileSystem(directory)?.bavail === 0
 
 /** A tool that could not write its output fails, or leaves half of it. */
-async function explainFull(error: unknown, directory: string): Promise<unknown> {
+function explainFull(error: unknown, directory: string): unknown {
   const isByTool = error instanceof XdpError && ['E101', 'E131'].includes(error.diagnostics[0]?.code ?? '')
-  if (!isByTool || !(await isFull(directory))) return explain(error, dirname(directory))
+  if (!isByTool || !isFull(directory)) return explain(error, dirname(directory))
   const mount = dirname(directory) === RUN ? '/run' : dirname(directory)
   const message = `${dirname(directory)} cannot be written: no space left on the device`
   return fail('E115', message, `${mount} must be a tmpfs with room for the tables: df -h ${mount}`, error)
@@ -159,7 +156,7 @@ export async function withExchange<T>(body: (directory: string) => Promise<T>): 
   try {
     return await body(directory)
   } catch (error) {
-    throw await explainFull(error, directory)
+    throw explainFull(error, directory)
   } finally {
     await discard(directory)
   }

@@ -144,10 +144,10 @@ export class Scene {
   /** A second build of the command line, with other programs. */
   otherBuild(): string {
     const directory = join(this.lab.directory, 'other')
-    if (existsSync(directory)) return join(directory, 'cli.js')
+    if (existsSync(directory)) return join(directory, 'xdp.js')
     cpSync(dirname(CLI), directory, { recursive: true })
     execFileSync('sh', ['-c', `echo another build >> ${directory}/bpf/xdp.bpf.o`])
-    return join(directory, 'cli.js')
+    return join(directory, 'xdp.js')
   }
 
   /** Guardians, which outlive their command. */
