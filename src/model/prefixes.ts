@@ -2,7 +2,7 @@
 
 import type { Ranges } from './address.ts'
 import { patchOf } from './patch.ts'
-import { compareBounds, WIDTH } from './ranges.ts'
+import { compareBounds, lastAtOrBelow, WIDTH } from './ranges.ts'
 
 /** Number of bits below the lowest set bit of the bound; all bits if it is zero. With `invert`, of its complement. */
 function trailingZeros(bounds: Uint32Array, at: number, width: number, invert: boolean): number {
@@ -95,4 +95,25 @@ export function* prefixes(ranges: Ranges): Generator<CoverPrefix> {
     cover(ranges, index, (first, hostBits) => found.push({ words: first.slice(), length: bits - hostBits }))
     yield* found
   }
+}
+
+/** Sets the lowest bits of an address. */
+function fillHostBits(words: Uint32Array, bits: number): void {
+  for (let word = words.length - 1, left = bits; left > 0; word--, left -= 32)
+    words[word] = ((words[word] as number) | (left >= 32 ? 0xffff_ffff : 2 ** left - 1)) >>> 0
+}
+
+/** Number of prefixes of that set which hold an address of another one. */
+export function countTouched(ranges: Ranges, others: Ranges): number {
+  const width = WIDTH[ranges.family]
+  let count = 0
+  for (let index = 0; index < ranges.length; index++) {
+    cover(ranges, index, (first, hostBits) => {
+      const last = first.slice()
+      fillHostBits(last, hostBits)
+      const other = lastAtOrBelow(others, last, 0)
+      if (other >= 0 && compareBounds(others.end, other * width, first, 0, width) >= 0) count++
+    })
+  }
+  return count
 }

@@ -5,7 +5,7 @@ export type Version = readonly [number, number]
 
 /** The first `N.N` of a text (`6.1.0-56-cloud-amd64`, `iproute2-6.1.0`, `v7.1.0`); undefined without one. */
 export function parseVersion(text: string): Version | undefined {
-  const match = /(\d+)\.(\d+)/.exec(text)
+  const match = /(\d{1,9})\.(\d{1,9})/.exec(text)
   return match ? [Number(match[1]), Number(match[2])] : undefined
 }
 

@@ -5,6 +5,7 @@ import type { Diagnostic, Location } from '../diagnostics.ts'
 import type { AddressSet, Family } from '../model/address.ts'
 import type { Desired, Entries } from '../model/desired.ts'
 import { formatCount, percent } from '../model/numbers.ts'
+import { countTouched } from '../model/prefixes.ts'
 import type { Amount } from '../model/radius.ts'
 import { EMPTY_SET, subtract, union, WIDTH } from '../model/ranges.ts'
 import { decides } from '../model/rate-sources.ts'
@@ -13,7 +14,7 @@ import { covered, SPACE } from '../model/share.ts'
 import { type List, listPrefixes, type Scope, type State } from '../model/state.ts'
 import { formatRange, prefixLength } from '../model/text.ts'
 import type { Change, Plan } from './change.ts'
-import { missing, prefixCount } from './delta.ts'
+import { everyAddress, missing, prefixCount } from './delta.ts'
 import type { Accepted } from './feeds.ts'
 
 const FAMILIES: readonly Family[] = [4, 6]
@@ -35,10 +36,21 @@ interface Removal {
   readonly live: number
 }
 
-function removalOf({ before, after }: ListChange): Removal | undefined {
+/** Counts what a list loses: quickly, at least as much as exactly. */
+type Count = (before: List, rest: List) => number
+
+const quickly: Count = (before, rest) => prefixCount(missing(before, rest))
+
+/** A prefix that loses a part of its addresses counts once, not each prefix of that part. */
+const exactly: Count = (before, rest) => {
+  const [had, lost] = [everyAddress(before), missing(before, rest)]
+  return Math.min(prefixCount(lost), countTouched(had.v4, lost.v4) + countTouched(had.v6, lost.v6))
+}
+
+function removalOf({ before, after }: ListChange, count: Count): Removal | undefined {
   if (before === undefined || !decides(before)) return undefined
   const rest = after?.kind === before.kind ? after : { ...before, sets: [] }
-  return { of: `list ${before.name}`, removed: prefixCount(missing(before, rest)), live: listPrefixes(before) }
+  return { of: `list ${before.name}`, removed: count(before, rest), live: listPrefixes(before) }
 }
 
 function exceeds({ removed, live }: Removal, limit: Amount): boolean {
@@ -68,14 +80,17 @@ function named(texts: readonly string[]): string {
 function guardRemoved({ radius: { maxRemoved } }: Desired, edits: readonly ListChange[], live: State): Diagnostic[] {
   if (maxRemoved === undefined) return []
   const { value, at } = maxRemoved
-  const removals = edits.flatMap((change) => removalOf(change) ?? [])
   const deciding = [...live.lists.values()].filter(decides)
-  const all: Removal = {
-    of: 'all lists together',
-    removed: removals.reduce((sum, { removed }) => sum + removed, 0),
-    live: deciding.reduce((sum, list) => sum + listPrefixes(list), 0),
+  const foundBy = (count: Count): readonly Removal[] => {
+    const removals = edits.flatMap((change) => removalOf(change, count) ?? [])
+    const all: Removal = {
+      of: 'all lists together',
+      removed: removals.reduce((sum, { removed }) => sum + removed, 0),
+      live: deciding.reduce((sum, list) => sum + listPrefixes(list), 0),
+    }
+    return [...removals, ...(deciding.length > 1 ? [all] : [])].filter((one) => exceeds(one, value))
   }
-  const found = [...removals, ...(deciding.length > 1 ? [all] : [])].filter((one) => exceeds(one, value))
+  const found = foundBy(quickly).length === 0 ? [] : foundBy(exactly)
   if (found.length === 0) return []
   const texts = found.map(({ of, removed, live: before }) => {
     const share = before > 0 ? ` (${percent(removed / before)})` : ''

@@ -1,7 +1,7 @@
 // Shapes of the objects of the model in an exported state, and the JSON that they are written as. Names are in snake case;
 // addresses, prefixes and ranges are texts; fields without a value are absent.
 
-import { bad, between, flag, list, optional, record, type Shape, text } from '../abi/answer.ts'
+import { bad, between, flag, list, optional, record, type Shape } from '../abi/answer.ts'
 import { FORWARDING_MODES } from '../features/forwarding/forwarding.ts'
 import type { Address, AddressSet, Family, Ranges } from '../model/address.ts'
 import { ANOMALY_NAMES, parseAnomaly } from '../model/anomaly.ts'
@@ -34,12 +34,16 @@ export function object<T>(fields: Fields<T>): Shape<T> {
   }
 }
 
+/** A text of one line: no name of the kernel has a line break, and one could forge lines of a report. */
+export const text: Shape<string> = (value, at) =>
+  typeof value === 'string' && !/[\n\r\u2028\u2029]/.test(value) ? value : bad(at, 'a text of one line', value)
+
 /** An object whose keys are names. */
 export const named =
   <T>(shape: Shape<T>): Shape<ReadonlyMap<string, T>> =>
   (value, at = '') => {
     if (typeof value !== 'object' || value === null || Array.isArray(value)) return bad(at, 'an object', value)
-    return new Map(Object.entries(value).map(([name, one]) => [name, shape(one, `${at}.${name}`)]))
+    return new Map(Object.entries(value).map(([name, one]) => [text(name, at), shape(one, `${at}.${name}`)]))
   }
 
 export const oneOf =

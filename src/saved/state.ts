@@ -1,7 +1,7 @@
 // The file of an exported state: text ↔ data. Does no I/O.
 
 import { createHash } from 'node:crypto'
-import { BadAnswer, between, flag, list, optional, text } from '../abi/answer.ts'
+import { BadAnswer, bad, between, flag, list, optional, type Shape } from '../abi/answer.ts'
 import { fail, type XdpError } from '../diagnostics.ts'
 import type { Confirmation } from '../model/confirmation.ts'
 import type { ExportedState } from '../model/exported.ts'
@@ -27,6 +27,7 @@ import {
   program,
   rateLimit,
   service,
+  text,
 } from './shapes.ts'
 
 const KIND = 'xdp-state'
@@ -144,8 +145,13 @@ const live = object<Live>({
   bootSeconds: number,
 })
 
+const time: Shape<string> = (value, at) =>
+  typeof value === 'string' && /^\d{4}-\d\d-\d\dT[\d:.]{8,12}Z$/.test(value) && !Number.isNaN(Date.parse(value))
+    ? value
+    : bad(at, 'a time', value)
+
 const document = object<ExportedState>({
-  createdAt: text,
+  createdAt: time,
   host: object({ name: text, bootId: text, netns: text, bpffs: text, instance: text }),
   build: object({ version: text, abi: number, digest: text }),
   live,

@@ -227,14 +227,14 @@ inTurns('destroy removes an instance once its network namespace has ended, and n
   await lab.ok('apply', '--auto-approve')
   const before = attachedOn('eth0')
   const netns = `${lab.host}x`
-  sh('ip', 'netns', 'add', netns)
+  execFileSync('ip', ['netns', 'add', netns])
   try {
-    sh('ip', '-n', netns, 'link', 'add', 'eth0', 'type', 'veth', 'peer', 'name', 'other')
+    execFileSync('ip', ['-n', netns, 'link', 'add', 'eth0', 'type', 'veth', 'peer', 'name', 'other'])
     const [, , ...words] = lab.argv('apply', '--instance', 'other', '--auto-approve')
     execFileSync('nsenter', [`--net=/run/netns/${netns}`, ...words], { cwd: lab.directory, stdio: 'pipe' })
     expect((await lab.xdp('destroy', '--instance', 'other', '--auto-approve')).stderr).toContain('E201')
   } finally {
-    sh('ip', 'netns', 'del', netns)
+    execFileSync('ip', ['netns', 'del', netns])
   }
   const destroy = ['destroy', '--instance', 'other', '--auto-approve'] as const
   // A command in a separate pid namespace cannot see the holders of a network namespace.

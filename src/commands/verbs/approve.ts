@@ -4,6 +4,7 @@ import { fail } from '../../diagnostics.ts'
 import type { Approve } from '../../pipelines/apply.ts'
 import type { Plan } from '../../plan/change.ts'
 import type { Context } from '../cli/context.ts'
+import { printable } from '../cli/printable.ts'
 
 export interface Approval {
   /** The command's name. */
@@ -33,7 +34,7 @@ export function approver(context: Context, { command, question, auto, show }: Ap
       throw fail('E300', `\`xdp ${command}\` cannot ask for approval: ${why}`, HINTS[command])
     }
     if (!flags.json) stdout(`${show(plan, color.stdout)}\n`)
-    else if (!auto) stderr(`${show(plan, color.stderr)}\n`)
+    else if (!auto) stderr(`${printable(show(plan, color.stderr), color.stderr)}\n`)
     return auto || (await prompt(`${question} Only 'yes' is accepted: `)).trim() === 'yes'
   }
 }

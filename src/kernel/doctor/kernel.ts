@@ -5,6 +5,7 @@ import { release } from 'node:os'
 import { atLeast, FLOOR, MEMCG_ACCOUNTING, parseVersion, type Version } from '../../model/version.ts'
 import type { Check } from '../../report/result.ts'
 import { lacking } from '../observe/needs.ts'
+import { BTF_HINT, lacksBtf } from '../tools/permission.ts'
 import { bad, ok, warn } from './check.ts'
 import type { Trial } from './trial.ts'
 
@@ -36,7 +37,7 @@ export function checkTrial(trial: Trial): Check {
       return ok(id, 'accepts our programs (loaded as a trial, and removed)')
     case 'refused': {
       const fix = 'see kernel.version; a container or seccomp may deny the bpf system call'
-      return bad(id, `rejects our programs: ${trial.words}`, fix)
+      return bad(id, `rejects our programs: ${trial.words}`, lacksBtf(trial.words) ? 'see kernel.btf' : fix)
     }
     case 'skipped':
       return warn(id, `not tried: ${trial.why}`)
@@ -89,21 +90,20 @@ async function read(path: string): Promise<string | undefined> {
   }
 }
 
-async function checkBtf(): Promise<Check> {
+/** `isThere`: the kernel shows its BTF. libbpf finds it elsewhere on some systems, where the trial loads. */
+export function checkBtf(isThere: boolean, trial: Trial): Check {
   const id = 'kernel.btf'
-  try {
-    await access('/sys/kernel/btf/vmlinux')
-    return ok(id, 'the kernel has type information (BTF)')
-  } catch {
-    const message = 'no /sys/kernel/btf/vmlinux: the filter does not need it, but other BPF tools may'
-    return warn(id, message, 'boot a kernel with CONFIG_DEBUG_INFO_BTF=y')
-  }
+  if (isThere || trial.outcome === 'loaded') return ok(id, 'the kernel has type information (BTF)')
+  return bad(id, 'no /sys/kernel/btf/vmlinux, which loading the programs needs', BTF_HINT)
 }
 
 export async function checkKernel(trial: Trial): Promise<Check[]> {
   const jit = '/proc/sys/net/core/bpf_jit'
-  const [btf, enabled, harden, limits] = await Promise.all([
-    checkBtf(),
+  const [hasBtf, enabled, harden, limits] = await Promise.all([
+    access('/sys/kernel/btf/vmlinux').then(
+      () => true,
+      () => false,
+    ),
     read(`${jit}_enable`),
     read(`${jit}_harden`),
     read('/proc/self/limits'),
@@ -111,7 +111,7 @@ export async function checkKernel(trial: Trial): Promise<Check[]> {
   return [
     ...checkVersion(release(), trial),
     checkTrial(trial),
-    btf,
+    checkBtf(hasBtf, trial),
     checkJit(enabled, trial),
     ...checkHarden(harden),
     ...checkMemlock(parseVersion(release()), limits ?? ''),

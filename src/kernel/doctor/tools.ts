@@ -13,6 +13,9 @@ const BPFTOOL_FLOOR: Version = [6, 7]
 /** iproute2 of Debian 12. */
 const IP_TESTED: Version = [6, 1]
 
+/** What a tool says of its version; another program of its name may print anything. */
+const firstLine = ({ stdout }: Output): string => stdout.trim().split('\n', 1)[0]?.slice(0, 80) ?? ''
+
 export function checkBpftool(output: Output | undefined, install: string): Check {
   const id = 'tools.bpftool'
   if (!output) return bad(id, 'bpftool is not installed', install)
@@ -37,7 +40,7 @@ export function checkIp(output: Output | undefined, install: string): Check {
     return bad(id, 'this ip is not from iproute2, so it prints no JSON', install)
   }
   // Until 2020 versions were named after a date: iproute2-ss200127.
-  const text = /iproute2-([^\s,]+)/.exec(output.stdout)?.[1] ?? 'of unknown age'
+  const text = /iproute2-([^\s,]{1,40})/.exec(output.stdout)?.[1] ?? 'of unknown age'
   const version = parseVersion(text)
   if (!version || !atLeast(version, IP_TESTED)) {
     return warn(id, `iproute2 ${text} is older than ${IP_TESTED.join('.')}, the oldest tested version`, install)
@@ -51,7 +54,7 @@ export function checkFlock(output: Output | undefined, install: string): Check {
   if (!output.stdout.includes('util-linux')) {
     return bad(id, 'this flock is not from util-linux, so it has no --timeout', install)
   }
-  return ok(id, output.stdout.trim())
+  return ok(id, firstLine(output))
 }
 
 export function checkEthtool(output: Output | undefined, install: string): Check {
@@ -59,7 +62,7 @@ export function checkEthtool(output: Output | undefined, install: string): Check
   if (output?.exitCode !== 0) {
     return warn(id, 'ethtool is not installed, so drivers, offloads and queues are not checked', install)
   }
-  return ok(id, output.stdout.trim())
+  return ok(id, firstLine(output))
 }
 
 export interface Tools {

@@ -7,11 +7,31 @@ import { fail } from '../../diagnostics.ts'
 import { shielded } from './interrupt.ts'
 import { spawnTool } from './spawn.ts'
 
+/** Characters that JSON forbids in texts, but those that may be between its words: ip and bpftool write these escaped. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: it looks for them
+const RAW = /[\u0000-\u0008\u000b\u000c\u000e-\u001f]/g
+
+const escaped = (character: string): string => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`
+
+/**
+ * Parses JSON of a tool. Names of interfaces and processes may have control characters, which ip and bpftool print as they
+ * are: one odd name must not hide all others. Throws SyntaxError.
+ */
+export function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch (error) {
+    const repaired = text.replace(RAW, escaped)
+    if (repaired === text) throw error
+    return JSON.parse(repaired)
+  }
+}
+
 /** Parses a document; undefined for empty text. Throws BadAnswer. */
 export function parseAnswer(text: string): unknown {
   if (text.trim() === '') return undefined
   try {
-    return JSON.parse(text)
+    return parseJson(text)
   } catch {
     const begin = text.trim().slice(0, 60)
     throw new BadAnswer(`it is not JSON, or not all of it; it begins with ${JSON.stringify(begin)}`)

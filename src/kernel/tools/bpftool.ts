@@ -2,7 +2,7 @@
 
 import { anything, BadAnswer, list, optional, record, type Shape } from '../../abi/answer.ts'
 import { type Command, commandLine, type Part } from '../../abi/command.ts'
-import { parseAnswer, understand } from './answer.ts'
+import { parseAnswer, parseJson, understand } from './answer.ts'
 import { CommandError, type Input, spawnTool, stderrWords } from './spawn.ts'
 
 const errorOf = (output: unknown): string | undefined => {
@@ -13,7 +13,7 @@ const errorOf = (output: unknown): string | undefined => {
 /** JSON of a failed bpftool, which may be incomplete; undefined for other text. */
 function tryParse(text: string): unknown {
   try {
-    return JSON.parse(text)
+    return parseJson(text)
   } catch {
     return undefined
   }

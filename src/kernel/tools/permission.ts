@@ -53,8 +53,15 @@ export const isFiltered = (status: string): boolean => /^Seccomp:\s*2$/m.test(st
 const SECCOMP =
   'a seccomp profile may forbid bpf(2), as that of podman in Debian 12 does without CAP_SYS_ADMIN: docs/install.md, "Containers", has one that allows it'
 
-/** Why the kernel may refuse what capabilities permit. `words`: the messages of bpftool. */
+/** Whether libbpf has found no type information of the kernel, by its messages. */
+export const lacksBtf = (words: string): boolean => words.includes('failed to find valid kernel BTF')
+
+export const BTF_HINT =
+  'in a container, mount sysfs at /sys; else boot a kernel with CONFIG_DEBUG_INFO_BTF=y, as those of distributions are'
+
+/** Why the kernel or libbpf may refuse what capabilities permit. `words`: the messages of bpftool. */
 export function refusalHint(words: string, status: () => string = ownStatus): string | undefined {
+  if (lacksBtf(words)) return BTF_HINT
   if (!/Operation not permitted/.test(words)) return undefined
   const text = status()
   const { BPF, SYS_ADMIN } = CAPABILITIES

@@ -19,6 +19,7 @@ import { defaultRouteInterfaces } from '../../../src/kernel/host/filters.ts'
 import { readLinks } from '../../../src/kernel/host/links.ts'
 import { foundRoutes, resolveNextHops } from '../../../src/kernel/host/next-hops.ts'
 import { readDelicate, readOwnAddresses } from '../../../src/kernel/host/protect.ts'
+import { parseAnswer } from '../../../src/kernel/tools/answer.ts'
 import { askBatch, askBpftool, runBatch, runParts } from '../../../src/kernel/tools/bpftool.ts'
 import { askIp, askIpBatch } from '../../../src/kernel/tools/ip.ts'
 import { type Output, useRunner } from '../../../src/kernel/tools/spawn.ts'
@@ -333,4 +334,15 @@ describe.skipIf(process.getuid?.() !== 0)('an apply whose tools lie', () => {
       lab.close()
     }
   })
+})
+
+test('names of interfaces and processes may have any control character', () => {
+  for (let code = 1; code < 32; code++) {
+    const raw = String.fromCharCode(code)
+    // iproute2 and bpftool escape these.
+    const short = { 8: 'b', 9: 't', 10: 'n', 12: 'f', 13: 'r' }[code]
+    const written = short === undefined ? raw : `\\${short}`
+    expect(parseAnswer(`[{"ifname":"e${written}[31m\\"\\\\"}]\n`)).toEqual([{ ifname: `e${raw}[31m"\\` }])
+  }
+  expect(() => parseAnswer('\u001b[{"ifname"')).toThrow('it is not JSON')
 })

@@ -2,12 +2,20 @@
 import { describe, expect, test } from 'vitest'
 import { FEATURES } from '../../../src/features/features.ts'
 import { isLocked } from '../../../src/kernel/doctor/instances.ts'
-import { checkHarden, checkJit, checkMemlock, checkTrial, checkVersion } from '../../../src/kernel/doctor/kernel.ts'
+import {
+  checkBtf,
+  checkHarden,
+  checkJit,
+  checkMemlock,
+  checkTrial,
+  checkVersion,
+} from '../../../src/kernel/doctor/kernel.ts'
 import { inFstab, mountUnit, rootMount } from '../../../src/kernel/doctor/mount.ts'
 import { checkPermission, isPrivileged, isUserNamespace, parseStatus } from '../../../src/kernel/doctor/permission.ts'
 import { checkBpftool, checkEthtool, checkFlock, checkIp } from '../../../src/kernel/doctor/tools.ts'
 import type { Trial } from '../../../src/kernel/doctor/trial.ts'
 import { installCommand } from '../../../src/kernel/tools/packages.ts'
+import { CommandError } from '../../../src/kernel/tools/spawn.ts'
 import { atLeast, parseVersion, type Version } from '../../../src/model/version.ts'
 
 const LOADED: Trial = { outcome: 'loaded', jited: true }
@@ -76,6 +84,17 @@ describe('kernel', () => {
     [undefined, SKIPPED, 'warn'],
   ] as const)('bpf_jit_enable %s, trial %o: %s', (enabled, trial, level) => {
     expect(checkJit(enabled, trial).level).toBe(level)
+  })
+
+  test('a kernel without BTF is one that the programs cannot be loaded on', () => {
+    const words = 'libbpf: failed to find valid kernel BTF; libbpf: Error loading vmlinux BTF: -3'
+    const refused: Trial = { outcome: 'refused', words }
+    expect(
+      [checkBtf(true, refused), checkBtf(false, LOADED), checkBtf(false, SKIPPED)].map(({ level }) => level),
+    ).toEqual([...['ok', 'ok', 'fail']])
+    expect(checkTrial(refused)).toMatchObject({ level: 'fail', fix: 'see kernel.btf' })
+    const [diagnostic] = new CommandError('bpftool prog loadall x', 255, words).diagnostics
+    expect(diagnostic?.hint).toContain('mount sysfs at /sys')
   })
 
   test('only a JIT hardened for root too is reported', () => {
@@ -217,6 +236,13 @@ describe('tools', () => {
     expect(checkIp(output('', 1), 'x').level).toBe('fail')
     expect(checkFlock(output('', 1), 'x').level).toBe('fail')
     expect(checkFlock(output('flock from util-linux 2.38.1\n'), 'x').level).toBe('ok')
+  })
+
+  test('of another program of that name, one short line is shown', () => {
+    const long = output(`util-linux ${'y'.repeat(1e6)}\n${'y\n'.repeat(1e5)}`)
+    for (const check of [checkFlock, checkEthtool]) expect(check(long, 'x').message.length).toBeLessThan(100)
+    expect(checkIp(output(`iproute2-${'9'.repeat(1e6)}`), 'x').message.length).toBeLessThan(200)
+    expect(checkBpftool(output(`v${'9'.repeat(1e6)}.1`), 'x').message.length).toBeLessThan(200)
   })
 
   test('missing tools fail, except ethtool', () => {

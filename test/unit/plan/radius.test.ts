@@ -63,6 +63,16 @@ describe('limits.max_removed', () => {
     )
   })
 
+  test('counts a prefix once that loses a part of its addresses', async () => {
+    const wide = ['2001:db8::/32', ...Array.from({ length: 10 }, (_, i) => `203.0.${2 * i}.0/24`)].join(', ')
+    const holes = wide.replace('203.0.0.0/24', '203.0.0.7').replace('2001:db8::/32', '2001:db8:8000::/33')
+    const [cut] = await refused(lists(wide), limit('10%') + lists(holes))
+    expect(cut?.message).toContain('2 of 11 prefixes of list l0 (18.18%)')
+    const [error] = await refused(lists(wide), `${limit('50%')}${lists('192.0.2.1')}`)
+    expect(error?.message).toMatch(/(\d+) of \1 prefixes of list l0 \(100%\)/)
+    expect(await refused(lists(wide), limit('100%') + lists('203.0.0.7, 203.0.3.9, 2001:db8::1'))).toEqual([])
+  })
+
   test('does not count wider entries, other scopes, few prefixes, or repairs', async () => {
     expect(await refused(lists(hosts(100)), limit('0%') + lists('192.0.0.0/16'))).toEqual([])
     const moved = 'blocklist: [{ name: l0, cidrs: ['.concat(hosts(100), '], protocol: tcp }]\n')

@@ -140,8 +140,13 @@ test('another file is no state, and a damaged or edited state is refused', () =>
 })
 
 /** A state with an edit whose digest is right. */
-function resealed(edit: (live: Record<string, unknown>) => void, more: Readonly<Record<string, unknown>> = {}): string {
-  const { format_version, kind, sha256: _, ...content } = JSON.parse(sealState(exported(FULL)))
+function resealed(
+  edit: (live: Record<string, unknown>) => void,
+  more: Readonly<Record<string, unknown>> = {},
+  fields: Readonly<Record<string, unknown>> = {},
+): string {
+  const { format_version, kind, sha256: _, ...sealed } = JSON.parse(sealState(exported(FULL)))
+  const content = { ...sealed, ...fields }
   edit(content.live)
   const sha256 = createHash('sha256').update(JSON.stringify(content)).digest('hex')
   return JSON.stringify({ format_version, kind, sha256, ...content, ...more })
@@ -160,6 +165,19 @@ test.each([
     Object.assign((state as { policy: object }).policy, { [name]: value })
   expect(codeOf(resealed(() => undefined))).toBeUndefined()
   expect(codeOf(resealed(edit))).toBe('E280')
+})
+
+test('no text of a state has a line break, and its time is one', () => {
+  const names = ['v\nNo changes.', 'v\r', 'v\u2028x']
+  for (const name of names) {
+    const named = (key: string) => codeOf(resealed((own) => Object.assign(own, { unresolved: { [key]: 'no route' } })))
+    expect([named(name), named('10.0.0.9')]).toEqual(['E280', undefined])
+    const { host } = exported(FULL)
+    expect(codeOf(resealed(() => undefined, {}, { host: { ...host, boot_id: 'x', name } }))).toBe('E280')
+  }
+  const timed = (created_at: string) => codeOf(resealed(() => undefined, {}, { created_at }))
+  expect(timed('2026-11-29T18:00:00.000Z')).toBeUndefined()
+  expect(['', '9999-99-99', '2026-13-29T18:00:00.000Z', '2026'].map(timed)).toEqual(Array(4).fill('E280'))
 })
 
 test('a match of an ICMP type without a number is refused', () => {
