@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto'
 import { join, resolve } from 'node:path'
 
 /** The mount whose directories have no hash. */
-const USUAL_BPFFS = '/sys/fs/bpf'
+export const USUAL_BPFFS = '/sys/fs/bpf'
 
 /**
  * `STATE/history/INSTANCE` for the usual bpffs, `INSTANCE.HASH` (first 12 hex digits of the SHA-256 of the mount point) for

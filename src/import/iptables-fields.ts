@@ -53,14 +53,14 @@ function readType([text = '']: readonly string[], family: Family): FieldMatch | 
 
 const readLength = ([text = '']: readonly string[]): FieldMatch | string => {
   const range = parsePorts(text.replace(/^:/, '0:').replace(/:$/, ':65535'), ':')
-  return range === undefined ? `its length is no number (${text})` : { field: 'length', spans: [range] }
+  return range === undefined ? `its length is not a number (${text})` : { field: 'length', spans: [range] }
 }
 
 /** `--ttl-lt 5`; IPv6 calls it the hop limit. */
 const hops = (range: (value: number) => { first: number; last: number }): FieldOption => ({
   words: 1,
   read: ([text = '']) =>
-    /^\d{1,3}$/.test(text) ? { field: 'ttl', spans: [range(Number(text))] } : `its TTL is no number (${text})`,
+    /^\d{1,3}$/.test(text) ? { field: 'ttl', spans: [range(Number(text))] } : `its TTL is not a number (${text})`,
 })
 
 const equal = hops((value) => ({ first: value, last: value }))

@@ -217,7 +217,7 @@ function commandCheck(checker: Checker): WrittenCheck | undefined {
   const [path = ''] = command
   if (!path.startsWith('/')) return unlike(checker, `a check needs the absolute path of its command, not "${path}"`)
   if (user !== undefined && !USER_NAME.test(user)) {
-    differences.elsewhere('checks', place, `${user} is no name of a user`)
+    differences.elsewhere('checks', place, `${user} is not the name of a user`)
     user = undefined
   }
   if (user === undefined)

@@ -26,15 +26,19 @@ const UNUSUAL = { protocol: 253, ttl: 63 } as const
 
 const isSingle = ({ family, length }: Prefix): boolean => length === (family === 4 ? 32 : 128)
 
-/** Whether a list of the live policy covers a single address, at the price of one test packet for each. */
+/**
+ * Whether a list covers a single address, at the price of one test packet for each. While an apply runs or waits for its
+ * confirmation there are two generations, and either may be the live one.
+ */
 async function inLists(paths: Paths, prefixes: readonly Prefix[]): Promise<boolean[]> {
-  const generation = Math.min(...(await banGenerations(paths)))
   const packets = prefixes.map(({ family, start }) => ({
     packet: { source: { family, words: start }, ...UNUSUAL },
     arrival: ANYWHERE,
   }))
-  const explained = await explainMany(paths.program(generation, FILTER.programs.explain), packets)
-  return explained.map((explanation) => explanation.class !== 0)
+  const explained = await Promise.all(
+    (await banGenerations(paths)).map((one) => explainMany(paths.program(one, FILTER.programs.explain), packets)),
+  )
+  return prefixes.map((_, i) => explained.some((answers) => answers[i]?.class !== 0))
 }
 
 /** The first addresses that a set and a prefix share; undefined: none. */

@@ -2,7 +2,7 @@
 // that of the file, and the configs of earlier applies.
 
 import { basename, resolve } from 'node:path'
-import { confirmationOf } from '../abi/paths.ts'
+import { confirmationOf, generationOf } from '../abi/paths.ts'
 import { fail, XdpError } from '../diagnostics.ts'
 import { type History, isDamaged } from '../history/history.ts'
 import { entryBefore, type Held, heldOver, inForce, isRepetition, rollbackInForce } from '../history/standing.ts'
@@ -78,9 +78,19 @@ export const listHistory = (host: Host): Promise<readonly (HistoryEntry | Damage
 const unusable = ({ problem, directory }: History): XdpError =>
   fail('E238', `the history cannot be read: ${problem}`, `ls -l ${directory}`)
 
-/** Number of the entry whose policy is in force. */
-export const currentOf = (entries: readonly (HistoryEntry | DamagedEntry)[]): number | undefined =>
-  inForce(entries.filter(isReadable))?.number
+/** Whether the kernel has a policy of the instance: a destroy and a boot leave none. */
+async function isApplied(host: Host): Promise<boolean> {
+  const names = await list(sessionOf(host).paths.instance)
+  return names.some((name) => generationOf(name) !== undefined)
+}
+
+/** Number of the entry whose policy is in force; undefined: none is. */
+export async function currentOf(
+  host: Host,
+  entries: readonly (HistoryEntry | DamagedEntry)[],
+): Promise<number | undefined> {
+  return (await isApplied(host)) ? inForce(entries.filter(isReadable))?.number : undefined
+}
 
 /** An entry by its number. Throws E235 if there is none, E236 if it is damaged. */
 export async function findEntry(host: Host, number: number): Promise<HistoryEntry> {
@@ -99,9 +109,10 @@ export async function findEntry(host: Host, number: number): Promise<HistoryEntr
   )
 }
 
-/** The entry of the policy before the one in force. Throws E235 if there is none. */
+/** The entry of the policy before the one in force; if none is, of the last one that was. Throws E235 if there is none. */
 export async function findPrevious(host: Host): Promise<HistoryEntry> {
-  const entry = entryBefore((await listHistory(host)).filter(isReadable))
+  const entries = (await listHistory(host)).filter(isReadable)
+  const entry = (await isApplied(host)) ? entryBefore(entries) : inForce(entries)
   if (entry) return entry
   const hint = '`xdp history` lists the applies; name one: xdp rollback N'
   throw fail('E235', 'the history has no earlier policy to go back to', hint)

@@ -112,7 +112,7 @@ const shape = record({
 })
 
 const notAPlan = (path: string, why: string, hint = CONFIG_HINT): XdpError =>
-  fail('E240', `${path} is no saved plan: ${why}`, hint)
+  fail('E240', `${path} is not a saved plan: ${why}`, hint)
 
 /** The object that the text holds. Throws E240 for another kind of text. */
 function parse(path: string, bytes: Uint8Array): Readonly<Record<string, unknown>> {

@@ -174,7 +174,7 @@ export function sealState({ createdAt, host, build, live: observed }: ExportedSt
   return `${JSON.stringify({ format_version: FORMAT.version, kind: KIND, sha256: digestOf(content), ...content }, null, 1)}\n`
 }
 
-const unusable = (path: string, why: string): XdpError => fail('E280', `${path} is no state: ${why}`, HINT)
+const unusable = (path: string, why: string): XdpError => fail('E280', `${path} is not a state: ${why}`, HINT)
 
 /** The object of a JSON text; undefined: it is no JSON object. */
 function parsed(bytes: Uint8Array): Readonly<Record<string, unknown>> | undefined {

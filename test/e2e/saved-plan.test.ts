@@ -249,8 +249,8 @@ test('a file that is no plan gets one clear error', async () => {
   execFileSync('mkfifo', [path('fifo')])
   const cases: readonly [string, number, string][] = sample(
     [
-      ['xdp.yaml', EXIT.badConfig, 'E240 xdp.yaml is no saved plan: it is not JSON'],
-      ['cut.json', EXIT.badConfig, 'E240 cut.json is no saved plan: it is damaged or cut off'],
+      ['xdp.yaml', EXIT.badConfig, 'E240 xdp.yaml is not a saved plan: it is not JSON'],
+      ['cut.json', EXIT.badConfig, 'E240 cut.json is not a saved plan: it is damaged or cut off'],
       ['huge.json', EXIT.badConfig, 'E003 huge.json is larger than 64 MiB'],
       ['directory', EXIT.noInput, 'E002 directory is a directory'],
       ['fifo', EXIT.noInput, 'E002 fifo is a FIFO'],
@@ -279,7 +279,7 @@ test('flags that do not go with a saved plan are refused, and no other file is o
   const config = readFileSync(path('xdp.yaml'), 'utf8')
   expect(await refused('plan', '--out', 'xdp.yaml')).toEqual({
     exitCode: EXIT.refused,
-    errors: ['E402 xdp.yaml exists and is no saved plan'],
+    errors: ['E402 xdp.yaml exists and is not a saved plan'],
   })
   expect(readFileSync(path('xdp.yaml'), 'utf8')).toBe(config)
   const { errors } = await refused('plan', '--out', 'no/such/folder.json')

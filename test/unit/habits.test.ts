@@ -81,6 +81,10 @@ test.each([
     'services: { web: { vip: 192.0.2.1, port: 80, protocol: tcp, forwarding: nat, backends: [{ ip: 10.0.0.1 }] } }',
     '"address"',
   ],
+  [
+    'services: { web: { vip: 192.0.2.1, port: 80, protocol: tcp, forwarding: nat, backends: [10.0.0.1], health: { type: http, url: /x } } }',
+    '"path"',
+  ],
   ['blocklist: [{ cidr: 192.0.2.1, protocol: tcp, port: 22 }]', 'destination_port'],
   ['blocklist: [{ cidr: 192.0.2.1, protocol: tcp, dport: 22 }]', 'destination_port'],
   ['blocklist: [{ cidr: 192.0.2.1, protocol: udp, sport: 53 }]', 'source_port'],

@@ -89,7 +89,7 @@ export async function readState(context: Context, path: string): Promise<{ name:
   const { name, state } = await readOther(context, path)
   if (state) return { name, state }
   const hint = 'export one on the host: xdp status --state FILE. By a config alone: xdp why ADDRESS -f FILE --offline'
-  throw fail('E300', `${name} is no exported state, and the verdict of a host needs one`, hint)
+  throw fail('E300', `${name} is not an exported state, and the verdict of a host needs one`, hint)
 }
 
 /** Makes the plan against a file: an exported state, or a config. */

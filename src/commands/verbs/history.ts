@@ -18,7 +18,7 @@ export async function run(context: Context, { positionals }: Arguments<typeof NO
   const { host, flags, stdout, color } = context
   const [action, word] = positionals
   const entries = await listHistory(host)
-  const view = { current: currentOf(entries), color: color.stdout }
+  const view = { current: await currentOf(host, entries), color: color.stdout }
   if (action === undefined) {
     stdout(flags.json ? renderHistoryJson(entries, view) : renderHistory(entries, view))
     return EXIT.ok

@@ -97,8 +97,8 @@ async function choose(flags: readonly string[], { interfaces }: Imported, live: 
   if (interfaces.length > 0) return { interfaces, warnings: [] }
   const routed = live ? await routedInterfaces() : []
   const names = routed.length > 0 ? routed : ['eth0']
-  const why = routed.length > 0 ? 'the default route uses it' : 'as a guess'
-  const message = `the source names no interfaces; the config has ${names.join(', ')}: ${why}`
+  const why = routed.length > 0 ? 'which the default route uses' : 'a guess'
+  const message = `the source names no interfaces; the config has ${names.join(', ')}, ${why}`
   const hint = `to choose: --interface ${names[0]}`
   const warning = { code: 'W401', severity: 'warning', message, hint } as const
   return { interfaces: names.map((name) => ({ name, mode: undefined })), warnings: [warning] }

@@ -92,7 +92,7 @@ export function checkTarget(path: string): void {
   if (!found?.isFile() || found.size === 0) return
   const bytes = readBytes(path, PLAN_LIMIT)
   if (!isUnusable(bytes) && wasPlan(bytes)) return
-  throw fail('E402', `${path} exists and is no saved plan`, 'name another file, or remove that one')
+  throw fail('E402', `${path} exists and is not a saved plan`, 'name another file, or remove that one')
 }
 
 /** Warns of a plan that no apply would accept. */

@@ -79,8 +79,8 @@ function readType(item: number | string, protocol: WrittenEntry['protocol'], key
   const known = typeof item === 'number' ? { v4: item, v6: item } : ICMP_TYPES[item]
   if (known === undefined) {
     const meant = nearest(`${item}`, Object.keys(ICMP_TYPES))
-    const hint = meant ? `did you mean ${meant}?` : 'docs/filter.md lists the names; a number from 0 to 255 is fine too'
-    return refuse(key, 'E127', `${quote(`${item}`)} is no type of ICMP`, hint)
+    const hint = meant ? `did you mean ${meant}?` : 'for example echo-request, or a number from 0 to 255'
+    return refuse(key, 'E127', `${quote(`${item}`)} is not an ICMP type`, hint)
   }
   const v4 = protocol === 58 ? undefined : known.v4
   const v6 = protocol === 1 ? undefined : known.v6
@@ -103,7 +103,7 @@ function readCode(item: number | string, types: readonly IcmpKind[], key: Key): 
     return refuse(
       key,
       'E127',
-      `${quote(item)} is no code of ICMP`,
+      `${quote(item)} is not an ICMP code`,
       meant ? `did you mean ${meant}?` : 'write the number of the code, from 0 to 255',
     )
   }
@@ -159,7 +159,7 @@ function readDscp(written: NonNullable<WrittenEntry['dscp']>, key: Key): readonl
     if (number !== undefined) return [number]
     const meant = nearest(`${item}`, Object.keys(DSCP_NAMES))
     const hint = meant ? `did you mean ${meant}?` : 'write a number from 0 to 63'
-    refuse({ ...key, placed }, 'E127', `${quote(`${item}`)} is no code point`, hint)
+    refuse({ ...key, placed }, 'E127', `${quote(`${item}`)} is not a code point`, hint)
     return []
   })
   return [...new Set(points)].sort((a, b) => a - b)

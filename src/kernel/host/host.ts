@@ -4,6 +4,7 @@ import { constants, readFileSync, readlinkSync, statfsSync } from 'node:fs'
 import { access } from 'node:fs/promises'
 import { fail } from '../../diagnostics.ts'
 import type { History } from '../../history/history.ts'
+import { USUAL_BPFFS } from '../../history/place.ts'
 import { type Capability, capabilitiesOf, has, permissionHint } from '../tools/permission.ts'
 import type { Memory } from './memory.ts'
 
@@ -111,6 +112,7 @@ export async function requireHost(host: Host, need: Need = 'programs'): Promise<
     throw fail('E300', `--bpffs ${host.bpffs}: bpftool does not accept a path with white space, quotes, # or \\`)
   }
   if (!(await isBpffs(host.bpffs))) {
-    throw fail('E105', `${host.bpffs} is not a mounted bpffs`, `mount -t bpf bpf ${host.bpffs}`)
+    const elsewhere = host.bpffs === USUAL_BPFFS ? '' : '; or name a mounted one, which `findmnt -t bpf` lists'
+    throw fail('E105', `${host.bpffs} is not a mounted bpffs`, `mount -t bpf bpf ${host.bpffs}${elsewhere}`)
   }
 }

@@ -1,5 +1,6 @@
 // xdp history without a kernel: no entry waits for a confirmation, so that none is asked.
 
+import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { beforeEach, describe, expect, test } from 'vitest'
@@ -13,6 +14,7 @@ import { check } from '../../support/schemas.ts'
 const UID = process.geteuid?.() ?? 0
 
 let state = ''
+let bpffs = ''
 
 async function xdp(...argv: readonly string[]) {
   const seen = { stdout: '', stderr: '' }
@@ -23,7 +25,7 @@ async function xdp(...argv: readonly string[]) {
     },
   })
   const status = await main({
-    argv,
+    argv: ['--bpffs', bpffs, ...argv],
     env: { STATE_DIRECTORY: state },
     stdout: append('stdout'),
     stderr: append('stderr'),
@@ -39,13 +41,14 @@ async function xdp(...argv: readonly string[]) {
 
 beforeEach(() => {
   state = writeFiles({ 'feed.txt': '203.0.113.1\n' })
+  bpffs = writeFiles({ 'xdp-as-code/default/gen-7/policy': '' })
 })
 
 const list = () => listSource(join(state, 'feed.txt'))
 
 /** Three applies: by sudo over SSH, by a unit, and a rollback that was interrupted. */
 function fill(): void {
-  const history = openHistory(historyDirectory(state, '/sys/fs/bpf', 'default'), UID)
+  const history = openHistory(historyDirectory(state, bpffs, 'default'), UID)
   history.keep([source('first: 1\n')])
   const files = (text: string) => [
     { path: '/etc/xdp/xdp.yaml', sha256: digestOf(text), modifiedAt: 1, kind: 'config' as const },
@@ -89,6 +92,16 @@ describe('xdp history', () => {
         { number: 1, by: { uid: 0, sudo_user: 'anna', ssh_client: '192.0.2.9' } },
       ],
     })
+  })
+
+  test('marks none where the kernel has no policy, as after a destroy', async () => {
+    fill()
+    rmSync(join(bpffs, 'xdp-as-code'), { recursive: true })
+    expect((await xdp('history')).stdout).not.toContain('*')
+    const { entries } = check('history', (await xdp('history', '--json')).stdout) as {
+      entries: { in_force: boolean }[]
+    }
+    expect(entries.map(({ in_force }) => in_force)).toEqual([false, false, false])
   })
 
   test('shows one with its config, and no control character of it', async () => {

@@ -118,7 +118,10 @@ describe('an apply that was not confirmed before the boot', () => {
 test('an entry is found by its number, and its files by their paths', async () => {
   remember('old')
   remember('new')
-  expect(await findPrevious(host)).toMatchObject({ number: 1 })
+  const bpffs = writeFiles({ 'xdp-as-code/default/gen-7/policy': '' })
+  expect(await findPrevious({ ...host, bpffs })).toMatchObject({ number: 1 })
+  // After a destroy or a boot, nothing is in force.
+  expect(await findPrevious(host)).toMatchObject({ number: 2 })
   await expect(findEntry(host, 3)).rejects.toThrow('E235 the history has no apply 3: it has 1 to 2')
   await expect(findEntry({ bpffs: '/no', instance: 'x', lockTimeoutMs: 0 }, 1)).rejects.toThrow('E238')
   const files = filesOf(host, await findEntry(host, 1), () => undefined)
