@@ -221,7 +221,7 @@ function withLoss(exit: Exit, { flags, command }: Invocation, { stdout, stderr }
   const isDone = !flags.help && !flags.version && CHANGING.has(command?.name ?? '')
   const hint = 'the exit status says what was done; `xdp status` shows what is in force'
   const lost: Diagnostic = isDone
-    ? { code: 'W276', severity: 'warning', message, hint }
+    ? { code: 'W278', severity: 'warning', message, hint }
     : { code: 'E405', severity: 'error', message }
   stderr.write(renderDiagnostics([lost], { color: false, omitted: 0 }))
   return isDone || exit !== EXIT.ok ? exit : EXIT.failed

@@ -107,7 +107,7 @@ test('an apply whose output a full disk does not take is carried out, and says s
   lab.write('full.yaml', 'version: 1\ninterfaces: { eth0: {} }\nblocklist: [203.0.113.99]\n')
   const full = ['sh', '-c', 'exec "$@" >/dev/full', 'sh']
   const applied = await lab.xdpWithin(full, 'apply', '-f', 'full.yaml', '--auto-approve')
-  expect(applied).toMatchObject({ exitCode: 0, stdout: '', stderr: expect.stringContaining('W276 output-lost') })
+  expect(applied).toMatchObject({ exitCode: 0, stdout: '', stderr: expect.stringContaining('W278 output-lost') })
   expect(await lab.ok('plan', '-f', 'full.yaml')).toContain('No changes.')
   const silent = ['sh', '-c', 'exec "$@" 2>/dev/full', 'sh']
   expect(await lab.xdpWithin(silent, 'plan', '-f', 'full.yaml')).toMatchObject({ exitCode: 0, stderr: '' })

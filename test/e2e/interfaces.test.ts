@@ -248,6 +248,27 @@ inTurns('destroy removes an instance once its network namespace has ended, and n
   expect(await lab.ok('plan')).toContain('No changes.')
 })
 
+inTurns('an interface may have the name of an option, beside one with control characters', async () => {
+  const odd = 'x\u001b[2J'
+  for (const name of ['-j', odd]) {
+    lab.in(lab.host, 'ip', 'link', 'add', 'name', name, 'type', 'veth', 'peer', 'name', `p${name.charCodeAt(0)}`)
+    lab.in(lab.host, 'ip', 'link', 'set', 'dev', name, 'up')
+  }
+  lab.write('xdp.yaml', config('  eth0: {}\n  "-j": {}'))
+  await lab.ok('apply', '--auto-approve')
+  expect(await lab.ok('plan')).toContain('No changes.')
+  const doctor = (await lab.xdp('doctor')).stdout
+  expect(doctor).toContain('interface.-j.link')
+  expect(doctor).not.toContain('\u001b')
+  // Its name is no JSON in the answers of ip that this test reads.
+  lab.in(lab.host, 'ip', 'link', 'del', 'dev', odd)
+  expect(attachedOn('-j')).toHaveLength(1)
+  lab.write('xdp.yaml', config('  eth0: {}'))
+  await lab.ok('apply', '--auto-approve')
+  expect(attachedOn('-j')).toEqual([])
+  await lab.ok('destroy', '--auto-approve')
+})
+
 describe('--wait-interfaces', () => {
   const argv = ['apply', '--auto-approve', '--wait-interfaces']
 

@@ -105,7 +105,7 @@ describe.each(sample(PINS, PINS.length))('a removed pin of %s', (pin) => {
     const status = JSON.parse(await lab.ok('status', '--json'))
     const name = pin.replace('programs/', '')
     expect(status).toMatchObject({ drift: true, leftovers: [], generation: 1 })
-    expect(status.drifted).toEqual([{ key: 'program', what: expect.stringMatching(`unpinned: ${name}$`) }])
+    expect(status.drifted).toEqual([{ key: 'program', what: expect.stringMatching(`unpinned: ${name}$`), by: [] }])
     expect(status.interfaces.map(({ program_id }: { program_id: number }) => program_id)).toEqual(
       before.interfaces.map(({ program_id }: { program_id: number }) => program_id),
     )

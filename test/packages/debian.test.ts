@@ -54,6 +54,11 @@ describe.each(RELEASES)('Debian $release', ({ release, boots }) => {
     await install(machine, 'old')
     expect(await machine.ok('xdp', '--version')).toMatch(/^xdp \d/)
     expect(await machine.ok('dpkg', '--verify', 'xdp-as-code')).toBe('')
+    // systemd would look for a name in /usr/local first.
+    const units = ['xdp', 'xdp-watch'].map((name) => `/usr/lib/systemd/system/${name}.service`)
+    expect(await machine.ok('grep', '--no-filename', '^ExecStart=', ...units)).toMatch(
+      /^ExecStart=\/usr\/bin\/xdp apply .*\nExecStart=\/usr\/bin\/xdp watch .*\n$/,
+    )
   })
 
   test('a new installation filters nothing and enables nothing', async (context) => {

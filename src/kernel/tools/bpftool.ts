@@ -28,11 +28,19 @@ export interface Launcher {
 /** Starts bpftool itself. */
 export const DIRECTLY: Launcher = { tool: 'bpftool', argv: [] }
 
+/** Marks the end of the options where a later word looks like one: the kernel permits an interface named `-j`. */
+function withOptionsEnded(argv: readonly string[]): readonly string[] {
+  const first = argv.findIndex((word) => !word.startsWith('-'))
+  const isAmbiguous = argv.slice(first).some((word) => word.startsWith('-'))
+  return first >= 0 && isAmbiguous ? [...argv.slice(0, first), '--', ...argv.slice(first)] : argv
+}
+
 async function runOne(argv: readonly string[], launcher: Launcher = DIRECTLY, input?: Input): Promise<string> {
-  const { stdout, stderr, exitCode } = await spawnTool(launcher.tool, [...launcher.argv, '-j', ...argv], input)
+  const words = [...launcher.argv, '-j', ...withOptionsEnded(argv)]
+  const { stdout, stderr, exitCode } = await spawnTool(launcher.tool, words, input)
   if (exitCode === 0) return stdout
-  const words = [stderrWords(stderr), errorOf(tryParse(stdout))].filter((word) => word).join('; ')
-  throw new CommandError(`bpftool ${argv.join(' ')}`, exitCode, words)
+  const reasons = [stderrWords(stderr), errorOf(tryParse(stdout))].filter((word) => word).join('; ')
+  throw new CommandError(`bpftool ${argv.join(' ')}`, exitCode, reasons)
 }
 
 /**
@@ -123,7 +131,7 @@ export async function allDone<T>(promises: readonly Promise<T>[]): Promise<T[]> 
  * Runs a batch, and the command in the arguments if it fails. The shell is in a process group of its own, so that it outlives
  * this process. $0 is bpftool, which it finds in the PATH of toolEnvironment.
  */
-const GUARDED = '"$0" -j batch file - || { status=$?; "$0" "$@" >/dev/null 2>&1; exit $status; }'
+const GUARDED = '"$0" -j batch file - || { status=$?; "$0" -- "$@" >/dev/null 2>&1; exit $status; }'
 
 /** The answer to a batch. The last element has no command if the batch itself failed. */
 const batchAnswer = list(record({ command: optional(list(anything)), output: anything }))

@@ -129,6 +129,8 @@ describe('names on this host', () => {
       expect(HOST_NAMES.instances(folder)).toEqual([])
       mkdirSync(pinPaths(folder, 'blue').instance, { recursive: true })
       writeFileSync(join(pinPaths(folder, 'blue').root, 'file'), '')
+      // bash would put these on the command line, as they are.
+      for (const name of ['$(reboot)', '`id`', 'a;b', 'q\u001b[2J', "it's"]) mkdirSync(pinPaths(folder, name).instance)
       expect(HOST_NAMES.instances(folder)).toEqual(['blue'])
     } finally {
       rmSync(folder, { recursive: true })

@@ -20,7 +20,7 @@ import { readLinks } from '../../../src/kernel/host/links.ts'
 import { foundRoutes, resolveNextHops } from '../../../src/kernel/host/next-hops.ts'
 import { readDelicate, readOwnAddresses } from '../../../src/kernel/host/protect.ts'
 import { parseAnswer } from '../../../src/kernel/tools/answer.ts'
-import { askBatch, askBpftool, runBatch, runParts } from '../../../src/kernel/tools/bpftool.ts'
+import { askBatch, askBpftool, runBatch, runBpftool, runParts } from '../../../src/kernel/tools/bpftool.ts'
 import { askIp, askIpBatch } from '../../../src/kernel/tools/ip.ts'
 import { type Output, useRunner } from '../../../src/kernel/tools/spawn.ts'
 import { usually } from '../../support/depth.ts'
@@ -345,4 +345,23 @@ test('names of interfaces and processes may have any control character', () => {
     expect(parseAnswer(`[{"ifname":"e${written}[31m\\"\\\\"}]\n`)).toEqual([{ ifname: `e${raw}[31m"\\` }])
   }
   expect(() => parseAnswer('\u001b[{"ifname"')).toThrow('it is not JSON')
+})
+
+test('a name that looks like an option is none for bpftool', async () => {
+  const seen: (readonly string[])[] = []
+  const restore = useRunner(async (_, argv) => {
+    seen.push(argv)
+    return { stdout: '[]', stderr: '', exitCode: 0 }
+  })
+  try {
+    for (const name of ['eth0', '-j']) await runBpftool('net', 'detach', 'xdpdrv', 'dev', name)
+    await runBpftool('-f', 'prog', 'show', 'id', '7')
+  } finally {
+    restore()
+  }
+  expect(seen.map((argv) => argv.join(' '))).toEqual([
+    '-j net detach xdpdrv dev eth0',
+    '-j -- net detach xdpdrv dev -j',
+    '-j -f prog show id 7',
+  ])
 })

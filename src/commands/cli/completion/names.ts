@@ -6,9 +6,12 @@ import { DEVICES, deviceNames } from '../../../abi/device-names.ts'
 import { OWN_DIRECTORY } from '../../../abi/directory.ts'
 import type { Names } from './complete.ts'
 
+/** Without characters on which a shell or a terminal acts: bash puts a candidate on the command line as it is. */
+const PLAIN = /^[\p{L}\p{N}._@%+=:,-]+$/u
+
 function orNone(read: () => readonly string[]): readonly string[] {
   try {
-    return read()
+    return read().filter((name) => PLAIN.test(name))
   } catch {
     return []
   }
