@@ -243,7 +243,7 @@ test('bans that yield fill seven eighths of the table, and the rest is for other
   expect(await bans.ban(...others)).toEqual(['added', 'added', 'added', 'added', 'full'])
   await bans.unban('198.51.100.0', '198.51.100.1', '198.51.100.2')
   expect(await bans.banYielding({ prefix: '203.0.113.1' })).toEqual(['full'])
-  await expect.poll(async () => (await bans.state()).live, { interval: 10, timeout: 20_000 }).toBe(27)
+  await expect.poll(async () => (await bans.state()).live, { interval: 10 }).toBe(27)
   // The two that are over leave the table, which is then as full as such bans may make it.
   expect(await bans.banYielding({ prefix: '203.0.113.1' }, { prefix: '203.0.113.2' })).toEqual(['added', 'full'])
 })

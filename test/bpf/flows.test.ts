@@ -100,14 +100,14 @@ const isEstablished = ({ word }: Entry): boolean => (word & BigInt(FLOW_ESTABLIS
 /** Rewrites the entries of the map by `change`. */
 async function rewrite(change: (word: bigint) => bigint): Promise<void> {
   const lines = await plane.values('flows', FLOWS / FLOWS_A_LINE)
-  for (const [line, bytes] of lines.entries()) {
+  for (const bytes of lines) {
     const view = new DataView(bytes.buffer)
     for (let place = 0; place < FLOWS_A_LINE; place++) {
       const word = view.getBigUint64(place * 8, true)
       if (word !== 0n) view.setBigUint64(place * 8, change(word), true)
     }
-    if (bytes.some((byte) => byte !== 0)) await plane.setValue('flows', line, bytes)
   }
+  await plane.setValues('flows', lines.entries())
 }
 
 const tick = (): number => Number(process.hrtime.bigint() >> BigInt(TICK_SHIFT))
@@ -142,7 +142,7 @@ async function setHealth(shares: Readonly<Record<number, number>>, modes: Readon
   set(HEALTH_BACKEND_LINES, 0, 0)
   for (const [slot, share] of Object.entries(shares)) set(Math.floor(Number(slot) / 64), Number(slot) % 64, share)
   for (const [slot, mode] of Object.entries(modes)) set(HEALTH_BACKEND_LINES, Number(slot), mode)
-  for (const [line, bytes] of lines) await plane.setValue('health', line, bytes)
+  await plane.setValues('health', lines)
 }
 
 beforeEach(async () => {

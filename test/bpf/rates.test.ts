@@ -179,8 +179,8 @@ describe('packets that a limit counts', () => {
   })
 
   test('several limits count one packet, up to the one that it exceeds', async () => {
-    const counted = await counters()
     await load(stateWith({ packets: { perSecond: 1, burst: 4 } }, { packets: { perSecond: 1, burst: 2 } }, {}))
+    const counted = await counters()
     expect(await passing(times(6, from4('198.51.100.1')))).toBe(2)
     const counts = await counted(0, 1, 2)
     expect(counts.map(({ packets, exceeding_packets }) => [packets, exceeding_packets])).toEqual([
@@ -191,8 +191,8 @@ describe('packets that a limit counts', () => {
   })
 
   test('observe counts what exceeds, and it goes on', async () => {
-    const counted = await counters()
     await load(stateWith({ action: 'observe' }))
+    const counted = await counters()
     const frame = from4('198.51.100.1')
     expect(await passing(times(5, frame))).toBe(5)
     expect(await counted(0)).toEqual([

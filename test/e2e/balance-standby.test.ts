@@ -31,7 +31,7 @@ services:
     hash: source
     on_empty: ${onEmpty}
     backends: [10.0.1.11, 10.0.2.11, { address: 10.0.3.11, backup: true }]
-    health: { type: http, port: 80, interval: 300ms, timeout: 200ms, fall: 2, rise: 2 }
+    health: { type: http, port: 80, interval: 600ms, timeout: 500ms, fall: 2, rise: 2 }
   nobody4: { vip: ${NOBODY[4]}, port: [7, 80], protocol: [tcp, udp], forwarding: nat, on_empty: reject, backends: [] }
   nobody6: { vip: "${NOBODY[6]}", port: any, protocol: [tcp, udp], forwarding: dsr, on_empty: reject, backends: [] }
 `

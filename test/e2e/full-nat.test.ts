@@ -1,12 +1,12 @@
 // Full NAT with real connections: under a flood of SYNs with forged sources, when the pool gets more addresses, when the
 // router on the client's side changes, and with an address of this host in the pool.
 
-import { execFileSync, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { BalanceLab, HTTP, type Load, vipOf } from '../support/balance.ts'
 import { usually } from '../support/depth.ts'
+import { compiled } from '../support/programs.ts'
 
 const VIP = vipOf(10)
 /** SYNs, and their number per second: more than an address has ports. */
@@ -49,8 +49,7 @@ beforeAll(async () => {
 afterAll(() => lab.close())
 
 test('clients connect while a flood of forged SYNs takes every port', async () => {
-  const program = join(lab.directory, 'spoof')
-  execFileSync('clang', ['-O2', '-o', program, join(import.meta.dirname, '../support/spoof.c')])
+  const program = compiled('spoof.c')
   const words = [program, VIP, `${HTTP}`, `${FLOOD.count}`, `${FLOOD.rate}`]
   const flood = spawn('nsenter', [`--net=/run/netns/${lab.peer}`, ...words], { stdio: ['ignore', 'pipe', 'inherit'] })
   const ended = once(flood, 'close')

@@ -87,20 +87,20 @@ afterAll(async () => {
 })
 
 test('only a backend that takes packets of clients is up', async () => {
-  await expect.poll(states, { timeout: 5_000 }).toEqual({ 'b1 up': ALL, 'b2 down': ALL })
+  await expect.poll(states).toEqual({ 'b1 up': ALL, 'b2 down': ALL })
   expect(daemon.lines.filter(({ event }) => event === 'trouble')).toEqual([])
 })
 
 test('a backend comes up when it has the VIP and decapsulates, and goes down when it loses either', async () => {
   const [first, second] = lab.backends.map(({ netns }) => netns) as [string, string]
   lab.script(second, ...[...VIPS, MIXED].map(add))
-  await expect.poll(states, { timeout: 60_000 }).toEqual({ 'b1 up': ALL, 'b2 up': DIRECT, 'b2 down': TUNNELS })
+  await expect.poll(states).toEqual({ 'b1 up': ALL, 'b2 up': DIRECT, 'b2 down': TUNNELS })
   lab.run(second, 'eth0', 'unwrap')
-  await expect.poll(states, { timeout: 60_000 }).toEqual({ 'b1 up': ALL, 'b2 up': ALL })
+  await expect.poll(states).toEqual({ 'b1 up': ALL, 'b2 up': ALL })
   lab.script(first, ...OWN.map(remove))
   lab.run(second, 'eth0', 'pass')
   const now = { 'b1 down': DIRECT, 'b1 up': TUNNELS, 'b2 down': TUNNELS, 'b2 up': DIRECT }
-  await expect.poll(states, { timeout: 60_000 }).toEqual(now)
+  await expect.poll(states).toEqual(now)
 })
 
 test('a killed daemon leaves no device and no process, and the next one checks again', async () => {
@@ -112,16 +112,16 @@ test('a killed daemon leaves no device and no process, and the next one checks a
   lab.script(first, ...OWN.map(add))
   lab.run(second, 'eth0', 'unwrap')
   daemon = await Watching.ready(lab)
-  await expect.poll(states, { timeout: 60_000 }).toEqual({ 'b1 up': ALL, 'b2 up': ALL })
+  await expect.poll(states).toEqual({ 'b1 up': ALL, 'b2 up': ALL })
 })
 
 test('a daemon without such checks has no device, and destroy removes what a killed one left', async () => {
   lab.write('xdp.yaml', config().replaceAll('via: vip', 'via: backend'))
-  await expect.poll(devices, { timeout: 60_000 }).toEqual([])
-  await expect.poll(pins, { timeout: 60_000 }).toEqual([])
+  await expect.poll(devices).toEqual([])
+  await expect.poll(pins).toEqual([])
   lab.write('xdp.yaml', config())
-  await expect.poll(() => devices().length, { timeout: 60_000 }).toBe(1)
-  await expect.poll(states, { timeout: 60_000 }).toEqual({ 'b1 up': ALL, 'b2 up': ALL })
+  await expect.poll(() => devices().length).toBe(1)
+  await expect.poll(states).toEqual({ 'b1 up': ALL, 'b2 up': ALL })
   await daemon.end('SIGKILL')
   await lab.ok('destroy', '--auto-approve')
   expect(readdirSync(lab.bpffs)).not.toContain('xdp-as-code')

@@ -75,7 +75,7 @@ function loadAll(files: readonly string[]): void {
   }
 }
 
-const wait = async (ready: () => boolean): Promise<void> => expect.poll(ready, { timeout: 10_000 }).toBe(true)
+const wait = async (ready: () => boolean): Promise<void> => expect.poll(ready).toBe(true)
 
 // One host per test, because a tracked connection of one test would be known to the rules of the next.
 beforeEach(() => {

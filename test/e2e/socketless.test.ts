@@ -1,16 +1,14 @@
 // Entries with `socket: none` drop floods of ACK, RST, SYN-ACK and FIN, all of them, and no packet of a connection: real
 // sockets on both sides, in IPv4 and IPv6, while the flood runs. The entry counts each packet that it drops.
 
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
+import { afterEach, beforeEach, expect, test } from 'vitest'
 import { inDepth } from '../support/depth.ts'
 import { ETH0, Lab } from '../support/hosts.ts'
+import { compiled } from '../support/programs.ts'
 import { wireDrops } from '../support/traffic.ts'
 
 const support = (name: string): string => fileURLToPath(new URL(`../support/${name}`, import.meta.url))
@@ -29,16 +27,8 @@ const FLOOD = 2800
 /** A MAC address that no device has. */
 const ASTRAY = '02:00:00:00:00:77'
 
-let programs: string
 let lab: Lab
 const running: ChildProcess[] = []
-
-beforeAll(() => {
-  programs = mkdtempSync(join(tmpdir(), 'xdp-socketless-'))
-  for (const name of ['spoof', 'reuse'])
-    execFileSync('clang', ['-O2', '-o', join(programs, name), support(`${name}.c`)])
-})
-afterAll(() => rmSync(programs, { recursive: true }))
 
 beforeEach(() => {
   lab = new Lab([ETH0])
@@ -65,7 +55,7 @@ const node = (netns: string, ...words: readonly (string | number)[]) =>
 /** Servers on every port. */
 async function serve(netns: string) {
   const served = node(netns, 'serve', `echo:${ECHO}`, `hasty:${HASTY}`, `held:${HELD}`)
-  const reused = start(netns, join(programs, 'reuse'), `${REUSED}`)
+  const reused = start(netns, compiled('reuse.c'), `${REUSED}`)
   expect(await Promise.all([served.line(), reused.line()])).toEqual(['ready', 'ready'])
   return served
 }
@@ -86,7 +76,7 @@ async function churn(netns: string, to: Ends, count: number, localPort?: number)
 
 /** Sends floods to addresses until they are done. */
 async function flood(to: Ends, port: number, count: number, rate: number, ...flags: readonly string[]): Promise<void> {
-  const spoof = join(programs, 'spoof')
+  const spoof = compiled('spoof.c')
   const floods = [to[4], to[6]].map((address) =>
     start(lab.peer, spoof, address, `${port}`, `${count}`, `${rate}`, ...flags),
   )

@@ -117,7 +117,7 @@ inTurns('the user of mosh is found by the UDP socket of its server', async ({ sk
   }
 })
 
-const PATIENCE = { timeout: 20_000, interval: 100 }
+const PATIENCE = { interval: 100 }
 const pendingNow = async () => JSON.parse(await lab.ok('status', '--json')).pending_confirmation
 const resultsNow = async (): Promise<string[]> =>
   JSON.parse(await lab.ok('history', '--json')).entries.map(({ result }: { readonly result: string }) => result)

@@ -11,7 +11,7 @@ const WEB = vipOf(10)
 const LATE = vipOf(11)
 const ONLY = vipOf(12)
 /** From the config, in milliseconds: no request goes to a backend later than this after its death. */
-const CHECK = { interval: 400, timeout: 200, fall: 2 }
+const CHECK = { interval: 600, timeout: 500, fall: 2 }
 /** curl(1), EXIT CODES. The message varies, depending on which timeout of curl ends first. */
 const CURL_TIMEDOUT = 28
 const BOUND = CHECK.fall * CHECK.interval + CHECK.timeout

@@ -12,9 +12,7 @@ import {
   type FlowKeys,
   flowKeysCodec,
   INTERFACE_INDEX_SIZE,
-  INTERFACE_SLOTS,
   interfaceEntryCodec,
-  LINE_SIZE,
   REASON,
   REASON_SLOTS,
   SETTINGS_FLAG,
@@ -22,14 +20,11 @@ import {
 } from '../../src/abi/generated.ts'
 import type { ProgramParts } from '../../src/abi/object.ts'
 import { explanationOf, inputOf, packetOf } from '../../src/abi/packet.ts'
-import { type MapShape, mapWords, policyMap } from '../../src/abi/paths.ts'
-import { BALANCER_MAPS, balancerMaps } from '../../src/features/balancer.ts'
-import { banMaps } from '../../src/features/bans.ts'
-import { NO_PARTS, partsFor, SHARED_MAPS } from '../../src/features/features.ts'
+import { BALANCER_MAPS } from '../../src/features/balancer.ts'
+import { NO_PARTS, partsFor } from '../../src/features/features.ts'
 import { FILTER } from '../../src/features/filter.ts'
-import { RATE_MAPS, rateMaps } from '../../src/features/rates.ts'
+import { RATE_MAPS } from '../../src/features/rates.ts'
 import { runBatch, runBpftool } from '../../src/kernel/tools/bpftool.ts'
-import { loadObject, withObjects } from '../../src/kernel/tools/object.ts'
 import { CommandError } from '../../src/kernel/tools/spawn.ts'
 import type { Slots } from '../../src/model/live.ts'
 import type { State } from '../../src/model/state.ts'
@@ -37,9 +32,10 @@ import type { ReasonName, Verdict } from '../../src/report/reason.ts'
 import type { Count } from '../../src/report/result.ts'
 import { decodeInterfaces } from '../../src/tables/classes/interfaces.ts'
 import { compileImage } from '../../src/tables/image/image.ts'
-import { bansOf, imageBytes, imageFrom } from '../../src/tables/layout/layout.ts'
+import { imageBytes, imageFrom } from '../../src/tables/layout/layout.ts'
 import { offenderSetsOf, rateLinesOf } from '../../src/tables/rates/rates.ts'
 import { writeLines } from './lines.ts'
+import { Loads } from './loads.ts'
 import { Namespace } from './netns.ts'
 import { FLOW_KEYS } from './place.ts'
 import { slotsFor } from './slots.ts'
@@ -93,18 +89,11 @@ function partsOfImage(image: Uint8Array): ProgramParts {
 
 const littleEndian = (value: number): string[] => [0, 8, 16, 24].map((shift) => `${(value >>> shift) & 255}`)
 
-const CREATE_CHAIN = (pin: string): string[] => [
-  ...['map', 'create', pin, 'type', 'prog_array', 'key', '4', 'value', '4'],
-  ...['entries', `${INTERFACE_SLOTS}`, 'name', 'chain'],
-]
-
 /** One loaded data plane. Callers must close it. */
 export class DataPlane {
   readonly #directory: string
   readonly #bpffs: string
-  #generation = 0
-  /** The balancer's maps by name: kept from policy to policy while their size is right. */
-  readonly #balance = new Map<string, MapShape>()
+  readonly #loads: Loads
 
   /** Namespace to run packets in, by its name under /run/netns; undefined = the present one. */
   readonly #netns: string | undefined
@@ -115,6 +104,7 @@ export class DataPlane {
     this.#directory = directory
     this.#netns = netns
     this.#bpffs = join(directory, 'bpffs')
+    this.#loads = new Loads(this.#bpffs)
   }
 
   /** Creates the shared maps; the first policy loads the programs. */
@@ -123,7 +113,7 @@ export class DataPlane {
     try {
       mkdirSync(plane.#bpffs)
       execFileSync('mount', ['-t', 'bpf', 'bpf', plane.#bpffs])
-      await runBatch(SHARED_MAPS.map((shape) => plane.#create(shape, shape.name)))
+      await plane.#loads.open()
       return plane
     } catch (error) {
       plane.close()
@@ -144,53 +134,18 @@ export class DataPlane {
     }
   }
 
-  /** Loads the programs again, over a policy map with `image`. Flows and counters stay if their maps fit. */
+  /** Puts programs over a policy map with `image`. Flows and counters stay if their maps fit. */
   async load(image: Uint8Array, parts: ProgramParts = partsOfImage(image)): Promise<void> {
-    const previous = this.#generation
-    this.#generation++
-    const pin = `policy-${this.#generation}`
-    const content = imageFrom(image)
-    const own = [
-      ...Object.values(balancerMaps(content)),
-      ...Object.values(rateMaps(content)),
-      ...Object.values(banMaps(bansOf(content.settings))),
-    ]
-    const fresh = own.filter(({ name, entries }) => this.#balance.get(name)?.entries !== entries)
-    for (const { name } of fresh) rmSync(this.#pin(name), { force: true })
-    await runBatch([
-      this.#create(policyMap(image.length / LINE_SIZE), pin),
-      ...fresh.map((shape) => this.#create(shape, shape.name)),
-    ])
-    for (const shape of own) this.#balance.set(shape.name, shape)
-    if (fresh.some(({ name }) => name === BALANCER_MAPS.flowKeys)) await this.setFlowKeys(FLOW_KEYS)
-    if (fresh.some(({ name }) => name === RATE_MAPS.keys)) await this.setFlowKeys(FLOW_KEYS, RATE_MAPS.keys)
-    const maps = [
-      ...SHARED_MAPS.map(({ name }) => [name, name] as const),
-      ...own.map(({ name }) => [name, name] as const),
-      ['policy', pin] as const,
-    ]
-    const chain = parts.get('chain') === true ? [['chain', `chain-${this.#generation}`] as const] : []
-    for (const [, own] of chain) await runBpftool(...CREATE_CHAIN(this.#pin(own)))
-    const load = (object: string, i: number): Promise<unknown> =>
-      runBpftool(
-        ...['prog', 'loadall', object, this.program('xdp_filter').replace(/\/[^/]*$/, '')],
-        // Only the object of the filter has that map.
-        ...[...maps, ...(i === 0 ? chain : [])].flatMap(([name, pinned]) => [
-          ...['map', 'name', name, 'pinned', this.#pin(pinned)],
-        ]),
-      )
-    await withObjects(await loadObject(), parts, (objects) => Promise.all(objects.map(load)))
+    const fresh = await this.#loads.use(image, parts)
+    if (fresh.has(BALANCER_MAPS.flowKeys)) await this.setFlowKeys(FLOW_KEYS)
+    if (fresh.has(RATE_MAPS.keys)) await this.setFlowKeys(FLOW_KEYS, RATE_MAPS.keys)
     await writeLines(this.program('table_write'), image)
-    if (previous > 0) {
-      rmSync(this.#pin(`policy-${previous}`))
-      rmSync(this.#pin(`programs-${previous}`), { recursive: true })
-    }
   }
 
   /** Puts a pinned program behind the filter of an interface slot. Only for a filter with the part `chain`. */
   async chain(slot: number, program: string): Promise<void> {
-    const map = this.#pin(`chain-${this.#generation}`)
-    await runBpftool('map', 'update', 'pinned', map, 'key', ...littleEndian(slot), 'value', 'pinned', program)
+    const key = littleEndian(slot)
+    await runBpftool('map', 'update', 'pinned', this.#loads.chain(), 'key', ...key, 'value', 'pinned', program)
   }
 
   /** Sets the secret by which flows find their places in the tables. */
@@ -200,9 +155,9 @@ export class DataPlane {
     await this.setValue(map, 0, bytes)
   }
 
-  /** Makes the next load create new balancer maps: without flows, and with all counters at zero. */
+  /** Makes the next load begin as the first one: without flows, bans and attachments, and with all counters at zero. */
   forget(): void {
-    this.#balance.clear()
+    this.#loads.forget()
   }
 
   async loadState(state: State): Promise<void> {
@@ -210,33 +165,43 @@ export class DataPlane {
   }
 
   program(name: string): string {
-    return this.#pin(`programs-${this.#generation}/${name}`)
+    return this.#loads.program(name)
   }
 
   /** Pins a program a second time, so that it outlives the next load; returns the pin. */
   keep(name: string): string {
-    const pin = this.#pin(`kept-${name}`)
+    const pin = this.#loads.pin(`kept-${name}`)
     execFileSync('bpftool', ['prog', 'pin', 'pinned', this.program(name), pin])
     return pin
   }
 
   /** Pin of the policy map. */
   policy(): string {
-    return this.#pin(`policy-${this.#generation}`)
+    return this.#loads.policy()
   }
 
-  /** Pin of a shared map. */
+  /** Pin of a map besides the policy, by its name in the objects. */
   map(name: string): string {
-    return this.#pin(name)
+    return this.#loads.map(name)
   }
 
   /** Runs every packet once through a program. */
-  async run(runs: readonly Run[], program: 'filter' | 'explain' = 'explain'): Promise<Outcome[]> {
+  run(runs: readonly Run[], program: 'filter' | 'explain' = 'explain'): Promise<Outcome[]> {
+    return this.#run(runs, program)
+  }
+
+  async #run(
+    runs: readonly Run[],
+    program: 'filter' | 'explain',
+    before: readonly Command[] = [],
+    after: readonly Command[] = [],
+  ): Promise<Outcome[]> {
     const outcomes: Outcome[] = []
     for (let first = 0; first < runs.length; first += BATCH) {
       const commands = runs.slice(first, first + BATCH).map((run, i) => this.#runCommand(run, i, program))
-      const outputs = (await this.#batch(commands)) as { retval: number; data_out: string[] }[]
-      for (const [i, { retval, data_out }] of outputs.entries()) {
+      const outputs = await this.#batch([...before, ...commands, ...after])
+      const results = outputs.slice(before.length, before.length + commands.length)
+      for (const [i, { retval, data_out }] of (results as { retval: number; data_out: string[] }[]).entries()) {
         const whole = Uint8Array.from(data_out, Number)
         const output = runs[first + i]?.arrival ? packetOf(whole) : whole
         const explained = program === 'explain' && output.length >= explanationCodec.size
@@ -263,20 +228,23 @@ export class DataPlane {
 
   /** Makes test runs count for an interface slot; 0 = for no interface. */
   async attachTestRuns(slot: number): Promise<void> {
+    await runBatch([this.#attach(slot)])
+  }
+
+  #attach(slot: number): Command {
     const bytes = new Uint8Array(interfaceEntryCodec.size)
     if (slot > 0) interfaceEntryCodec.encode({ ifindex: TEST_IFINDEX, slot, flags: 0 }, new DataView(bytes.buffer))
-    await this.setIndex(TEST_IFINDEX % INTERFACE_INDEX_SIZE, bytes)
+    return this.#update('interface_index', TEST_IFINDEX % INTERFACE_INDEX_SIZE, bytes)
   }
 
   /** Sends frames through the filter, in their order, as real traffic of an interface slot: they count and are remembered. */
-  async send(slot: number, frames: readonly Uint8Array[]): Promise<Outcome[]> {
-    await this.attachTestRuns(slot)
-    const outcomes = await this.run(
+  send(slot: number, frames: readonly Uint8Array[]): Promise<Outcome[]> {
+    return this.#run(
       frames.map((frame) => ({ frame })),
       'filter',
+      [this.#attach(slot)],
+      [this.#attach(0)],
     )
-    await this.attachTestRuns(0)
-    return outcomes
   }
 
   /** Makes an interface, by its index, count as an attached one with the slot. */
@@ -288,10 +256,7 @@ export class DataPlane {
 
   /** Writes one entry of the interface index. */
   async setIndex(key: number, value: Uint8Array): Promise<void> {
-    await runBpftool(
-      ...['map', 'update', 'pinned', this.#pin('interface_index'), 'key', ...littleEndian(key)],
-      ...['value', ...[...value].map(String)],
-    )
+    await this.setValue('interface_index', key, value)
   }
 
   /** Non-zero counters of an interface slot. */
@@ -315,10 +280,8 @@ export class DataPlane {
 
   /** Zeroes the counters of an interface slot and of list slots. */
   async reset(slot: number, lists: readonly number[]): Promise<void> {
-    // bpftool writes the value to every CPU.
-    const zero = Array.from({ length: counterCodec.size }, () => '0')
-    const clear = (map: string, key: number): Command =>
-      bpftool('map', 'update', 'pinned', this.#pin(map), 'key', ...littleEndian(key), 'value', ...zero)
+    const zero = new Uint8Array(counterCodec.size)
+    const clear = (map: string, key: number): Command => this.#update(map, key, zero)
     await runBatch([
       ...REASON_NAMES.map((_, reason) => clear('verdict_stats', slot * REASON_SLOTS + reason)),
       ...lists.flatMap((list) => [clear('list_stats', list), clear('observe_stats', list)]),
@@ -348,7 +311,7 @@ export class DataPlane {
 
   async valuesAt(map: string, keys: readonly number[]): Promise<Uint8Array[]> {
     const outputs = await runBatch(
-      keys.map((key) => bpftool('map', 'lookup', 'pinned', this.#pin(map), 'key', ...littleEndian(key))),
+      keys.map((key) => bpftool('map', 'lookup', 'pinned', this.map(map), 'key', ...littleEndian(key))),
     )
     return outputs.map((output) => Uint8Array.from((output as { value: string[] }).value, Number))
   }
@@ -360,11 +323,17 @@ export class DataPlane {
   }
 
   /** Writes one value of a map; in a per-CPU map, for every CPU. */
-  async setValue(map: string, key: number, value: Uint8Array): Promise<void> {
-    await runBpftool(
-      ...['map', 'update', 'pinned', this.#pin(map), 'key', ...littleEndian(key)],
-      ...['value', ...[...value].map(String)],
-    )
+  setValue(map: string, key: number, value: Uint8Array): Promise<void> {
+    return this.setValues(map, [[key, value]])
+  }
+
+  async setValues(map: string, values: Iterable<readonly [key: number, value: Uint8Array]>): Promise<void> {
+    await runBatch([...values].map(([key, value]) => this.#update(map, key, value)))
+  }
+
+  #update(map: string, key: number, value: Uint8Array): Command {
+    const bytes = [...value].map(String)
+    return bpftool('map', 'update', 'pinned', this.map(map), 'key', ...littleEndian(key), 'value', ...bytes)
   }
 
   close(): void {
@@ -387,14 +356,6 @@ export class DataPlane {
       maxBuffer: 1 << 28,
     })
     return (JSON.parse(stdout) as { output: unknown }[]).map(({ output }) => output)
-  }
-
-  #pin(name: string): string {
-    return join(this.#bpffs, name)
-  }
-
-  #create(shape: MapShape, pin: string): Command {
-    return bpftool('map', 'create', this.#pin(pin), ...mapWords(shape))
   }
 
   #runCommand({ frame, linear, arrival }: Run, number: number, program: 'filter' | 'explain'): Command {
@@ -434,7 +395,7 @@ export class DataPlane {
 
   async #perCpu(map: string, keys: readonly number[]): Promise<string[][][]> {
     const outputs = await runBatch(
-      keys.map((key) => bpftool('map', 'lookup', 'pinned', this.#pin(map), 'key', ...littleEndian(key))),
+      keys.map((key) => bpftool('map', 'lookup', 'pinned', this.map(map), 'key', ...littleEndian(key))),
     )
     return outputs.map((output) => (output as { values: { value: string[] }[] }).values.map(({ value }) => value))
   }

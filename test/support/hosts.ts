@@ -195,7 +195,7 @@ export class Lab {
   /** Sends `count` pings from the peer; returns the number of answers. */
   async ping(
     target: string,
-    { source, count = 2, seconds = 1 }: { source?: string; count?: number; seconds?: number } = {},
+    { source, count = 2, seconds = 0.5 }: { source?: string; count?: number; seconds?: number } = {},
   ): Promise<number> {
     const from = source ? ['-I', source] : []
     const { stdout } = await capture('nsenter', [

@@ -24,6 +24,7 @@ import {
 } from '../../src/model/state.ts'
 import { parseRange } from '../../src/model/text.ts'
 import type { LastApply } from '../../src/report/last-apply.ts'
+import type { Status } from '../../src/report/result.ts'
 
 export const PROGRAM: Program = { digest: '0123456789abcdef0123456789abcdef', abi: 1 }
 export const ANY: Scope = { protocol: 'any', sourcePorts: [], destinationPorts: [] }
@@ -216,4 +217,28 @@ export const FAILED_APPLY: LastApply = {
   bpffs: '/sys/fs/bpf',
   pid: 4321,
   pid_namespace: '4026531836',
+}
+
+/** The status of a host without a policy. */
+export const NO_STATUS: Status = {
+  interfaces: [],
+  unknown: {},
+  lists: [],
+  anomalies: [],
+  rate_limits: [],
+  services: [],
+  policy: undefined,
+  program: undefined,
+  generation: 0,
+  committed_at: undefined,
+  bans: undefined,
+  memory: 0,
+  drift: false,
+  drifted: [],
+  leftovers: [],
+  pending: undefined,
+  reverted: undefined,
+  rollback: undefined,
+  watcher: undefined,
+  last_apply: undefined,
 }

@@ -1,9 +1,9 @@
 // A host under a flood of forged SYNs: a server, real clients at the peer, and the sender of the flood there.
 
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { join } from 'node:path'
 import { capture, ETH0, Lab } from './hosts.ts'
+import { compiled } from './programs.ts'
 
 export const PORT = 8080
 export const HOST = (ETH0.addresses[0] as string).replace(/\/.*/, '')
@@ -34,10 +34,8 @@ export class SynFlood {
   #server: ChildProcess | undefined
   #flood: ChildProcess | undefined
 
-  /** Starts the server, and builds the sender. */
+  /** Starts the server. */
   async open(): Promise<void> {
-    const source = join(import.meta.dirname, '../../test/support/spoof.c')
-    execFileSync('clang', ['-O2', '-o', join(this.lab.directory, 'spoof'), source])
     this.set(2, 2)
     // The kernel answers, and remembers, only SYNs from addresses that it has a route to.
     const peer = (ETH0.peerAddresses[0] as string).replace(/\/.*/, '')
@@ -54,7 +52,7 @@ export class SynFlood {
 
   /** Sends SYNs from forged addresses as fast as it can, until `calm`. */
   async flood(): Promise<void> {
-    const spoof = [join(this.lab.directory, 'spoof'), HOST, `${PORT}`, '1000000000', '10000000']
+    const spoof = [compiled('spoof.c'), HOST, `${PORT}`, '1000000000', '10000000']
     this.#flood = spawn('nsenter', this.#inside(this.lab.peer, ...spoof))
     await once(this.#flood.stdout as NodeJS.ReadableStream, 'data')
   }

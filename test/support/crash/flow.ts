@@ -1,11 +1,11 @@
 // Packets that flow all the time: each round has one from every source, and says which of them arrived. So it says which
 // policy judged the round.
 
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { join } from 'node:path'
 import { createInterface, type Interface } from 'node:readline'
 import type { Lab } from '../hosts.ts'
+import { compiled } from '../programs.ts'
 
 /** Sources of the flow: every policy passes the first and drops the second; `old` drops the third, `new` the fourth. */
 export const SOURCES = { passed: '192.0.2.4', dropped: '192.0.2.5', old: '192.0.2.2', new: '192.0.2.3' } as const
@@ -34,8 +34,7 @@ export class Flow {
   }
 
   static async open(lab: Lab): Promise<Flow> {
-    const program = join(lab.directory, 'flow')
-    execFileSync('clang', ['-O2', '-o', program, join(import.meta.dirname, 'flow.c')])
+    const program = compiled('crash/flow.c')
     const words = [`/run/netns/${lab.host}`, `/run/netns/${lab.peer}`, TARGET, ...Object.values(SOURCES)]
     const child = spawn(program, words, { stdio: ['pipe', 'pipe', 'inherit'] })
     const flow = new Flow(child, createInterface({ input: child.stdout }))

@@ -89,35 +89,42 @@ async function begin(): Promise<void> {
   lab.kernel.addForeign('eth3')
 }
 
-/** The old and the new policy as text, without the time of their commit. */
-function wholePolicies(kernel: FakeKernel, steps: readonly Step[]): Set<string> {
-  const text = (lines: (line: number) => Uint8Array | undefined, count: number): string =>
-    Array.from({ length: count }, (_, line) =>
-      line === META_LINE ? '' : Buffer.from(lines(line) ?? []).toString('hex'),
-    )
-      .map((hex) => hex.replace(/^(?:00)*$/, ''))
-      .join()
-  const old = kernel
-    .policies()
-    .flatMap(([, policy]) => (policy ? [text((line) => policy.values.get(line), policy.entries)] : []))
-  const fresh = steps.flatMap((step) => {
-    if (step.kind !== 'fill') return []
-    const { image } = step
-    const bytes = (words: Uint32Array, line: number) => new Uint8Array(words.slice(line * 16, line * 16 + 16).buffer)
-    const content = (line: number): Uint8Array | undefined => {
-      if (line < HEADER_LINES) return bytes(image.header, line)
-      const places = Object.entries(image.directory)
-      const found = places.find(([, { first, lines }]) => first <= line && line < first + lines)
-      if (!found) return undefined
-      const [name, { first }] = found as [keyof typeof image.sections, { first: number }]
-      return bytes(image.sections[name], line - first)
-    }
-    return [text(content, image.lines)]
-  })
-  wholeText = (policy) => text((line) => policy.values.get(line), policy.entries)
-  return new Set([...old, ...fresh])
+/** A policy as text, without the time of its commit. */
+const textOf = (lines: (line: number) => Uint8Array | undefined, count: number): string =>
+  Array.from({ length: count }, (_, line) => {
+    const bytes = line === META_LINE ? undefined : lines(line)
+    return bytes?.some((byte) => byte !== 0) ? Buffer.from(bytes).toString('hex') : ''
+  }).join()
+
+const wholeText = ({ values, entries }: FakeMap): string => textOf((line) => values.get(line), entries)
+
+type Image = Extract<Step, { kind: 'fill' }>['image']
+/** Lists of steps run many times. */
+const imageTexts = new WeakMap<Image, string>()
+
+function imageText(image: Image): string {
+  const known = imageTexts.get(image)
+  if (known !== undefined) return known
+  const bytes = (words: Uint32Array, line: number) => new Uint8Array(words.slice(line * 16, line * 16 + 16).buffer)
+  const places = Object.entries(image.directory)
+  const content = (line: number): Uint8Array | undefined => {
+    if (line < HEADER_LINES) return bytes(image.header, line)
+    const found = places.find(([, { first, lines }]) => first <= line && line < first + lines)
+    if (!found) return undefined
+    const [name, { first }] = found as [keyof typeof image.sections, { first: number }]
+    return bytes(image.sections[name], line - first)
+  }
+  const text = textOf(content, image.lines)
+  imageTexts.set(image, text)
+  return text
 }
-let wholeText: (policy: { values: ReadonlyMap<number, Uint8Array>; entries: number }) => string
+
+/** The old and the new policy as text. */
+function wholePolicies(kernel: FakeKernel, steps: readonly Step[]): Set<string> {
+  const old = new Set(kernel.policies().flatMap(([, policy]) => policy ?? []))
+  const fresh = steps.flatMap((step) => (step.kind === 'fill' ? [imageText(step.image)] : []))
+  return new Set([...[...old].map(wholeText), ...fresh])
+}
 
 /** Fails if a packet could meet half a policy, no policy on a `kept` interface, or no counters. */
 function watchTraffic(kernel: FakeKernel, steps: readonly Step[], kept: readonly string[]): void {

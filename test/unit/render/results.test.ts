@@ -32,6 +32,7 @@ import {
   link,
   list,
   live,
+  NO_STATUS,
   PROGRAM,
   rateLimit,
   scoped,
@@ -93,28 +94,6 @@ const STATUS: Status = {
   rollback: undefined,
   watcher: undefined,
   last_apply: { ...FAILED_APPLY, error: undefined },
-}
-const EMPTY: Status = {
-  interfaces: [],
-  unknown: {},
-  lists: [],
-  anomalies: [],
-  rate_limits: [],
-  services: [],
-  policy: undefined,
-  program: undefined,
-  generation: 0,
-  committed_at: undefined,
-  bans: undefined,
-  memory: 0,
-  drift: false,
-  drifted: [],
-  leftovers: [],
-  pending: undefined,
-  reverted: undefined,
-  rollback: undefined,
-  watcher: undefined,
-  last_apply: undefined,
 }
 
 describe('numbers', () => {
@@ -194,7 +173,11 @@ describe('status', () => {
   test('JSON matches its schema, full and empty', () => {
     const last = { ...STATUS, last_apply: FAILED_APPLY }
     expect(check('status', renderStatusJson(last))).toMatchObject({ generation: 3, last_apply: { exit_status: 78 } })
-    expect(check('status', renderStatusJson(EMPTY))).toMatchObject({ policy: null, program: null, committed_at: null })
+    expect(check('status', renderStatusJson(NO_STATUS))).toMatchObject({
+      policy: null,
+      program: null,
+      committed_at: null,
+    })
   })
 
   test('text shows interfaces, reasons, lists and problems, in 80 columns', () => {
@@ -215,7 +198,7 @@ describe('status', () => {
   })
 
   test('reports an empty kernel', () => {
-    expect(renderStatus(EMPTY, PLAIN)).toBe('Nothing is applied: this instance has nothing in the kernel.\n')
+    expect(renderStatus(NO_STATUS, PLAIN)).toBe('Nothing is applied: this instance has nothing in the kernel.\n')
   })
 
   test('shows only verdicts that occur', () => {

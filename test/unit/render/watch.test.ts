@@ -9,6 +9,7 @@ import { describeWatch, renderEvent, renderEventJson } from '../../../src/render
 import type { Status } from '../../../src/report/result.ts'
 import type { WatchEvent, WatchEventName, WatchState } from '../../../src/report/watch.ts'
 import { check, readSchema } from '../../support/schemas.ts'
+import { NO_STATUS } from '../../support/states.ts'
 
 const SHA = 'a1b2c3d4e5f6'.padEnd(64, '0')
 const WRONG: Diagnostic = {
@@ -152,28 +153,6 @@ test('on a terminal a repeated event has its count', () => {
   expect(text).toMatch(/ no events \(and 1,204 times before\)\n$/)
 })
 
-const NOTHING: Status = {
-  interfaces: [],
-  unknown: {},
-  lists: [],
-  anomalies: [],
-  rate_limits: [],
-  services: [],
-  policy: undefined,
-  program: undefined,
-  generation: 0,
-  committed_at: undefined,
-  bans: undefined,
-  memory: 0,
-  drift: false,
-  drifted: [],
-  leftovers: [],
-  pending: undefined,
-  reverted: undefined,
-  rollback: undefined,
-  watcher: undefined,
-  last_apply: undefined,
-}
 const STATE: WatchState = {
   pid: 7,
   since: TIME.toISOString(),
@@ -206,7 +185,7 @@ test.each<[Partial<WatchState>, string]>([
 ])('%j is described in one line', (facts, text) => expect(describeWatch({ ...STATE, ...facts })).toBe(text))
 
 test('status shows the daemon, with its problems under it', () => {
-  const status = (watcher: WatchState | undefined): Status => ({ ...NOTHING, watcher })
+  const status = (watcher: WatchState | undefined): Status => ({ ...NO_STATUS, watcher })
   const failing = { ...STATE, errors: [WRONG], failingSince: TIME.toISOString() }
   const lines = (watcher: WatchState) => renderStatus(status(watcher), { color: false }).split('\n').slice(1, -1)
   expect(lines(STATE)).toEqual([
