@@ -246,7 +246,6 @@ export const CODES = {
   W256: { name: 'check-ports-shared', exit: EXIT.ok },
   W258: { name: 'syn-cookies-limited', exit: EXIT.ok },
   W260: { name: 'syn-protection-elsewhere', exit: EXIT.ok },
-  W259: { name: 'chains-dispatcher', exit: EXIT.ok },
   W261: { name: 'never-fetched', exit: EXIT.ok },
   W262: { name: 'fetch-failed', exit: EXIT.ok },
   W263: { name: 'shrunken-download', exit: EXIT.ok },

@@ -104,14 +104,15 @@ behind() {
 	check "chain: load xdp-filter" xdp-filter load -m native -f ipv4 test0
 	check "chain: libxdp attached its dispatcher" dispatched
 	check "chain: make the map of programs" make_chain
+	# Kernels that permit it do not run what extends it: so the plan refuses a dispatcher (E255), whatever the kernel.
 	if ! enter_program 1 "$chain/theirs" >/tmp/refusal 2>&1; then
 		check "chain: the kernel refuses a program that others extend" is_busy
-		check "chain: unload xdp-filter" xdp-filter unload test0
-		export LIBXDP_SKIP_DISPATCHER=1
-		check "chain: load xdp-filter without the dispatcher" xdp-filter load -m native -f ipv4 test0
-		check "chain: make the map again" make_chain
-		check "chain: enter xdp-filter" enter_program 1 "$chain/theirs"
 	fi
+	check "chain: unload xdp-filter" xdp-filter unload test0
+	export LIBXDP_SKIP_DISPATCHER=1
+	check "chain: load xdp-filter without the dispatcher" xdp-filter load -m native -f ipv4 test0
+	check "chain: make the map again" make_chain
+	check "chain: enter xdp-filter" enter_program 1 "$chain/theirs"
 	check "chain: xdp-filter blocks an address" filter_address 10.99.0.3
 	bpftool prog loadall "$cases/kinds.bpf.o" "$chain/kinds"
 	check "chain: it is not of the kind xdp.frags" refused_program 0 "$chain/kinds/kind_frags"

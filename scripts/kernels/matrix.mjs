@@ -49,7 +49,7 @@ export const FEATURES = {
   nat: 'NAT and full NAT between two interfaces',
   rates: 'rate limits',
   syn: 'SYN cookies',
-  chain: "libxdp's dispatcher or program behind ours",
+  chain: 'a program of libxdp behind ours',
   bond: 'a bond, with full NAT through it',
   tunnels: 'ipip, gre, sit, ip6tnl and wireguard (generic mode)',
   refused: 'refused, and what is missing is listed for each feature',

@@ -54,6 +54,10 @@ const ATTACH_TYPES = { native: 'xdpdrv', generic: 'xdpgeneric', offload: 'xdpoff
   string
 >
 
+/** How a program of libxdp goes behind ours all the same. */
+export const withoutDispatcher = (name: string): string =>
+  `load a single program without it: \`LIBXDP_SKIP_DISPATCHER=1 xdp-filter load ${name}\``
+
 /** Why a program cannot go behind ours, and the remedy. */
 function obstacle(
   name: string,
@@ -64,6 +68,11 @@ function obstacle(
   if (isLost(program)) {
     const why = 'its name is that of our program: it is of another --instance, or its pins were lost'
     return { why, hint: `if its pins were lost, replace it: \`xdp apply --reclaim\`; else ${detach}` }
+  }
+  if (isDispatcher(program)) {
+    const why =
+      "it is libxdp's dispatcher, whose programs extend it: most kernels let no other program call it then, and on the others those programs would get no packets"
+    return { why, hint: `${withoutDispatcher(name)}; or ${detach}` }
   }
   if (program.mode === 'offload')
     return { why: 'it runs in the hardware of the card, where ours does not', hint: detach }
@@ -103,19 +112,4 @@ export function guardUnchain(name: string, live: Live, { at }: InterfaceOptions)
     `to keep it, write \`on_conflict: chain\`; to end it, \`on_conflict: replace\`; to give it the interface back, ` +
     `remove ${name} from interfaces`
   return [{ code: 'E256', severity: 'error', message, hint, at }]
-}
-
-/** Warns when a dispatcher goes behind ours: see E257, and the tools of libxdp look for it on the interface. */
-export function warnChain(
-  name: string,
-  before: Attachment | undefined,
-  after: Attachment,
-  at: Diagnostic['at'],
-): Diagnostic[] {
-  const { chain } = after
-  if (chain === undefined || !isDispatcher(chain) || before?.chain?.id === chain.id) return []
-  const message = `${name}: most kernels refuse to call libxdp's dispatcher while programs extend it (E257); where it runs behind ours, xdp-loader can add or remove none`
-  const hint =
-    'load a single program without the dispatcher: `LIBXDP_SKIP_DISPATCHER=1`, then for example `xdp-filter load`'
-  return [{ code: 'W259', severity: 'warning', message, hint, ...(at === undefined ? {} : { at }) }]
 }

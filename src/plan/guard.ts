@@ -7,7 +7,7 @@ import type { AttachedProgram, Link, Live, ProgramOwner } from '../model/live.ts
 import { nearest } from '../model/nearest.ts'
 import type { AttachMode } from '../model/state.ts'
 import { foreignPrograms, ownerText } from './attachments.ts'
-import { guardChain, guardUnchain, isDispatcher, isLost } from './chain.ts'
+import { guardChain, guardUnchain, isDispatcher, isLost, withoutDispatcher } from './chain.ts'
 import { guardServices } from './guard-services.ts'
 import { guardSockets } from './sockets.ts'
 import { guardSyn } from './syn.ts'
@@ -31,6 +31,16 @@ function origin(program: AttachedProgram): string {
   return ''
 }
 
+/** How to keep a program, or to take ours back, in front of the other ways. */
+function remedy(name: string, program: AttachedProgram): string {
+  if (isLost(program)) return 'if its pins were lost, replace it: `xdp apply --reclaim`; else '
+  const chain = `write \`on_conflict: chain\` under interfaces.${name}`
+  const keep = isDispatcher(program)
+    ? `to keep one of its programs, ${withoutDispatcher(name)}, and ${chain}`
+    : `to keep it behind ours, ${chain}`
+  return `${keep}; to end it, \`on_conflict: replace\`, or `
+}
+
 function foreignProgram(
   name: string,
   program: AttachedProgram,
@@ -44,11 +54,7 @@ function foreignProgram(
     message:
       `interface ${name} already runs an XDP program that is not ours: ${identity.filter(Boolean).join(', ')}, ` +
       `${program.mode} mode${loadTime(program)}${owner ? ` ${ownerText(owner)}` : ''}.${origin(program)}`,
-    hint:
-      (isLost(program)
-        ? 'if its pins were lost, replace it: `xdp apply --reclaim`; else '
-        : `to keep it behind ours, write \`on_conflict: chain\` under interfaces.${name}; to end it, \`on_conflict: replace\`, or `) +
-      `detach it: \`bpftool net detach ${ATTACH_TYPE[program.mode]} dev ${name}\``,
+    hint: `${remedy(name, program)}detach it: \`bpftool net detach ${ATTACH_TYPE[program.mode]} dev ${name}\``,
     at,
   }
 }

@@ -6,7 +6,6 @@ import type { Link, Live } from '../model/live.ts'
 import { coversInterface } from '../model/scope.ts'
 import type { Attachment, ScopedSet, State } from '../model/state.ts'
 import { ownAttachments } from './attachments.ts'
-import { warnChain } from './chain.ts'
 import type { Change } from './change.ts'
 import { warnSockets } from './sockets.ts'
 import { warnSyn } from './syn.ts'
@@ -150,11 +149,6 @@ export function warn(desired: Desired, state: State, live: Live, changes: readon
     ...attached.flatMap((attachment) =>
       warnAttach(attachment, live, state, desired.options.get(attachment.interface)?.at),
     ),
-    ...changes.flatMap((change) => {
-      if (change.kind !== 'interface' || change.op === 'delete') return []
-      const { interface: name } = change.after
-      return warnChain(name, change.before, change.after, desired.options.get(name)?.at)
-    }),
     ...warnMode(desired, live, changed),
     ...warnServices({ desired, state, live }, changes),
     ...(changes.length > 0 ? warnHealth(desired, state, live) : []),

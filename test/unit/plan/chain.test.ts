@@ -154,6 +154,7 @@ describe('a program that cannot run behind ours is refused:', () => {
     ['in another mode', attached({ mode: 'generic' }), 'generic mode', 'write `mode: generic`'],
     ['in the hardware', attached({ mode: 'offload' }), 'hardware', 'detach xdpoffload dev eth0'],
     ['of another instance', attached({ name: 'xdp_filter' }), 'another --instance', 'apply --reclaim'],
+    ['that calls others', attached({ name: 'xdp_dispatcher' }), 'would get no packets', 'LIBXDP_SKIP_DISPATCHER=1'],
   ])('%s', (_, program, why, hint) => {
     const found = refused(foreignOnly(program))
     expect(found).toMatchObject([['E255', expect.stringContaining(why), expect.stringContaining(hint)]])
@@ -175,11 +176,4 @@ describe('a program that cannot run behind ours is refused:', () => {
     expect(chain).toBeUndefined()
     expect(change?.displaces).toMatchObject([{ id: 42 }])
   })
-})
-
-test('a dispatcher of libxdp goes behind ours with a warning, once', () => {
-  const codes = (now: Live) => planned(now).made.warnings.map(({ code }) => code)
-  expect(codes(foreignOnly(attached({ name: 'xdp_dispatcher' })))).toContain('W259')
-  expect(codes(foreignOnly())).not.toContain('W259')
-  expect(codes(running(chained({ program: { ...THEIRS, name: 'xdp_dispatcher' } })))).not.toContain('W259')
 })
