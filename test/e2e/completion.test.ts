@@ -84,6 +84,8 @@ const flagsOf = (command: string): string[] => {
   return [...Object.keys(GLOBAL_FLAGS), ...Object.keys(own)].map((flag) => `--${flag}`).toSorted()
 }
 
+const PROTOCOLS = ['ah', 'esp', 'gre', 'icmp', 'sctp', 'tcp', 'udp']
+
 describe('bash', () => {
   test.for([
     [`${ALL}`, names.join(' ')],
@@ -94,8 +96,8 @@ describe('bash', () => {
     [`status --${ALL}`, `status ${flagsOf('status').join(' ')}`],
     [`plan --fu${TAB}--su${TAB}`, 'plan --full --summary'],
     [`help ba${ALL}`, 'help ban bans'],
-    [`why --protocol ${ALL}`, 'why --protocol icmp tcp udp'],
-    [`why --protocol=${ALL}`, 'why --protocol=icmp tcp udp'],
+    [`why --protocol ${ALL}`, `why --protocol ${PROTOCOLS.join(' ')}`],
+    [`why --protocol=${ALL}`, `why --protocol=${PROTOCOLS.join(' ')}`],
     [`import --from ip${ALL}`, 'import --from ipset iptables ipvsadm'],
     [`import --interface l${TAB}`, 'import --interface lo'],
     [`plan --target pol${TAB}`, 'plan --target policy'],
@@ -147,7 +149,7 @@ describe('zsh', () => {
     [`--json -f x.yaml app${TAB}--auto${TAB}`, '--json -f x.yaml apply --auto-approve'],
     [`plan --fu${TAB}--summ${TAB}`, 'plan --full --summary'],
     [`help ba${ALL}`, 'help ban bans'],
-    [`why --protocol ${ALL}`, 'why --protocol icmp tcp udp'],
+    [`why --protocol ${ALL}`, `why --protocol ${PROTOCOLS.join(' ')}`],
     [`import --from ip${ALL}`, 'import --from ipset iptables ipvsadm'],
     [`plan --target inter${TAB}eth0`, 'plan --target interface:eth0'],
     [`why 192.0.2.1 --interface e${TAB}`, 'why 192.0.2.1 --interface eth0'],
@@ -182,8 +184,8 @@ describe('fish', () => {
     ['--json -f x.yaml app', ['apply']],
     ['plan --', flagsOf('plan')],
     ['help ba', ['ban', 'bans']],
-    ['why --protocol ', ['icmp', 'tcp', 'udp']],
-    ['why --protocol=', ['--protocol=icmp', '--protocol=tcp', '--protocol=udp']],
+    ['why --protocol ', PROTOCOLS],
+    ['why --protocol=', PROTOCOLS.map((name) => `--protocol=${name}`)],
     ['plan --target pro', ['program']],
     ['why --interface e', ['eth0']],
     ['schema sta', ['stats', 'status']],
