@@ -188,7 +188,7 @@ describe('fish', () => {
     ['why --protocol=', PROTOCOLS.map((name) => `--protocol=${name}`)],
     ['plan --target pro', ['program']],
     ['why --interface e', ['eth0']],
-    ['schema sta', ['stats', 'status']],
+    ['schema sta', ['state', 'stats', 'status']],
     ['completion ', ['bash', 'fish', 'zsh']],
     ['plan --target interface:', ['interface:eth0', 'interface:lo']],
     ['plan -f my', ['my site.yaml']],
