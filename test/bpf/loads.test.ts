@@ -8,7 +8,7 @@ import { ALL_PARTS } from '../../src/features/features.ts'
 import { runBatch } from '../../src/kernel/tools/bpftool.ts'
 import type { State } from '../../src/model/state.ts'
 import { DataPlane, imageOf } from '../support/bpf.ts'
-import { scope } from '../support/lists.ts'
+import { limitOf } from '../support/lists.ts'
 import { balancing, service } from '../support/services.ts'
 
 /** linux/bpf.h: a map of constants. */
@@ -35,22 +35,7 @@ const stateWith = (flows: number): State => ({
   ...balancing([service('web', '192.0.2.10 80', { backends: ['10.0.0.11'], snatPool: ['10.0.9.1'] })], {
     policy: { flows, bans: 1024 },
   }),
-  rateLimits: new Map([
-    [
-      'a',
-      {
-        name: 'a',
-        position: 0,
-        scope: scope('any'),
-        per: 'source',
-        prefix: { v4: 32, v6: 64 },
-        packets: { perSecond: 1, burst: 3 },
-        action: 'drop',
-        ban: { forMs: 600_000, afterMs: 3000 },
-        buckets: 1024,
-      },
-    ],
-  ]),
+  rateLimits: new Map([['a', limitOf({ ban: { forMs: 600_000, afterMs: 3000 } })]]),
 })
 const load = (one: DataPlane, flows = 1024): Promise<void> => one.load(imageOf(stateWith(flows)), ALL_PARTS)
 

@@ -19,7 +19,7 @@ import { followOffender, type Offender, reportOffenders } from '../../src/semant
 import { parse } from '../support/bans.ts'
 import { DataPlane } from '../support/bpf.ts'
 import { SEED } from '../support/depth.ts'
-import { allow, policy, scope } from '../support/lists.ts'
+import { allow, limitOf, policy, scope } from '../support/lists.ts'
 import { ethernet, ipv4, ipv6, packet, raw, udp } from '../support/packets.ts'
 import { type Random, randomFrom } from '../support/random.ts'
 
@@ -33,18 +33,7 @@ beforeAll(async () => {
 afterAll(() => plane.close())
 
 const stateWith = (fields: Partial<RateLimit> = {}): State => {
-  const limit: RateLimit = {
-    name: 'a',
-    position: 0,
-    scope: scope('any'),
-    per: 'source',
-    prefix: { v4: 32, v6: 64 },
-    packets: { perSecond: 1, burst: 3 },
-    action: 'drop',
-    ban: { forMs: 600_000, afterMs: 3000 },
-    buckets: BUCKETS,
-    ...fields,
-  }
+  const limit = limitOf({ ban: { forMs: 600_000, afterMs: 3000 }, buckets: BUCKETS, ...fields })
   return { ...policy('pass', allow('friends', ['192.0.2.0/24', scope('any')])), rateLimits: new Map([['a', limit]]) }
 }
 

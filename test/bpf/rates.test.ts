@@ -8,7 +8,7 @@ import type { State } from '../../src/model/state.ts'
 import { countingLimits } from '../../src/semantics/rates.ts'
 import { DataPlane } from '../support/bpf.ts'
 import { SEED, usually } from '../support/depth.ts'
-import { allow, block, policy, ranges, scope } from '../support/lists.ts'
+import { allow, block, limitOf, policy, ranges, scope } from '../support/lists.ts'
 import { factsOf, isStray } from '../support/model.ts'
 import { arp, ethernet, fragment, icmp, icmpv6, ipv4, ipv6, packet, raw, tcp, udp, vlan } from '../support/packets.ts'
 import { INTERFACES, randomFrame, randomFrom, randomLimits, randomState } from '../support/random.ts'
@@ -22,18 +22,6 @@ beforeAll(async () => {
 })
 afterAll(() => plane.close())
 
-/** A burst that the rate refills too slowly for a test to notice. */
-const limitOf = (fields: Partial<RateLimit> = {}): RateLimit => ({
-  name: 'a',
-  position: 0,
-  scope: scope('any'),
-  per: 'source',
-  prefix: { v4: 32, v6: 64 },
-  packets: { perSecond: 1, burst: 3 },
-  action: 'drop',
-  buckets: 1024,
-  ...fields,
-})
 const stateWith = (...limits: readonly Partial<RateLimit>[]): State => ({
   ...policy('pass'),
   rateLimits: new Map(

@@ -4,6 +4,7 @@ import type { Family, Ranges } from '../../src/model/address.ts'
 import { DEFAULT_POLICY, type DefaultVerdict } from '../../src/model/policy.ts'
 import type { PortRange } from '../../src/model/ports.ts'
 import { normalize } from '../../src/model/ranges.ts'
+import type { RateLimit } from '../../src/model/rate-limit.ts'
 import {
   EMPTY_STATE,
   type List,
@@ -61,4 +62,17 @@ export const policy = (verdict: DefaultVerdict, ...lists: readonly List[]): Stat
   ...EMPTY_STATE,
   policy: { ...DEFAULT_POLICY, default: verdict, unparsed: verdict },
   lists: new Map(lists.map((list) => [list.name, list])),
+})
+
+/** A limit with a burst that the rate refills too slowly for a test to notice. */
+export const limitOf = (fields: Partial<RateLimit> = {}): RateLimit => ({
+  name: 'a',
+  position: 0,
+  scope: scope('any'),
+  per: 'source',
+  prefix: { v4: 32, v6: 64 },
+  packets: { perSecond: 1, burst: 3 },
+  action: 'drop',
+  buckets: 1024,
+  ...fields,
 })

@@ -13,7 +13,7 @@ const BPFTOOL_FLOOR: Version = [6, 7]
 /** iproute2 of Debian 12. */
 const IP_TESTED: Version = [6, 1]
 
-/** What a tool says of its version; another program of its name may print anything. */
+/** The version line of a tool; another program of its name may print anything. */
 const firstLine = ({ stdout }: Output): string => stdout.trim().split('\n', 1)[0]?.slice(0, 80) ?? ''
 
 export function checkBpftool(output: Output | undefined, install: string): Check {
