@@ -49,10 +49,12 @@ export function wordsFor(name: string, chain: ChainedProgram, live: Live): reado
   return isAttached || chain.pin === undefined ? ['id', `${chain.id}`] : ['pinned', chain.pin]
 }
 
-const ATTACH_TYPES = { native: 'xdpdrv', generic: 'xdpgeneric', offload: 'xdpoffload' } as const satisfies Record<
-  AttachMode,
-  string
->
+/** Attach types of `bpftool net attach` and `detach`, by mode. */
+export const ATTACH_TYPES = {
+  native: 'xdpdrv',
+  generic: 'xdpgeneric',
+  offload: 'xdpoffload',
+} as const satisfies Record<AttachMode, string>
 
 /** How a program of libxdp goes behind ours all the same. */
 export const withoutDispatcher = (name: string): string =>

@@ -5,18 +5,11 @@ import type { Desired, InterfaceOptions } from '../model/desired.ts'
 import { shapeOf } from '../model/link.ts'
 import type { AttachedProgram, Link, Live, ProgramOwner } from '../model/live.ts'
 import { nearest } from '../model/nearest.ts'
-import type { AttachMode } from '../model/state.ts'
 import { foreignPrograms, ownerText } from './attachments.ts'
-import { guardChain, guardUnchain, isDispatcher, isLost, withoutDispatcher } from './chain.ts'
+import { ATTACH_TYPES, guardChain, guardUnchain, isDispatcher, isLost, withoutDispatcher } from './chain.ts'
 import { guardServices } from './guard-services.ts'
 import { guardSockets } from './sockets.ts'
 import { guardSyn } from './syn.ts'
-
-/** Attach types of `bpftool net attach` and `detach`, by mode. */
-const ATTACH_TYPE = { native: 'xdpdrv', generic: 'xdpgeneric', offload: 'xdpoffload' } as const satisfies Record<
-  AttachMode,
-  string
->
 
 function loadTime({ loadedAt }: AttachedProgram): string {
   return loadedAt === 0 ? '' : `, loaded ${new Date(loadedAt * 1000).toISOString().replace('.000Z', 'Z')}`
@@ -54,7 +47,7 @@ function foreignProgram(
     message:
       `interface ${name} already runs an XDP program that is not ours: ${identity.filter(Boolean).join(', ')}, ` +
       `${program.mode} mode${loadTime(program)}${owner ? ` ${ownerText(owner)}` : ''}.${origin(program)}`,
-    hint: `${remedy(name, program)}detach it: \`bpftool net detach ${ATTACH_TYPE[program.mode]} dev ${name}\``,
+    hint: `${remedy(name, program)}detach it: \`bpftool net detach ${ATTACH_TYPES[program.mode]} dev ${name}\``,
     at,
   }
 }
